@@ -1,0 +1,267 @@
+"""Machines: photon beam models as JSON, validated on load."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+
+from DoseEngineLib.errors import MachineError, PlanError
+from DoseEngineLib.plan import Aperture
+
+MACHINE_SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Jaw:
+    """A pair of jaws: travel and positions at the isocentre plane in mm, distance of its effective plane from source."""
+
+    minimum_mm: float
+    maximum_mm: float
+    transmission: float
+    distance_mm: float
+
+
+@dataclass(frozen=True)
+class Mlc:
+    """A multileaf collimator whose leaves move along collimator X.
+
+    Attributes
+    ----------
+    boundaries_mm : tuple of float
+        Leaf side positions along Y at the isocentre plane, pairs + 1, rising.
+    minimum_mm, maximum_mm : float
+        Travel of a leaf tip along X at the isocentre plane.
+    """
+
+    model: str
+    boundaries_mm: tuple[float, ...]
+    minimum_mm: float
+    maximum_mm: float
+    transmission: float
+    distance_mm: float
+
+    @property
+    def pairs(self) -> int:
+        """Number of leaf pairs."""
+        return len(self.boundaries_mm) - 1
+
+
+@dataclass(frozen=True)
+class ReferenceCalibration:
+    """1 MU gives ``dose_Gy_per_MU`` on the axis in water at ``ssd_mm``, ``depth_mm``.
+
+    ``field_mm`` (X, Y) is the jaw setting at the isocentre plane.
+    """
+
+    dose_Gy_per_MU: float
+    ssd_mm: float
+    depth_mm: float
+    field_mm: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A photon machine.
+
+    Attributes
+    ----------
+    source_sigma_mm : float
+        One standard deviation of the Gaussian focal spot, in the source plane.
+    energy_MeV, fluence : tuple of float
+        Photon spectrum on the axis: energies and relative number of photons in each bin, adding up to one.
+    off_axis_kind : {"point_source", "flat", "radial"}
+        In-air fluence across the field: falling as from an isotropic point source, flat at the isocentre plane, or
+        by the radial table.
+    calibration : ReferenceCalibration or float
+        The reference condition, or photons/cm2 in air on the axis at the SAD for each MU (ideal machines).
+    provenance : dict of str to str
+        Source of every part of the model.
+    """
+
+    name: str
+    title: str
+    energy_label: str
+    sad_mm: float
+    source_sigma_mm: float
+    energy_MeV: tuple[float, ...]
+    fluence: tuple[float, ...]
+    off_axis_kind: str
+    off_axis_radius_mm: tuple[float, ...]
+    off_axis_ratio: tuple[float, ...]
+    jaw_x: Jaw
+    jaw_y: Jaw
+    field_radius_mm: float
+    mlc: Mlc | None
+    calibration: ReferenceCalibration | float
+    provenance: dict[str, str]
+
+    def check_aperture(self, aperture: Aperture, owner: str) -> None:
+        """Raise `PlanError` when this machine cannot form the aperture."""
+        for name, jaw, (low, high) in (
+            ("X", self.jaw_x, aperture.jaw_x_mm),
+            ("Y", self.jaw_y, aperture.jaw_y_mm),
+        ):
+            if low < jaw.minimum_mm - 1e-6 or high > jaw.maximum_mm + 1e-6:
+                raise PlanError(
+                    f"{owner}: {name} jaws {low:g}..{high:g} mm exceed the travel of {self.name}, "
+                    f"{jaw.minimum_mm:g}..{jaw.maximum_mm:g} mm."
+                )
+        leaves = aperture.leaf_positions_mm
+        if leaves is None:
+            return
+        if self.mlc is None:
+            raise PlanError(f"{owner}: {self.name} has no MLC; use jaws alone or another machine.")
+        if len(leaves) != self.mlc.pairs:
+            raise PlanError(f"{owner}: {len(leaves)} leaf pairs given, {self.mlc.model} has {self.mlc.pairs}.")
+        for number, (low, high) in enumerate(leaves, start=1):
+            if low < self.mlc.minimum_mm - 1e-6 or high > self.mlc.maximum_mm + 1e-6:
+                raise PlanError(
+                    f"{owner}: leaf pair {number} at {low:g}..{high:g} mm exceeds the travel of {self.mlc.model}, "
+                    f"{self.mlc.minimum_mm:g}..{self.mlc.maximum_mm:g} mm."
+                )
+
+    def describe_calibration(self) -> str:
+        """One line for reports."""
+        if isinstance(self.calibration, ReferenceCalibration):
+            c = self.calibration
+            return (
+                f"{c.dose_Gy_per_MU * 100:g} cGy/MU in water at SSD {c.ssd_mm / 10:g} cm, depth {c.depth_mm / 10:g} cm, "
+                f"field {c.field_mm[0] / 10:g} x {c.field_mm[1] / 10:g} cm at the isocentre plane"
+            )
+        return f"{self.calibration:g} photons/cm2 a MU in air on the axis at {self.sad_mm / 10:g} cm"
+
+
+def available_machines() -> list[str]:
+    """Names of the machines that come with the package."""
+    folder = resources.files("DoseEngineLib").joinpath("machines")
+    return sorted(
+        entry.name.removesuffix(".json")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".json") and not entry.name.endswith(".schema.json")
+    )
+
+
+def load_machine(name_or_path: str | Path) -> Machine:
+    """Load a machine that comes with the package by name, or one from a JSON file by path.
+
+    Raises
+    ------
+    MachineError
+        Unknown name, unreadable file, or a file that violates the schema; the text names the place.
+    """
+    text = str(name_or_path)
+    if text.endswith(".json") or "/" in text or "\\" in text:
+        path = Path(text)
+        try:
+            stamp = path.stat().st_mtime_ns
+        except OSError as error:
+            raise MachineError(f"Machine file {path} cannot be read: {error.strerror}.") from error
+        return _load_file(path, stamp)
+    if text not in available_machines():
+        raise MachineError(
+            f"There is no machine {text!r}; choose one of: {', '.join(available_machines())}, or give a .json file."
+        )
+    return _load_shipped(text)
+
+
+@lru_cache(maxsize=32)
+def _load_shipped(name: str) -> Machine:
+    text = resources.files("DoseEngineLib").joinpath("machines", f"{name}.json").read_text(encoding="utf-8")
+    return machine_from_json(text, f"{name}.json")
+
+
+@lru_cache(maxsize=32)
+def _load_file(path: Path, stamp: int) -> Machine:
+    # stamp: an edited file is read again
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise MachineError(f"Machine file {path} cannot be read: {error}.") from error
+    return machine_from_json(text, str(path))
+
+
+@lru_cache(maxsize=1)
+def _schema() -> dict[str, Any]:
+    folder = resources.files("DoseEngineLib").joinpath("machines")
+    return json.loads(folder.joinpath("machine.schema.json").read_text(encoding="utf-8"))
+
+
+def machine_from_json(text: str, where: str = "machine") -> Machine:
+    """Validate JSON text against the schema and the rules a schema cannot say, and make a `Machine`."""
+    try:
+        data = json.loads(text, parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise MachineError(f"{where} is not JSON: {error}.") from error
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if isinstance(version, int) and version > MACHINE_SCHEMA_VERSION:
+        raise MachineError(f"{where} has schema version {version}, newer than {MACHINE_SCHEMA_VERSION}; update RTPlanning.")
+    problems = sorted(jsonschema.Draft202012Validator(_schema()).iter_errors(data), key=lambda e: list(map(str, e.path)))
+    if problems:
+        first = problems[0]
+        place = "/".join(str(p) for p in first.absolute_path) or "top level"
+        raise MachineError(f"{where}, {place}: {first.message} (see machine.schema.json).")
+    energy = np.array(data["spectrum"]["energy_MeV"], dtype=float)
+    fluence = np.array(data["spectrum"]["fluence"], dtype=float)
+    if energy.shape != fluence.shape:
+        raise MachineError(f"{where}, spectrum: {energy.size} energies but {fluence.size} fluence values.")
+    if (np.diff(energy) <= 0).any():
+        raise MachineError(f"{where}, spectrum: energies must rise strictly.")
+    if fluence.sum() <= 0:
+        raise MachineError(f"{where}, spectrum: the fluence is zero everywhere.")
+    fluence /= fluence.sum()
+    off_axis = data["off_axis"]
+    radius, ratio = tuple(off_axis.get("radius_mm", ())), tuple(off_axis.get("ratio", ()))
+    if len(radius) != len(ratio) or any(b <= a for a, b in zip(radius, radius[1:])):
+        raise MachineError(f"{where}, off_axis: radii must rise strictly and have one ratio each.")
+    if radius and (radius[0] != 0 or abs(ratio[0] - 1.0) > 1e-9):
+        raise MachineError(f"{where}, off_axis: the table must start with ratio 1 at radius 0.")
+    jaws = {axis: Jaw(**data["jaws"][axis]) for axis in "xy"}
+    mlc = None
+    if "mlc" in data:
+        fields = dict(data["mlc"], boundaries_mm=tuple(data["mlc"]["boundaries_mm"]))
+        mlc = Mlc(**fields)
+        if any(b <= a for a, b in zip(mlc.boundaries_mm, mlc.boundaries_mm[1:])):
+            raise MachineError(f"{where}, mlc/boundaries_mm: leaf boundaries must rise strictly.")
+    for part, name in ((jaws["x"], "jaws/x"), (jaws["y"], "jaws/y"), (mlc, "mlc")):
+        if part is None:
+            continue
+        if part.minimum_mm >= part.maximum_mm:
+            raise MachineError(f"{where}, {name}: minimum_mm must be below maximum_mm.")
+        if part.distance_mm >= data["sad_mm"]:
+            raise MachineError(f"{where}, {name}: distance_mm must be less than sad_mm.")
+    calibration: ReferenceCalibration | float
+    if data["calibration"]["kind"] == "dose_in_water":
+        values = {key: value for key, value in data["calibration"].items() if key != "kind"}
+        values["field_mm"] = tuple(values["field_mm"])
+        calibration = ReferenceCalibration(**values)
+    else:
+        calibration = float(data["calibration"]["photons_per_cm2_per_MU"])
+    return Machine(
+        name=data["name"],
+        title=data["title"],
+        energy_label=data["energy_label"],
+        sad_mm=float(data["sad_mm"]),
+        source_sigma_mm=float(data["source"]["sigma_mm"]),
+        energy_MeV=tuple(energy.tolist()),
+        fluence=tuple(fluence.tolist()),
+        off_axis_kind=off_axis["kind"],
+        off_axis_radius_mm=tuple(map(float, radius)),
+        off_axis_ratio=tuple(map(float, ratio)),
+        jaw_x=jaws["x"],
+        jaw_y=jaws["y"],
+        field_radius_mm=float(data["jaws"]["field_radius_mm"]),
+        mlc=mlc,
+        calibration=calibration,
+        provenance=dict(data["provenance"]),
+    )
+
+
+def _refuse_constant(text: str) -> float:
+    raise ValueError(f"{text} is not a number that a machine file may hold")
