@@ -1,0 +1,114 @@
+"""Scenes as ``.mrb`` files: the same content gives the same bytes, and a damaged file is found before the scene is cleared."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+from urllib.parse import unquote
+from xml.etree import ElementTree
+
+from DoseEngineLib.errors import CaseError
+
+# The earliest time a zip entry can carry; a real clock would make every save different.
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+def saveScene(scene, path: str | Path) -> Path:
+    """Write a scene with all its data to an ``.mrb`` file.
+
+    Entries are sorted and carry a fixed time, so that equal scenes give equal bytes.
+
+    Parameters
+    ----------
+    scene : vtkMRMLScene
+    path : path
+        Ends in ``.mrb``; its folder exists. An existing file is replaced only once the new one is complete.
+
+    Raises
+    ------
+    CaseError
+        Another ending, a missing folder, or a node that cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".mrb":
+        raise CaseError(f"Scenes are saved as .mrb files; {path.name!r} has another ending.")
+    if not path.parent.is_dir():
+        raise CaseError(f"The folder {path.parent} does not exist; create it or choose another.")
+    url, root = scene.GetURL(), scene.GetRootDirectory()
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / path.name
+        scene.SetURL(str(written))
+        scene.SetRootDirectory(folder)
+        try:
+            ok = scene.WriteToMRB(str(written), None)
+        finally:
+            # an empty URL is the state of a scene that was never saved
+            scene.SetURL(url or "")
+            scene.SetRootDirectory(root or "")
+        if not ok or not written.is_file():
+            raise CaseError(
+                f"The scene could not be written to {path}; see the messages above for the node that failed."
+            )
+        complete = Path(folder) / "complete.zip"
+        _fix_times(written, complete)
+        shutil.move(complete, path)
+    return path
+
+
+def loadScene(scene, path: str | Path) -> None:
+    """Replace a scene's content by that of an ``.mrb`` file.
+
+    Raises
+    ------
+    CaseError
+        No such file, no scene in it, or data files missing from it; then the scene is left as it was. A data file that
+        is present but cannot be decoded is found only while reading: then the scene is cleared.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CaseError(f"There is no scene file {path}.")
+    with tempfile.TemporaryDirectory() as folder:
+        scene_file = _unpack(path, Path(folder))
+        scene.SetURL(str(scene_file))
+        scene.SetRootDirectory(str(scene_file.parent))
+        ok = scene.Connect()
+        scene.SetURL(str(path))
+        scene.SetRootDirectory(str(path.parent))
+    if not ok:
+        scene.Clear(False)
+        raise CaseError(f"Not all data of the scene {path} could be read; the file is damaged, load another copy.")
+
+
+def _unpack(path: Path, folder: Path) -> Path:
+    """Unpack a bundle and return its scene file, every data file of which exists."""
+    try:
+        with zipfile.ZipFile(path) as bundle:
+            bundle.extractall(folder)
+    except (zipfile.BadZipFile, EOFError, OSError) as error:
+        raise CaseError(f"{path} is not a readable .mrb file ({error}).") from error
+    scene_files = sorted(folder.glob("*/*.mrml")) or sorted(folder.glob("*.mrml"))
+    if len(scene_files) != 1:
+        raise CaseError(f"{path} holds {len(scene_files)} scenes; an .mrb file holds exactly one.")
+    try:
+        root = ElementTree.parse(scene_files[0]).getroot()
+    except ElementTree.ParseError as error:
+        raise CaseError(f"The scene in {path} is damaged: {error}.") from error
+    missing = [
+        name
+        for element in root.iter()
+        if (name := element.get("fileName")) and not (scene_files[0].parent / unquote(name)).exists()
+    ]
+    if missing:
+        raise CaseError(f"{path} lacks the data files {', '.join(missing)}; load another copy.")
+    return scene_files[0]
+
+
+def _fix_times(source: Path, target: Path) -> None:
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as new:
+        for entry in sorted(old.infolist(), key=lambda entry: entry.filename):
+            info = zipfile.ZipInfo(entry.filename, _ZIP_TIME)
+            info.external_attr = entry.external_attr
+            info.compress_type = zipfile.ZIP_STORED if entry.is_dir() else zipfile.ZIP_DEFLATED
+            new.writestr(info, old.read(entry))
