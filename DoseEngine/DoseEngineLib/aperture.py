@@ -80,9 +80,7 @@ def fit_mlc(structure: Structure, frame: BeamFrame, machine: Machine, margin_mm:
     # the raster of surface points has pin holes; closing by two voxels' spread and filling makes a silhouette
     spread = float(structure.grid.spacing_mm.max())
     reach = ndimage.distance_transform_edt(~image, sampling=_PIXEL_MM) <= spread
-    silhouette = image | (
-        ndimage.distance_transform_edt(ndimage.binary_fill_holes(reach), sampling=_PIXEL_MM) > spread
-    )
+    silhouette = image | (ndimage.distance_transform_edt(ndimage.binary_fill_holes(reach), sampling=_PIXEL_MM) > spread)
     silhouette = ndimage.binary_fill_holes(silhouette)
     widened = ndimage.distance_transform_edt(~silhouette, sampling=_PIXEL_MM) <= margin_mm + 1e-9
     y = low[1] + _PIXEL_MM * np.arange(count[1])

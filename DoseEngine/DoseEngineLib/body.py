@@ -15,9 +15,7 @@ _OPENING_RADIUS_MM = 6.0
 _PART_FRACTION = 0.02
 
 
-def find_body(
-    hu: np.ndarray, grid: Grid, threshold_HU: float = -350.0, keep_all_parts: bool = False
-) -> np.ndarray:
+def find_body(hu: np.ndarray, grid: Grid, threshold_HU: float = -350.0, keep_all_parts: bool = False) -> np.ndarray:
     """Find the body in CT numbers.
 
     Voxels above the threshold are opened by a ball (which breaks off couch skins and wires), the largest part and
@@ -62,9 +60,7 @@ def _thick_parts(tissue: np.ndarray, grid: Grid) -> np.ndarray | None:
     spacing = grid.spacing_mm[::-1] * strides
     padded = np.pad(sparse, ((0, 0), (1, 1), (1, 1)))
     # the body leaves the scan at its first and last slice: do not erode there
-    depth = ndimage.distance_transform_edt(
-        np.concatenate((padded[:1], padded, padded[-1:])), sampling=spacing
-    )[1:-1]
+    depth = ndimage.distance_transform_edt(np.concatenate((padded[:1], padded, padded[-1:])), sampling=spacing)[1:-1]
     eroded = depth > _OPENING_RADIUS_MM
     labels, count = ndimage.label(eroded)
     if count == 0:

@@ -181,9 +181,7 @@ class Grid:
         return Grid(tuple(int(n) for n in count[::-1]), affine)
 
 
-def resample(
-    values: np.ndarray, source: Grid, target: Grid, order: int = 1, fill: float = 0.0
-) -> np.ndarray:
+def resample(values: np.ndarray, source: Grid, target: Grid, order: int = 1, fill: float = 0.0) -> np.ndarray:
     """Resample a (k, j, i) array from one grid to another.
 
     Parameters

@@ -201,8 +201,12 @@ def machine_from_json(text: str, where: str = "machine") -> Machine:
         raise MachineError(f"{where} is not JSON: {error}.") from error
     version = data.get("schema_version") if isinstance(data, dict) else None
     if isinstance(version, int) and version > MACHINE_SCHEMA_VERSION:
-        raise MachineError(f"{where} has schema version {version}, newer than {MACHINE_SCHEMA_VERSION}; update RTPlanning.")
-    problems = sorted(jsonschema.Draft202012Validator(_schema()).iter_errors(data), key=lambda e: list(map(str, e.path)))
+        raise MachineError(
+            f"{where} has schema version {version}, newer than {MACHINE_SCHEMA_VERSION}; update RTPlanning."
+        )
+    problems = sorted(
+        jsonschema.Draft202012Validator(_schema()).iter_errors(data), key=lambda e: list(map(str, e.path))
+    )
     if problems:
         first = problems[0]
         place = "/".join(str(p) for p in first.absolute_path) or "top level"

@@ -14,9 +14,7 @@ from DoseEngineLib.errors import MachineError
 
 @lru_cache(maxsize=1)
 def _table() -> dict[str, object]:
-    return json.loads(
-        resources.files("DoseEngineLib").joinpath("materials", "water.json").read_text(encoding="utf-8")
-    )
+    return json.loads(resources.files("DoseEngineLib").joinpath("materials", "water.json").read_text(encoding="utf-8"))
 
 
 @lru_cache(maxsize=2)

@@ -1,0 +1,317 @@
+"""Photon pencil-beam engine: Gaussian-mixture pencil kernels on the diverging fluence, by radiological depth.
+
+The aperture's fluence is blurred once by Gaussians of many widths (`scale_space`). The dose at a point is then
+
+    D = fluence/MU * (SAD / distance)^2 * sum_j weights_j(depth) * [fluence blurred by sigma_j * SAD / distance](u, v)
+
+with (u, v) the point's projection onto the isocentre plane, distance along the beam axis from the source and the
+radiological depth along the ray. Source size adds its own blur in quadrature.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import ClassVar
+
+import numba
+import numpy as np
+from scipy.special import erf
+
+from DoseEngineLib.engine import DoseEngine, DoseResult
+from DoseEngineLib.errors import EngineError, PlanError
+from DoseEngineLib.geometry import Grid, resample
+from DoseEngineLib.machine import Machine, ReferenceCalibration, load_machine
+from DoseEngineLib.normalization import normalization_factor
+from DoseEngineLib.patient import Patient
+from DoseEngineLib.photon.fluence import BeamSegment, beam_segments, collimation_distance_mm
+from DoseEngineLib.photon.pencil_kernel import PencilKernel, pencil_kernel
+from DoseEngineLib.photon.raytrace import trace_depth_fan
+from DoseEngineLib.photon.scale_space import LEVELS_PER_OCTAVE, make_scale_space
+from DoseEngineLib.plan import Aperture, Beam, Plan
+from DoseEngineLib.progress import Progress, part
+
+_TABLE_STEP_MM = 0.5
+# Kernels wider than this on the isocentre plane are read from the widest level.
+_LARGEST_SIGMA_MM = 500.0
+
+
+class PhotonPencilBeamEngine(DoseEngine):
+    """Pencil-beam convolution for photons.
+
+    Parameters
+    ----------
+    max_memory_GB : float
+        Refuse requests whose arrays would need more.
+    allow_isocenter_outside : bool
+        Compute beams whose isocentre is outside the image (extended distances).
+    """
+
+    label: ClassVar[str] = "photon-pencil-beam"
+    title: ClassVar[str] = "Photon pencil beam"
+    version: ClassVar[str] = "1.0"
+    models: ClassVar[tuple[str, ...]] = (
+        "beam divergence and inverse square law",
+        "depth dose and lateral scatter in water from Monte Carlo point kernels, with spectral hardening",
+        "jaws and MLC with transmission, moving leaves, arcs in steps",
+        "finite source size",
+        "oblique surfaces and heterogeneities by radiological depth along each ray",
+    )
+    does_not_model: ClassVar[tuple[str, ...]] = (
+        "change of lateral scatter in lung, air and bone: dose in and behind lung is wrong by several per cent, and more "
+        "for small fields",
+        "loss of backscatter and side scatter at exit surfaces and edges of the body",
+        "head scatter, electron contamination, horns and off-axis softening, rounded leaf ends, tongue and groove",
+    )
+
+    def __init__(self, max_memory_GB: float = 8.0, allow_isocenter_outside: bool = False) -> None:
+        if not max_memory_GB > 0:
+            raise EngineError(f"max_memory_GB must be positive; got {max_memory_GB}.")
+        self.max_memory_GB = float(max_memory_GB)
+        self.allow_isocenter_outside = bool(allow_isocenter_outside)
+
+    def calculate_dose(
+        self, patient: Patient, plan: Plan, grid: Grid | None = None, progress: Progress | None = None
+    ) -> DoseResult:
+        """Calculate the dose of a plan; see `DoseEngine.calculate_dose`."""
+        report = part(progress, 0.0, 1.0)
+        grid = grid or patient.body_grid.with_spacing(plan.dose_grid_spacing_mm)
+        self._check_memory(grid, len(plan.beams))
+        machines = {beam.machine: load_machine(beam.machine) for beam in plan.beams}
+        self._check_isocenters(patient, plan)
+        inside = resample(patient.body, patient.grid, grid)
+        if not inside.any():
+            raise EngineError("The dose grid does not meet the body; check the grid's position.")
+        metersets = [beam.meterset_MU if plan.has_MU else 100.0 * beam.weight for beam in plan.beams]
+        doses = {}
+        for number, (beam, meterset) in enumerate(zip(plan.beams, metersets, strict=True)):
+            report(number / len(plan.beams), f"Pencil beam: {beam.name}")
+            dose = self._beam_dose_per_MU(patient, beam, machines[beam.machine], plan.patient_position, grid, inside)
+            dose *= np.float32(meterset * plan.fractions)
+            doses[beam.name] = dose
+        total = np.zeros(grid.shape, np.float32)
+        for dose in doses.values():
+            total += dose
+        normalization = "MU as planned"
+        if not plan.has_MU:
+            factor, normalization = normalization_factor(plan, patient, total, grid)
+            metersets = [meterset * factor for meterset in metersets]
+            total *= np.float32(factor)
+            for dose in doses.values():
+                dose *= np.float32(factor)
+        delivered = plan.with_metersets(metersets)
+        report(1.0, "Pencil beam: done")
+        return DoseResult(
+            dose_Gy=total,
+            grid=grid,
+            beam_doses_Gy=doses,
+            plan=delivered,
+            dose_to="water",
+            provenance={
+                "engine": self.label,
+                "engine_version": self.version,
+                "rtplanning_version": _package_version(),
+                "machines": {name: machine.title for name, machine in machines.items()},
+                "dose_to": "water",
+                "grid_shape_kji": list(grid.shape),
+                "grid_spacing_mm": [round(float(s), 6) for s in grid.spacing_mm],
+                "normalization": normalization,
+                "plan_hash": delivered.hash(),
+                "patient": patient.provenance,
+                "does_not_model": list(self.does_not_model),
+            },
+        )
+
+    def _check_memory(self, grid: Grid, beams: int) -> None:
+        # plan and beam doses, mask, and the fan of depths
+        need_GB = grid.size * (4 * (beams + 1) + 1) / 1e9 + 0.3
+        if need_GB > self.max_memory_GB:
+            raise EngineError(
+                f"A dose grid of {grid.size / 1e6:.1f} million voxels for {beams} beams needs about {need_GB:.1f} GB, "
+                f"more than the {self.max_memory_GB:g} GB allowed; use a coarser grid or raise max_memory_GB."
+            )
+
+    def _check_isocenters(self, patient: Patient, plan: Plan) -> None:
+        if self.allow_isocenter_outside:
+            return
+        for beam in plan.beams:
+            if not patient.grid.contains(np.array(beam.isocenter_RAS_mm)):
+                raise PlanError(
+                    f"Beam {beam.name}: the isocentre R {beam.isocenter_RAS_mm[0]:.1f}, A "
+                    f"{beam.isocenter_RAS_mm[1]:.1f}, S {beam.isocenter_RAS_mm[2]:.1f} mm lies outside the image; place "
+                    "it in the patient, or create the engine with allow_isocenter_outside=True for extended distances."
+                )
+
+    def _beam_dose_per_MU(
+        self, patient: Patient, beam: Beam, machine: Machine, position: str, grid: Grid, inside: np.ndarray
+    ) -> np.ndarray:
+        kernel = pencil_kernel(machine.energy_MeV, machine.fluence)
+        fluence_per_MU = photons_per_cm2_per_MU(machine)
+        dose = np.zeros(grid.shape, np.float32)
+        for segment in beam_segments(beam, machine, position):
+            _add_segment(dose, inside, grid, patient, segment, kernel, machine, fluence_per_MU * segment.weight)
+        return dose
+
+
+def depth_table(kernel: PencilKernel) -> np.ndarray:
+    """Kernel weights on a uniform depth table, (depths, sigmas) float64, step 0.5 mm."""
+    depth = np.arange(0.0, kernel.depth_mm[-1] + _TABLE_STEP_MM / 2, _TABLE_STEP_MM)
+    return np.stack([np.interp(depth, kernel.depth_mm, row) for row in kernel.weights_Gy_cm2], axis=1)
+
+
+def source_blur(machine: Machine, collimation_mm: float, distance_mm: float) -> float:
+    """Standard deviation, scaled to the isocentre plane in mm, of the penumbra that the source's size gives."""
+    return machine.source_sigma_mm * (distance_mm / collimation_mm - 1.0) * machine.sad_mm / distance_mm
+
+
+def axis_dose_in_water(machine: Machine, ssd_mm: float, depth_mm: float, field_mm: tuple[float, float]) -> float:
+    """Dose on the axis of an open field in a water phantom, Gy cm2: Gy for 1 photon/cm2 in air on the axis at the SAD.
+
+    Closed form of what the engine computes, without transmission and off-axis shape.
+
+    Parameters
+    ----------
+    field_mm : (float, float)
+        Jaw setting X, Y at the isocentre plane.
+    """
+    kernel = pencil_kernel(machine.energy_MeV, machine.fluence)
+    distance = ssd_mm + depth_mm
+    blur = source_blur(machine, collimation_distance_mm(Aperture(), machine), distance)
+    sigma = np.sqrt((kernel.sigma_mm * machine.sad_mm / distance) ** 2 + blur**2)
+    within = erf(field_mm[0] / 2 / sigma / np.sqrt(2)) * erf(field_mm[1] / 2 / sigma / np.sqrt(2))
+    return float((machine.sad_mm / distance) ** 2 * (kernel.weights_at(depth_mm) * within).sum())
+
+
+def photons_per_cm2_per_MU(machine: Machine) -> float:
+    """Photon fluence in air on the axis at the SAD for each MU, from the machine's calibration."""
+    calibration = machine.calibration
+    if isinstance(calibration, ReferenceCalibration):
+        reference = axis_dose_in_water(machine, calibration.ssd_mm, calibration.depth_mm, calibration.field_mm)
+        return calibration.dose_Gy_per_MU / reference
+    return calibration
+
+
+def _add_segment(
+    dose: np.ndarray,
+    inside: np.ndarray,
+    grid: Grid,
+    patient: Patient,
+    segment: BeamSegment,
+    kernel: PencilKernel,
+    machine: Machine,
+    photons_per_cm2: float,
+) -> None:
+    fan = trace_depth_fan(patient, segment.frame, machine.sad_mm)
+    space = make_scale_space(segment.fluence, _LARGEST_SIGMA_MM)
+    # index (i, j, k, 1) of the dose grid -> beam coordinates
+    to_beam = np.eye(4)
+    to_beam[:3, :3] = segment.frame.rotation.T
+    to_beam[:3, 3] = -segment.frame.rotation.T @ segment.frame.isocenter_RAS_mm
+    to_beam = to_beam @ grid.affine
+    # source blur on the isocentre plane: sigma * (1/collimation - 1/distance) * SAD
+    _accumulate(
+        dose,
+        inside,
+        to_beam,
+        fan.depth_mm,
+        fan.first,
+        fan.step,
+        depth_table(kernel),
+        kernel.sigma_mm,
+        space.values,
+        space.offset,
+        space.half_count,
+        space.pixel_mm,
+        space.sigma_mm,
+        machine.sad_mm,
+        machine.source_sigma_mm,
+        segment.collimation_distance_mm,
+        photons_per_cm2,
+    )
+
+
+@numba.njit(cache=True, inline="always")
+def _fan_depth(depth, first, step, u, v, distance):
+    nw, nv, nu = depth.shape
+    a = min(max((u - first[0]) / step[0], 0.0), nu - 1.000001)
+    b = min(max((v - first[1]) / step[1], 0.0), nv - 1.000001)
+    c = min(max((distance - first[2]) / step[2], 0.0), nw - 1.000001)
+    i, j, k = int(a), int(b), int(c)
+    a -= i
+    b -= j
+    c -= k
+    return (
+        (depth[k, j, i] * (1 - a) + depth[k, j, i + 1] * a) * (1 - b)
+        + (depth[k, j + 1, i] * (1 - a) + depth[k, j + 1, i + 1] * a) * b
+    ) * (1 - c) + (
+        (depth[k + 1, j, i] * (1 - a) + depth[k + 1, j, i + 1] * a) * (1 - b)
+        + (depth[k + 1, j + 1, i] * (1 - a) + depth[k + 1, j + 1, i + 1] * a) * b
+    ) * c
+
+
+@numba.njit(cache=True, inline="always")
+def _level_value(values, offset, half, pixel, u, v):
+    """Bilinear look-up in one level; zero outside it."""
+    a = u / pixel + half - 0.5
+    b = v / pixel + half - 0.5
+    last = 2 * half - 1
+    if a < 0.0 or b < 0.0 or a >= last or b >= last:
+        return 0.0
+    i, j = int(a), int(b)
+    a -= i
+    b -= j
+    at = offset + j * (2 * half) + i
+    return (values[at] * (1 - a) + values[at + 1] * a) * (1 - b) + (
+        values[at + 2 * half] * (1 - a) + values[at + 2 * half + 1] * a
+    ) * b
+
+
+@numba.njit(cache=True, parallel=True)
+def _accumulate(
+    dose, inside, to_beam, depth, first, step, table, kernel_sigma, values, offset, half, pixel, level_sigma,
+    sad, source_sigma, collimation, photons,
+):  # fmt: skip
+    nk, nj, ni = dose.shape
+    levels = offset.size
+    count = kernel_sigma.size
+    lowest = np.log2(level_sigma[0])
+    last_depth = table.shape[0] - 1.000001
+    for row in numba.prange(nk * nj):
+        k = row // nj
+        j = row - k * nj
+        for i in range(ni):
+            if not inside[k, j, i]:
+                continue
+            x = to_beam[0, 0] * i + to_beam[0, 1] * j + to_beam[0, 2] * k + to_beam[0, 3]
+            y = to_beam[1, 0] * i + to_beam[1, 1] * j + to_beam[1, 2] * k + to_beam[1, 3]
+            z = to_beam[2, 0] * i + to_beam[2, 1] * j + to_beam[2, 2] * k + to_beam[2, 3]
+            distance = sad - z
+            scale = sad / distance
+            u = x * scale
+            v = y * scale
+            d = _fan_depth(depth, first, step, u, v, distance) / _TABLE_STEP_MM
+            d = min(d, last_depth)
+            at = int(d)
+            share = d - at
+            blur = source_sigma * (distance / collimation - 1.0) * scale
+            total = 0.0
+            for n in range(count):
+                weight = table[at, n] * (1 - share) + table[at + 1, n] * share
+                if weight == 0.0:
+                    continue
+                sigma = kernel_sigma[n] * scale
+                level = (0.5 * np.log2(sigma * sigma + blur * blur) - lowest) * LEVELS_PER_OCTAVE
+                level = min(max(level, 0.0), levels - 1.000001)
+                low = int(level)
+                t = level - low
+                total += weight * (
+                    (1 - t) * _level_value(values, offset[low], half[low], pixel[low], u, v)
+                    + t * _level_value(values, offset[low + 1], half[low + 1], pixel[low + 1], u, v)
+                )
+            dose[k, j, i] += np.float32(total * scale * scale * photons)
+
+
+def _package_version() -> str:
+    try:
+        return version("rtplanning")
+    except PackageNotFoundError:
+        return "source tree"

@@ -1,0 +1,113 @@
+"""Radiological depth along the diverging rays of a beam."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+from DoseEngineLib.errors import GeometryError
+from DoseEngineLib.iec61217 import BeamFrame
+from DoseEngineLib.patient import Patient
+
+_RAY_PITCH_MM = 2.0
+_STEP_MM = 1.25
+# Nearer to the source than this nothing may lie: it would be inside the treatment head.
+_NEAREST_MM = 300.0
+
+
+@dataclass(frozen=True, eq=False)
+class DepthFan:
+    """Radiological depth on a fan of rays from the source.
+
+    Attributes
+    ----------
+    depth_mm : (w, v, u) float32 array
+        Water-equivalent (mass density) path from outside the body, mm times g/cm3, along the ray through (u, v) in the
+        isocentre plane, to the plane number w across the axis.
+    first : (3,) array
+        u, v of the first ray in mm at the isocentre plane; distance of the first plane from the source along the axis.
+    step : (3,) array
+        Steps in u, v and in distance, mm.
+    """
+
+    depth_mm: np.ndarray
+    first: np.ndarray
+    step: np.ndarray
+
+
+def trace_depth_fan(patient: Patient, frame: BeamFrame, sad_mm: float) -> DepthFan:
+    """Trace rays from the source through the body.
+
+    Raises
+    ------
+    GeometryError
+        When the body reaches into the treatment head or behind the source.
+    """
+    body_grid, slices = patient.grid.crop(patient.body, margin_mm=float(patient.grid.spacing_mm.max()))
+    corners = frame.to_beam(body_grid.corners_RAS_mm)
+    distance = sad_mm - corners[:, 2]
+    if distance.min() < _NEAREST_MM:
+        raise GeometryError(
+            f"The image reaches to {distance.min():.0f} mm from the radiation source (the head needs {_NEAREST_MM:.0f} "
+            "mm); check the isocentre and the couch angle, or crop the image."
+        )
+    projected = corners[:, :2] * (sad_mm / distance)[:, None]
+    low = projected.min(axis=0) - _RAY_PITCH_MM
+    count = np.ceil((projected.max(axis=0) + _RAY_PITCH_MM - low) / _RAY_PITCH_MM).astype(int) + 1
+    planes = int(np.ceil((distance.max() - distance.min()) / _STEP_MM)) + 2
+    first = np.array([low[0], low[1], distance.min() - _STEP_MM])
+    step = np.array([_RAY_PITCH_MM, _RAY_PITCH_MM, _STEP_MM])
+    # beam coordinates (x, y, distance from source) -> index of the cropped density
+    to_ras = np.eye(4)
+    to_ras[:3, :3] = frame.rotation * (1.0, 1.0, -1.0)
+    to_ras[:3, 3] = frame.source_RAS_mm(sad_mm)
+    to_index = body_grid.inverse_affine @ to_ras
+    density = np.ascontiguousarray(patient.density_g_cm3[slices], dtype=np.float32)
+    depth = _trace(density, to_index, first, step, planes, count[1], count[0], float(sad_mm))
+    return DepthFan(depth, first, step)
+
+
+@numba.njit(cache=True, inline="always")
+def _density_at(density, i, j, k):
+    """Trilinear density; the faces of the outer voxels end it, with the edge value up to them."""
+    nk, nj, ni = density.shape
+    if i < -0.5 or j < -0.5 or k < -0.5 or i > ni - 0.5 or j > nj - 0.5 or k > nk - 0.5:
+        return 0.0
+    i = min(max(i, 0.0), ni - 1.0)
+    j = min(max(j, 0.0), nj - 1.0)
+    k = min(max(k, 0.0), nk - 1.0)
+    i0, j0, k0 = int(i), int(j), int(k)
+    i1, j1, k1 = min(i0 + 1, ni - 1), min(j0 + 1, nj - 1), min(k0 + 1, nk - 1)
+    a, b, c = i - i0, j - j0, k - k0
+    return (
+        (density[k0, j0, i0] * (1 - a) + density[k0, j0, i1] * a) * (1 - b)
+        + (density[k0, j1, i0] * (1 - a) + density[k0, j1, i1] * a) * b
+    ) * (1 - c) + (
+        (density[k1, j0, i0] * (1 - a) + density[k1, j0, i1] * a) * (1 - b)
+        + (density[k1, j1, i0] * (1 - a) + density[k1, j1, i1] * a) * b
+    ) * c
+
+
+@numba.njit(cache=True, parallel=True)
+def _trace(density, to_index, first, step, planes, count_v, count_u, sad_mm):
+    depth = np.empty((planes, count_v, count_u), np.float32)
+    for row in numba.prange(count_v):
+        v = first[1] + row * step[1]
+        for column in range(count_u):
+            u = first[0] + column * step[0]
+            # per mm along the axis a ray is this much longer
+            slant = np.sqrt(u * u + v * v + sad_mm * sad_mm) / sad_mm
+            tx, ty = u / sad_mm, v / sad_mm
+            sx = to_index[0, 0] * tx + to_index[0, 1] * ty + to_index[0, 2]
+            sy = to_index[1, 0] * tx + to_index[1, 1] * ty + to_index[1, 2]
+            sz = to_index[2, 0] * tx + to_index[2, 1] * ty + to_index[2, 2]
+            total = 0.0
+            depth[0, row, column] = 0.0
+            for plane in range(1, planes):
+                t = first[2] + (plane - 0.5) * step[2]
+                here = _density_at(density, to_index[0, 3] + sx * t, to_index[1, 3] + sy * t, to_index[2, 3] + sz * t)
+                total += here * slant * step[2]
+                depth[plane, row, column] = total
+    return depth
