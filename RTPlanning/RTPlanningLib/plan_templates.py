@@ -1,8 +1,11 @@
-"""Plans made from a template: the classic four-field box."""
+"""Plans made from a template: conformal fields about a target, of which the four-field box is the classic."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from DoseEngineLib.errors import PlanError
+from DoseEngineLib.iec61217 import beam_frame
 from DoseEngineLib.plan import Plan, Prescription
 from RTPlanningLib.case import Case
 from RTPlanningLib.plan_file import (
@@ -15,20 +18,16 @@ from RTPlanningLib.plan_file import (
     PlanRequest,
 )
 
-# Names for a patient on the back, head first: 90 degrees enters from the patient's left.
-_SIDES = {
-    "HFS": ("AP", "Left lateral", "PA", "Right lateral"),
-    "FFS": ("AP", "Right lateral", "PA", "Left lateral"),
-    "HFP": ("PA", "Right lateral", "AP", "Left lateral"),
-    "FFP": ("PA", "Left lateral", "AP", "Right lateral"),
-}
-_GANTRY_DEG = (0.0, 90.0, 180.0, 270.0)
+BOX_GANTRY_DEG = (0.0, 90.0, 180.0, 270.0)
+# Names by the RAS axis that points to the source: axis, sign.
+_SIDES = {(1, 1): "AP", (1, -1): "PA", (0, -1): "Left lateral", (0, 1): "Right lateral"}
 
 
-def four_field_box_request(
+def conformal_request(
     target: str,
     dose_Gy: float,
     fractions: int,
+    gantry_deg: Sequence[float] = BOX_GANTRY_DEG,
     *,
     aperture: str = "mlc",
     margin_mm: float = DEFAULT_MARGIN_MM,
@@ -36,11 +35,11 @@ def four_field_box_request(
     normalization: str = "point",
     engine: str = DEFAULT_ENGINE,
     spacing_mm: float = DEFAULT_SPACING_MM,
-    name: str = "Four-field box",
+    name: str = "",
     patient_position: str = "HFS",
-    goals: tuple[str, ...] = (),
+    goals: Sequence[str] = (),
 ) -> PlanRequest:
-    """Ask for a four-field box: gantry 0, 90, 180, 270, isocentre at the target's centroid, equal weights.
+    """Ask for fields fitted to a target: isocentre at its centroid, equal weights, one gantry angle a field.
 
     Parameters
     ----------
@@ -49,24 +48,33 @@ def four_field_box_request(
     dose_Gy : float
         Dose of the whole course.
     fractions : int
+    gantry_deg : sequence of float
+        IEC 61217 gantry angles; the default is the four-field box.
     aperture : {"mlc", "jaws"}
-        What is fitted to the target's beam's-eye view with ``margin_mm``.
+        What is fitted to the target's beam's-eye view with ``margin_mm`` at the isocentre plane.
     machine : str
     normalization : {"point", "mean", "D50", "D95"}
         "point" is the isocentre.
+    name : str
+        Name of the plan; by default "Four-field box" or "3 fields".
     patient_position : {"HFS", "HFP", "FFS", "FFP"}
-        Names the beams (AP, PA, laterals).
+        Names the fields by the side they enter (AP, PA, laterals).
     """
     if aperture not in FITS:
-        raise PlanError(f"Four-field box: aperture {aperture!r} is unknown; use one of {', '.join(FITS)}.")
-    if patient_position not in _SIDES:
-        raise PlanError(f"Four-field box: patient position {patient_position!r}; use one of {', '.join(_SIDES)}.")
+        raise PlanError(f"Conformal fields: aperture {aperture!r} is unknown; use one of {', '.join(FITS)}.")
     beams = tuple(
-        BeamRequest(side, gantry_deg, fit=aperture, margin_mm=float(margin_mm), machine=machine)
-        for side, gantry_deg in zip(_SIDES[patient_position], _GANTRY_DEG)
+        BeamRequest(
+            _side(float(angle), patient_position),
+            float(angle),
+            fit=aperture,
+            margin_mm=float(margin_mm),
+            machine=machine,
+        )
+        for angle in gantry_deg
     )
+    is_box = tuple(float(angle) for angle in gantry_deg) == BOX_GANTRY_DEG
     return PlanRequest(
-        name=name,
+        name=name or ("Four-field box" if is_box else f"{len(beams)} fields"),
         beams=beams,
         prescription=Prescription(float(dose_Gy), fractions, target, normalization),
         engine=engine,
@@ -76,7 +84,7 @@ def four_field_box_request(
 
 
 def four_field_box(case: Case, target: str, dose_Gy: float, fractions: int, **options: object) -> Plan:
-    """Make a four-field box for a case; the options are those of `four_field_box_request`.
+    """Make a four-field box for a case; ``options`` are the keyword arguments of `conformal_request`.
 
     Raises
     ------
@@ -84,4 +92,12 @@ def four_field_box(case: Case, target: str, dose_Gy: float, fractions: int, **op
         When the case has no such target, or the machine cannot form the fitted apertures.
     """
     options.setdefault("patient_position", case.patient_position)
-    return four_field_box_request(target, dose_Gy, fractions, **options).build(case)
+    return conformal_request(target, dose_Gy, fractions, **options).build(case)
+
+
+def _side(gantry_deg: float, patient_position: str) -> str:
+    source = beam_frame(gantry_deg, patient_position=patient_position).source_direction
+    for (axis, sign), name in _SIDES.items():
+        if source[axis] * sign > 1.0 - 1e-9:
+            return name
+    return f"Gantry {gantry_deg:g}"

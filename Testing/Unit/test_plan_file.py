@@ -14,7 +14,7 @@ from DoseEngineLib.geometry import Grid
 from DoseEngineLib.plan import Aperture, Prescription, Structure
 from RTPlanningLib.case import Case
 from RTPlanningLib.plan_file import BeamRequest, PlanRequest, parse_plan_file, read_plan_file
-from RTPlanningLib.plan_templates import four_field_box, four_field_box_request
+from RTPlanningLib.plan_templates import conformal_request, four_field_box
 
 GOOD = """
 name = "Four-field box"
@@ -408,6 +408,6 @@ def test_four_field_box_refuses_an_unknown_aperture(case):
 
 
 def test_the_box_request_writes_a_plan_file_that_gives_the_same_plan(case):
-    request = four_field_box_request("PTV", 50.0, 25, goals=("PTV D95% >= 47.5 Gy",))
+    request = conformal_request("PTV", 50.0, 25, goals=("PTV D95% >= 47.5 Gy",))
     again = parse_plan_file(request.to_toml())
     assert again.build(case) == request.build(case)
