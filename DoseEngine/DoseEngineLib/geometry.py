@@ -1,6 +1,6 @@
 """Voxel grids in Slicer's RAS world (mm), LPS conversion and resampling.
 
-Arrays are ``[k, j, i]`` in C order, as VTK gives them; affines map the index vector ``(i, j, k, 1)`` to RAS millimetres.
+Arrays are ``[k, j, i]`` in C order, as VTK gives them; affines map the index vector ``(i, j, k, 1)`` to RAS in mm.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ MACHINE_SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Jaw:
-    """A pair of jaws: travel and positions at the isocentre plane in mm, distance of its effective plane from source."""
+    """A pair of jaws: travel at the isocentre plane, distance of its effective plane from the source, both in mm."""
 
     minimum_mm: float
     maximum_mm: float
@@ -132,8 +132,8 @@ class Machine:
         if isinstance(self.calibration, ReferenceCalibration):
             c = self.calibration
             return (
-                f"{c.dose_Gy_per_MU * 100:g} cGy/MU in water at SSD {c.ssd_mm / 10:g} cm, depth {c.depth_mm / 10:g} cm, "
-                f"field {c.field_mm[0] / 10:g} x {c.field_mm[1] / 10:g} cm at the isocentre plane"
+                f"{c.dose_Gy_per_MU * 100:g} cGy/MU in water at SSD {c.ssd_mm / 10:g} cm, "
+                f"depth {c.depth_mm / 10:g} cm, field {c.field_mm[0] / 10:g} x {c.field_mm[1] / 10:g} cm at the isocentre plane"
             )
         return f"{self.calibration:g} photons/cm2 a MU in air on the axis at {self.sad_mm / 10:g} cm"
 

@@ -126,9 +126,8 @@ class Patient:
         if body is None:
             external = [s for s in structures if s.role == "EXTERNAL"]
             if len(external) > 1:
-                raise PatientError(
-                    f"{len(external)} structures have the role EXTERNAL ({', '.join(s.name for s in external)}); keep one."
-                )
+                listed = ", ".join(s.name for s in external)
+                raise PatientError(f"{len(external)} structures have the role EXTERNAL ({listed}); keep one.")
             body = resample(external[0].mask, external[0].grid, grid)
             how = f"structure {external[0].name}"
         body = np.asarray(body, dtype=bool)

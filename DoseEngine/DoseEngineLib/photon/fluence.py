@@ -93,7 +93,7 @@ def off_axis_ratio(machine: Machine, radius_mm: np.ndarray) -> np.ndarray:
 
 
 def collimation_distance_mm(aperture: Aperture, machine: Machine) -> float:
-    """Distance from the source of the plane that shapes the penumbra: the MLC where it shapes, else between the jaws."""
+    """Distance from the source of what shapes the penumbra: the MLC where it is set, else midway between the jaws."""
     if aperture.leaf_positions_mm is not None:
         return machine.mlc.distance_mm
     return (machine.jaw_x.distance_mm + machine.jaw_y.distance_mm) / 2
