@@ -201,7 +201,10 @@ def _homogeneity_index(dvh: Dvh) -> float:
     return (dvh.dose_at_volume_percent(2.0) - dvh.dose_at_volume_percent(98.0)) / median
 
 
-_PREFIX = re.compile(rf"\s*[DV]_?(?:{_NUMBER}\s*(?:%|cc|cm3|cGy|Gy)?(?:\s*\[\s*(?:%|cc|cm3)?)?)?", re.IGNORECASE)
+_PREFIX = re.compile(
+    rf"\s*(?:D_?(?:{_NUMBER}\s*(?:%|cc|cm3)?)?|V_?(?:{_NUMBER}\s*(?:(?:%|Gy|cGy)(?:\s*\[\s*(?:%|cc|cm3)?)?)?)?)",
+    re.IGNORECASE,
+)
 
 
 def _stop(text: str) -> int:
