@@ -131,9 +131,10 @@ class Machine:
         """One line for reports."""
         if isinstance(self.calibration, ReferenceCalibration):
             c = self.calibration
+            field = f"{c.field_mm[0] / 10:g} x {c.field_mm[1] / 10:g} cm"
             return (
                 f"{c.dose_Gy_per_MU * 100:g} cGy/MU in water at SSD {c.ssd_mm / 10:g} cm, "
-                f"depth {c.depth_mm / 10:g} cm, field {c.field_mm[0] / 10:g} x {c.field_mm[1] / 10:g} cm at the isocentre plane"
+                f"depth {c.depth_mm / 10:g} cm, field {field} at the isocentre plane"
             )
         return f"{self.calibration:g} photons/cm2 a MU in air on the axis at {self.sad_mm / 10:g} cm"
 
