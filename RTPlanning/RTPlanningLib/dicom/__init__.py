@@ -1,0 +1,33 @@
+"""Cases from DICOM: ``read_case``, ``list_series``, ``read_ct_series``, ``read_structure_set``.
+
+The names are resolved on first use, so that importing the package loads no pydicom.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from RTPlanningLib.dicom.case_reader import read_case as read_case
+    from RTPlanningLib.dicom.ct_series import CtSeries as CtSeries
+    from RTPlanningLib.dicom.ct_series import read_ct_series as read_ct_series
+    from RTPlanningLib.dicom.folder import list_series as list_series
+    from RTPlanningLib.dicom.folder import scan_folder as scan_folder
+    from RTPlanningLib.dicom.structure_set import read_structure_set as read_structure_set
+
+_HOME = {
+    "read_case": "case_reader",
+    "CtSeries": "ct_series",
+    "read_ct_series": "ct_series",
+    "list_series": "folder",
+    "scan_folder": "folder",
+    "read_structure_set": "structure_set",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
