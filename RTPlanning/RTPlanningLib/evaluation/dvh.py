@@ -268,10 +268,9 @@ def _samples(structure: Structure, dose_grid: Grid) -> Iterable[tuple[np.ndarray
             kji = np.unravel_index(flat[start : start + _CHUNK], structure.mask.shape)
             yield np.stack(kji[::-1], axis=1).astype(float), np.ones(len(kji[0]), bool)
         return
-    # a voxel of margin all round: the surface may leave the mask's voxels by less than that
-    low, window = _bounding_window(structure.mask)
-    mask = structure.mask[window]
-    occupancy = ndimage.gaussian_filter(mask.astype(np.float32), _SURFACE_SIGMA_VOXELS, mode="nearest")
+    # a voxel of margin all round, beyond the array too: the surface may leave the mask's voxels by less than that
+    low, mask = _with_margin(structure.mask)
+    occupancy = ndimage.gaussian_filter(mask.astype(np.float32), _SURFACE_SIGMA_VOXELS, mode="constant")
     candidates = np.argwhere(ndimage.binary_dilation(mask, np.ones((3, 3, 3), bool)))[:, ::-1]
     offsets = np.stack(
         np.meshgrid(*((np.arange(n) + 0.5) / n - 0.5 for n in division), indexing="ij"), axis=-1
@@ -297,10 +296,11 @@ def _samples(structure: Structure, dose_grid: Grid) -> Iterable[tuple[np.ndarray
             yield points(chunk)[chosen] + low, own[chosen]
 
 
-def _bounding_window(mask: np.ndarray) -> tuple[np.ndarray, tuple[slice, ...]]:
-    """Return the first index (i, j, k) and the slices of the mask's bounding box with a voxel of margin."""
-    slices = []
+def _with_margin(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the index (i, j, k) of the first voxel and the mask cut to its bounding box with a voxel of margin."""
+    low, slices = [], []
     for axis in range(3):
         used = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-        slices.append(slice(max(int(used[0]) - 1, 0), min(int(used[-1]) + 2, mask.shape[axis])))
-    return np.array([s.start for s in slices[::-1]], float), tuple(slices)
+        low.append(used[0] - 1)
+        slices.append(slice(int(used[0]), int(used[-1]) + 1))
+    return np.array(low[::-1], float), np.pad(mask[tuple(slices)], 1)
