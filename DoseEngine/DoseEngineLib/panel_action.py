@@ -1,0 +1,123 @@
+"""How a panel runs long work: progress bar, cancel button, errors in words, and one action at a time.
+
+MRML belongs to the main thread, so the work runs there and the event loop turns at every progress report.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import slicer
+from slicer.i18n import tr as _
+
+from DoseEngineLib.errors import Cancelled, PlanningError
+from DoseEngineLib.progress import Progress
+
+T = TypeVar("T")
+
+# Turning the event loop costs about a millisecond; this often it stays responsive and costs nothing.
+_EVENT_INTERVAL_S = 0.05
+
+
+class PanelAction:
+    """Runs one action at a time for a panel.
+
+    Parameters
+    ----------
+    controls : sequence of QWidget
+        Disabled while an action runs.
+    statusLabel : QLabel
+    progressBar : QProgressBar
+    cancelButton : QPushButton
+        Enabled only while an action runs.
+    """
+
+    def __init__(self, controls: Sequence[Any], statusLabel: Any, progressBar: Any, cancelButton: Any) -> None:
+        self._controls = list(controls)
+        self._status = statusLabel
+        self._bar = progressBar
+        self._cancelButton = cancelButton
+        self._running = False
+        self._cancelled = False
+        self._eventsAt = 0.0
+        self._bar.setRange(0, 100)
+        self._bar.setVisible(False)
+        self._cancelButton.setEnabled(False)
+        self._cancelButton.clicked.connect(self.cancel)
+
+    @property
+    def isRunning(self) -> bool:
+        """Whether an action is under way."""
+        return self._running
+
+    def cancel(self, *_unused: object) -> None:
+        """Ask the running action to stop at its next progress report."""
+        self._cancelled = True
+
+    def run(self, work: Callable[[Progress], T], done: Callable[[T], str] | str) -> T | None:
+        """Run work and say in the status line how it ended.
+
+        Parameters
+        ----------
+        work : callable
+            Gets a progress callback, which raises `Cancelled` once the user asked for it.
+        done : str or callable
+            Status text at the end, or what makes it from the result.
+
+        Returns
+        -------
+        object or None
+            What the work returned; None when it was cancelled, failed with a `PlanningError` (shown in a dialog), or
+            another action is running. Any other exception is a defect: it is reported and raised.
+        """
+        if self._running:
+            return None
+        self._begin()
+        try:
+            result = work(self._progress)
+            self.say(done(result) if callable(done) else done)
+            return result
+        except Cancelled:
+            self.say(_("Cancelled; the scene is as it was."))
+        except PlanningError as error:
+            self.say(str(error))
+            slicer.util.errorDisplay(str(error))
+        except Exception as error:
+            self.say(_("Failed unexpectedly: {error}. The Python console has the details.").format(error=error))
+            raise
+        finally:
+            self._end()
+        return None
+
+    def say(self, text: str) -> None:
+        """Show a text in the status line."""
+        self._status.setText(text)
+
+    def _progress(self, fraction: float, text: str) -> None:
+        now = time.monotonic()
+        if now - self._eventsAt >= _EVENT_INTERVAL_S or fraction >= 1.0:
+            self._eventsAt = now
+            self._bar.setValue(round(100 * min(max(fraction, 0.0), 1.0)))
+            self.say(text)
+            slicer.app.processEvents()
+        if self._cancelled:
+            raise Cancelled(_("Cancelled by the user."))
+
+    def _begin(self) -> None:
+        self._running, self._cancelled = True, False
+        self._wereEnabled = [control.property("enabled") for control in self._controls]
+        for control in self._controls:
+            control.setEnabled(False)
+        self._bar.setValue(0)
+        self._bar.setVisible(True)
+        self._cancelButton.setEnabled(True)
+        slicer.app.processEvents()
+
+    def _end(self) -> None:
+        for control, wasEnabled in zip(self._controls, self._wereEnabled, strict=True):
+            control.setEnabled(bool(wasEnabled))
+        self._bar.setVisible(False)
+        self._cancelButton.setEnabled(False)
+        self._running = False

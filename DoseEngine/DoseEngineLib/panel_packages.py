@@ -1,0 +1,51 @@
+"""Python packages that desktop Slicer does not bring: installed when an action needs them, never at import."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from importlib import metadata
+
+DOSE_PACKAGES = ("numba>=0.60", "jsonschema>=4.18")
+
+
+def missingPackages(requirements: Sequence[str]) -> list[str]:
+    """Return the requirements that no installed package satisfies."""
+    from packaging.requirements import Requirement
+
+    missing = []
+    for text in requirements:
+        requirement = Requirement(text)
+        try:
+            satisfied = requirement.specifier.contains(metadata.version(requirement.name), prereleases=True)
+        except metadata.PackageNotFoundError:
+            satisfied = False
+        if not satisfied:
+            missing.append(text)
+    return missing
+
+
+def ensurePackages(requirements: Sequence[str], requester: str) -> None:
+    """Install what is missing; Slicer asks the user first.
+
+    Parameters
+    ----------
+    requirements : sequence of str
+        Requirement specifiers with lower bounds.
+    requester : str
+        Who needs them, for Slicer's question.
+    """
+    missing = missingPackages(requirements)
+    if not missing:
+        return
+    import slicer
+
+    try:
+        from slicer import packaging as slicerPackaging
+    except ImportError:  # Slicer before 5.12 has no slicer.packaging
+        slicer.util.pip_install(missing)
+    else:
+        from packaging.requirements import Requirement
+
+        slicerPackaging.pip_ensure([Requirement(text) for text in missing], requester=requester)
+    importlib.invalidate_caches()

@@ -1,0 +1,127 @@
+"""The qMRML widgets the panels' ``.ui`` files use, on a real MRML scene."""
+
+from __future__ import annotations
+
+from PySide6 import QtCore, QtWidgets
+
+
+class qMRMLNodeComboBox(QtWidgets.QWidget):
+    """A node selector that follows the scene: types, attributes, hidden nodes and "None" as in the real one."""
+
+    currentNodeChanged = QtCore.Signal(object)
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._combo = QtWidgets.QComboBox(self)
+        layout = QtWidgets.QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._combo)
+        self._scene = None
+        self._tags: list[int] = []
+        self._attributes: list[tuple[str, str, str | None]] = []
+        self._node_types: list[str] = []
+        self._flags = {"noneEnabled": False, "showHidden": False, "addEnabled": True, "removeEnabled": True}
+        self._last_id = ""
+        self._combo.currentIndexChanged.connect(self._report)
+
+    def _flag(name: str):  # noqa: N805 - makes the Qt properties below
+        def get(self) -> bool:
+            return self._flags[name]
+
+        def put(self, value: bool) -> None:
+            self._flags[name] = value
+            self._refresh()
+
+        return QtCore.Property(bool, get, put)
+
+    noneEnabled = _flag("noneEnabled")
+    showHidden = _flag("showHidden")
+    addEnabled = _flag("addEnabled")
+    removeEnabled = _flag("removeEnabled")
+
+    def _get_node_types(self) -> list[str]:
+        return self._node_types
+
+    def _set_node_types(self, types: list[str]) -> None:
+        self._node_types = list(types)
+        self._refresh()
+
+    nodeTypes = QtCore.Property("QStringList", _get_node_types, _set_node_types)
+
+    def addAttribute(self, nodeType: str, name: str, value: str | None = None) -> None:
+        self._attributes.append((nodeType, name, value))
+        self._refresh()
+
+    def setMRMLScene(self, scene) -> None:
+        for tag in self._tags:
+            self._scene.RemoveObserver(tag)
+        self._scene = scene
+        self._tags = []
+        if scene is not None:
+            events = (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent, scene.EndImportEvent)
+            self._tags = [scene.AddObserver(event, lambda caller, event: self._refresh()) for event in events]
+        self._refresh()
+
+    def mrmlScene(self):
+        return self._scene
+
+    def currentNode(self):
+        node_id = self._combo.currentData()
+        return self._scene.GetNodeByID(node_id) if self._scene is not None and node_id else None
+
+    def setCurrentNode(self, node) -> None:
+        self._refresh()
+        index = self._combo.findData(node.GetID()) if node is not None else self._combo.findData("")
+        self._combo.setCurrentIndex(index)
+
+    def nodeCount(self) -> int:
+        return sum(1 for index in range(self._combo.count()) if self._combo.itemData(index))
+
+    def _accepts(self, node) -> bool:
+        if not any(node.IsA(node_type) for node_type in self._node_types):
+            return False
+        if node.GetHideFromEditors() and not self._flags["showHidden"]:
+            return False
+        return all(
+            node.GetAttribute(name) is not None and value in (None, node.GetAttribute(name))
+            for node_type, name, value in self._attributes
+            if node.IsA(node_type)
+        )
+
+    def _refresh(self) -> None:
+        wanted = self._combo.currentData() or ""
+        self._combo.blockSignals(True)
+        self._combo.clear()
+        if self._flags["noneEnabled"]:
+            self._combo.addItem("None", "")
+        if self._scene is not None:
+            for number in range(self._scene.GetNumberOfNodes()):
+                node = self._scene.GetNthNode(number)
+                if self._accepts(node):
+                    self._combo.addItem(node.GetName(), node.GetID())
+        self._combo.setCurrentIndex(max(self._combo.findData(wanted), 0))
+        self._combo.blockSignals(False)
+        self._report()
+
+    def _report(self) -> None:
+        node_id = self._combo.currentData() or ""
+        if node_id != self._last_id:
+            self._last_id = node_id
+            self.currentNodeChanged.emit(self.currentNode())
+
+
+class qMRMLWidget(QtWidgets.QWidget):
+    """A widget that knows a scene: the parent of a module's panel."""
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._scene = None
+
+    def setMRMLScene(self, scene) -> None:
+        self._scene = scene
+
+    def mrmlScene(self):
+        return self._scene
+
+
+WIDGETS = (qMRMLNodeComboBox, qMRMLWidget)

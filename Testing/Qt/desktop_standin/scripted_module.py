@@ -1,0 +1,68 @@
+"""Module ``slicer.ScriptedLoadableModule``: the base classes of a scripted module, with what the modules use of them."""
+
+from __future__ import annotations
+
+import unittest
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+from PySide6 import QtWidgets
+
+
+class ModuleParent(SimpleNamespace):
+    """What Slicer hands to a module class: a bag of properties, among them the module file's path."""
+
+
+class ScriptedLoadableModule:
+    def __init__(self, parent: ModuleParent) -> None:
+        self.parent = parent
+        self.moduleName = type(self).__name__
+
+
+class ScriptedLoadableModuleWidget:
+    module_paths: dict[str, Path] = {}  # noqa: RUF012 - filled by the loader
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
+        self.moduleName = type(self).__name__.removesuffix("Widget")
+        self.parent = parent if parent is not None else QtWidgets.QWidget()
+        if self.parent.layout() is None:
+            self.parent.setLayout(QtWidgets.QVBoxLayout())
+        self.layout = self.parent.layout()
+        if parent is None:
+            self.setup()
+
+    def resourcePath(self, filename: str) -> str:
+        return str(self.module_paths[self.moduleName].parent / "Resources" / filename)
+
+    def setup(self) -> None:
+        pass
+
+    def cleanup(self) -> None:
+        pass
+
+
+class ScriptedLoadableModuleLogic:
+    def __init__(self, parent: object = None) -> None:
+        self.moduleName = type(self).__name__.removesuffix("Logic")
+
+
+class ScriptedLoadableModuleTest(unittest.TestCase):
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+
+    def runTest(self) -> None:
+        pass
+
+    def delayDisplay(self, message: str, msec: int | None = None) -> None:
+        pass
+
+
+def make_scripted_module() -> ModuleType:
+    """Return a fresh ``slicer.ScriptedLoadableModule`` module."""
+    module = ModuleType("slicer.ScriptedLoadableModule")
+    names = ["ScriptedLoadableModule", "ScriptedLoadableModuleWidget"]
+    names += ["ScriptedLoadableModuleLogic", "ScriptedLoadableModuleTest"]
+    for name in names:
+        setattr(module, name, globals()[name])
+    module.__all__ = names
+    return module
