@@ -28,7 +28,7 @@
     spacing_mm = 2.5
 
     [case]                              # optional
-    ct_series_uid = "1.2.3"             # also structure_set_uid, patient_position
+    ct_series_uid = "1.2.3"             # also structure_set_uid, patient_position, skip_rois = ["Marker"]
     density_overrides_g_cm3 = {Couch = 0.0}
 
 Nothing is guessed: a key that is unknown, of the wrong type, out of range or at odds with another raises
@@ -53,7 +53,7 @@ from DoseEngineLib.iec61217 import PATIENT_POSITIONS, beam_frame
 from DoseEngineLib.machine import load_machine
 from DoseEngineLib.plan import NORMALIZATIONS, Aperture, Beam, Plan, Prescription, Structure
 from RTPlanningLib.case import Case
-from RTPlanningLib.evaluation.goals import parse_goal
+from RTPlanningLib.evaluation.goals import GOAL_EXAMPLE, parse_goal
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -75,7 +75,7 @@ _BEAM_KEYS = (
     *("field", "jaws_x", "jaws_y", "fit", "margin_mm", "weight", "MU"),
 )
 _DOSE_KEYS = ("engine", "spacing_mm", "options")
-_CASE_KEYS = ("ct_series_uid", "structure_set_uid", "patient_position", "density_overrides_g_cm3")
+_CASE_KEYS = ("ct_series_uid", "structure_set_uid", "patient_position", "skip_rois", "density_overrides_g_cm3")
 
 # Far outside any machine or patient: what lies beyond is a slip of the pen (cm for mm, a missing decimal point).
 _ANGLE_DEG = (-360.0, 360.0)
@@ -141,6 +141,8 @@ class PlanRequest:
         None: the case's.
     ct_series_uid, structure_set_uid : str or None
         Which series of a DICOM folder.
+    skip_rois : tuple of str
+        Structures of a DICOM structure set to leave out, such as one with broken contours.
     density_overrides_g_cm3 : mapping of structure name to mass density
         Added to the case's own.
     source : str
@@ -157,6 +159,7 @@ class PlanRequest:
     patient_position: str | None = None
     ct_series_uid: str | None = None
     structure_set_uid: str | None = None
+    skip_rois: tuple[str, ...] = ()
     density_overrides_g_cm3: Mapping[str, float] = field(default_factory=dict)
     source: str = "plan"
 
@@ -276,6 +279,7 @@ class PlanRequest:
             "ct_series_uid": self.ct_series_uid,
             "structure_set_uid": self.structure_set_uid,
             "patient_position": self.patient_position,
+            "skip_rois": self.skip_rois or None,
             "density_overrides_g_cm3": dict(self.density_overrides_g_cm3) or None,
         }
         if any(value is not None for value in case.values()):
@@ -341,13 +345,14 @@ def parse_plan_file(text: str, source: str = "plan") -> PlanRequest:
         patient_position=case.choice("patient_position", PATIENT_POSITIONS, None),
         ct_series_uid=case.text("ct_series_uid", None),
         structure_set_uid=case.text("structure_set_uid", None),
+        skip_rois=case.texts("skip_rois", "Marker"),
         density_overrides_g_cm3=case.numbers("density_overrides_g_cm3", (0.0, 22.6)),
         source=source,
     )
 
 
 def _read_goals(top: _Table) -> tuple[str, ...]:
-    goals = top.texts("goals")
+    goals = top.texts("goals", GOAL_EXAMPLE)
     for number, goal in enumerate(goals, start=1):
         try:
             parse_goal(goal)
@@ -565,10 +570,10 @@ class _Table:
             self.fail(key, f"must be {expected}; got {_shown(value)}", str(value), choices)
         return value
 
-    def texts(self, key: str) -> tuple[str, ...]:
+    def texts(self, key: str, example: str) -> tuple[str, ...]:
         value = self.data.get(key, [])
         if not isinstance(value, list) or not all(isinstance(entry, str) and entry.strip() for entry in value):
-            self.fail(key, f'must be a list of texts, as ["PTV D95% >= 47.5 Gy"]; got {_shown(value)}')
+            self.fail(key, f'must be a list of texts, as ["{example}"]; got {_shown(value)}')
         return tuple(value)
 
     def vector(self, key: str, size: int, span: tuple[float, float], *default: Any) -> Any:

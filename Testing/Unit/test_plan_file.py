@@ -62,6 +62,7 @@ spacing_mm = 3
 [case]
 ct_series_uid = "1.2.3"
 patient_position = "HFS"
+skip_rois = ["Marker", "Couch"]
 density_overrides_g_cm3 = {Bladder = 1.0}
 """
 
@@ -102,6 +103,7 @@ def test_every_key_of_a_good_file_arrives():
     assert (last.name, last.fit, last.margin_mm) == ("Beam 4", "jaws", 4.0)
     assert (request.engine, request.dose_grid_spacing_mm) == ("photon-pencil-beam", 3.0)
     assert (request.ct_series_uid, request.structure_set_uid, request.patient_position) == ("1.2.3", None, "HFS")
+    assert request.skip_rois == ("Marker", "Couch")
     assert request.density_overrides_g_cm3 == {"Bladder": 1.0}
 
 
@@ -205,6 +207,7 @@ def test_a_machine_path_is_meant_from_the_plan_files_folder(tmp_path):
         ('"photon-pencil-beam"', '"photon-pensil-beam"', ['key "engine"', 'Did you mean "photon-pencil-beam"?']),
         ("spacing_mm = 3", 'spacing_mm = 3\ngoals = ["PTV D95% >= 1 Gy"]', ["before the first [table]"]),
         ('patient_position = "HFS"', 'patient_position = "HFD"', ['key "patient_position"', '"FFP"']),
+        ('["Marker", "Couch"]', '"Marker"', ["[case]", 'key "skip_rois"', "a list of texts"]),
         ("{Bladder = 1.0}", "{Bladder = -1.0}", ['"Bladder"', "0..22.6", "-1.0"]),
         ('"PTV D95% >= 47.5 Gy"', '"PTV D95% about 47.5 Gy"', ['"goals"', "entry 1"]),
         ('name = "Four-field box"', "name = 4", ['key "name"', "a text in quotes", "got 4"]),

@@ -1,0 +1,400 @@
+"""The command line: ``rtplanning demo``, ``run``, ``show``, ``cases``, ``machines``, ``engines``.
+
+Nothing heavy is imported before a command needs it, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from DoseEngineLib.errors import Cancelled, PlanningError
+from DoseEngineLib.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from RTPlanningLib.case import Case
+    from RTPlanningLib.workflow import PlanningResult
+
+DEFAULT_CASE = "tg119-prostate"
+DEFAULT_DEMO_FOLDER = "rtplanning-demo"
+
+OK = 0
+FAILED = 1
+USAGE = 2
+INTERRUPTED = 130
+TERMINATED = 143
+
+_NOTICE = "For research and teaching, not for clinical use."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    0 done; 1 the request could not be served (the reason is on stderr); 2 wrong usage; 130 stopped with Ctrl-C.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Arguments after the program's name; by default those of the process.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return USAGE
+    try:
+        with _terminate_like_interrupt():
+            options.command(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # the reader (head, less) went away: no complaint, and none at interpreter exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (KeyboardInterrupt, Cancelled):
+        print("rtplanning: cancelled; nothing was written.", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        if options.debug:
+            raise
+        print(f"rtplanning: {_in_words(error)}", file=sys.stderr)
+        return FAILED
+    return OK
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, PlanningError):
+        return f"error: {error}"
+    if isinstance(error, MemoryError):
+        return (
+            "error: not enough memory; use a coarser dose grid (spacing_mm in the plan file) or close other programs."
+        )
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        return f"error: {place}{error.strerror or error}."
+    return (
+        f"internal error: {type(error).__name__}: {error}\n"
+        "This is a fault of the program, not of your input. Run it again with --debug and report what it shows."
+    )
+
+
+@contextmanager
+def _terminate_like_interrupt() -> Iterator[None]:
+    """Let SIGTERM unwind the stack as Ctrl-C does, so that nothing half-written stays."""
+
+    def terminate(signum: int, frame: object) -> None:
+        raise SystemExit(TERMINATED)
+
+    try:
+        former = signal.signal(signal.SIGTERM, terminate)
+    except ValueError:
+        # not in the main thread: signals are someone else's
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+# The parser
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            number = version("rtplanning")
+        except PackageNotFoundError:
+            number = "(not installed as a package)"
+        parser.exit(message=f"rtplanning {number}. {_NOTICE}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rtplanning",
+        description=f"Radiotherapy treatment planning. {_NOTICE}",
+        epilog="""\
+examples:
+  rtplanning demo                                    a four-field box on a built-in case
+  rtplanning run plan.toml --ct dicom/ --out result  your plan file on your DICOM folder (CT and RTSTRUCT)
+  rtplanning show result/scene.mrb                   what a saved plan holds
+
+exit codes: 0 done, 1 could not be done (the reason is on stderr), 2 wrong usage, 130 Ctrl-C""",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    parser.add_argument("--debug", action="store_true", help="show Python's traceback when something goes wrong")
+    parser.set_defaults(command=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    demo = _command(
+        commands,
+        "demo",
+        _demo,
+        "plan a built-in case: fields around its target, dose, DVHs, report",
+        """\
+examples:
+  rtplanning demo
+  rtplanning demo --case tg119-cshape --out cshape
+The folder then holds a plan.toml to edit and run again:
+  rtplanning run rtplanning-demo/plan.toml --case tg119-prostate --out mine""",
+    )
+    demo.add_argument(
+        "--case", metavar="NAME", default=DEFAULT_CASE, help="see: rtplanning cases (default: %(default)s)"
+    )
+    demo.add_argument("--spacing", metavar="MM", type=float, help="dose grid spacing in mm (default: 2.5)")
+    _output_arguments(demo, default=DEFAULT_DEMO_FOLDER)
+
+    run = _command(
+        commands,
+        "run",
+        _run,
+        "plan a CT by a plan file: dose, DVHs, goals, report",
+        """\
+examples:
+  rtplanning run plan.toml --ct dicom/ --out result
+  rtplanning run plan.toml --ct ct.nrrd --seg structures.seg.nrrd --out result
+  rtplanning run plan.toml --case thorax --out result
+
+a plan file (plan.toml):
+  name = "Four-field box"
+  goals = ["PTV D95% >= 47.5 Gy"]
+
+  [prescription]
+  dose_Gy = 50.0
+  fractions = 25
+  target = "PTV"
+  normalization = "point"        # the isocentre; or mean, D50, D95 of the target, or none
+
+  [defaults]
+  machine = "generic_6mv"
+  isocenter = "target"           # its centroid, or [r, a, s] in mm
+  aperture = "mlc"               # fitted to the target; or jaws; or open, with field = [x, y] at each beam
+  margin_mm = 7
+
+  [[beam]]
+  name = "AP"
+  gantry = 0                     # also collimator, couch (IEC 61217 degrees), weight or MU
+
+  [[beam]]
+  name = "PA"
+  gantry = 180
+  field = [100, 100]             # an open field in mm, exactly as set""",
+    )
+    run.add_argument("plan", metavar="PLAN.toml", type=Path, help="the plan file")
+    source = run.add_mutually_exclusive_group(required=True)
+    source.add_argument("--ct", metavar="DIR|FILE", type=Path, help="a DICOM folder, or a volume file (NRRD, NIfTI)")
+    source.add_argument("--case", metavar="NAME", help="a built-in case in place of --ct; see: rtplanning cases")
+    run.add_argument("--seg", metavar="FILE", type=Path, help="segmentation (.seg.nrrd) of a volume file")
+    run.add_argument("--ct-series", metavar="UID", help="CT series, where the DICOM folder holds several")
+    run.add_argument("--structure-set", metavar="UID", help="structure set, where the DICOM folder holds several")
+    _output_arguments(run)
+
+    show = _command(
+        commands,
+        "show",
+        _show,
+        "tell what a saved plan (scene.mrb) holds: beams, dose, structures",
+        "example:\n  rtplanning show result/scene.mrb",
+    )
+    show.add_argument("scene", metavar="SCENE.mrb", type=Path, help="a scene that RTPlanning or 3D Slicer saved")
+
+    _command(commands, "cases", _cases, "list the built-in cases", "example:\n  rtplanning cases")
+    _command(commands, "machines", _machines, "list the machines", "example:\n  rtplanning machines")
+    _command(
+        commands,
+        "engines",
+        _engines,
+        "list the dose engines, and why one is not available",
+        "example:\n  rtplanning engines",
+    )
+    return parser
+
+
+def _command(commands: Any, name: str, function: Any, text: str, epilog: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}. {_NOTICE}",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    # accepted after the command too; not given there, what stood before the command counts
+    parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    parser.set_defaults(command=function, parser=parser)
+    return parser
+
+
+def _output_arguments(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        default=default and Path(default),
+        required=default is None,
+        help="folder for the results" + (" (default: %(default)s)" if default else ""),
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite files in the folder that are not our own")
+
+
+# The commands
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from RTPlanningLib.workflow import plan_sample
+
+    with _progress_bar() as progress:
+        result = plan_sample(
+            options.case, options.out, spacing_mm=options.spacing, force=options.force, progress=progress
+        )
+    _print_result(result)
+
+
+def _run(options: argparse.Namespace) -> None:
+    from DoseEngineLib.progress import part
+    from RTPlanningLib.plan_file import read_plan_file
+    from RTPlanningLib.workflow import plan_case
+
+    if options.seg and (options.case or options.ct.is_dir()):
+        options.parser.error(
+            "--seg goes with a volume file at --ct; a DICOM folder or a built-in case has its own structures"
+        )
+    if (options.ct_series or options.structure_set) and (options.case or options.ct.is_file()):
+        options.parser.error("--ct-series and --structure-set go with a DICOM folder at --ct")
+    request = read_plan_file(options.plan)
+    with _progress_bar() as progress:
+        progress(0.0, "Reading the case")
+        case = _read_case(options, request.ct_series_uid, request.structure_set_uid)
+        result = plan_case(
+            case,
+            request,
+            options.out,
+            plan_file=options.plan,
+            force=options.force,
+            progress=part(progress, 0.1, 1.0),
+        )
+    _print_result(result)
+
+
+def _read_case(options: argparse.Namespace, ct_series_uid: str | None, structure_set_uid: str | None) -> Case:
+    from RTPlanningLib.workflow import read_case_from
+
+    return read_case_from(
+        ct=options.ct,
+        segmentation=options.seg,
+        sample=options.case,
+        ct_series_uid=options.ct_series or ct_series_uid,
+        structure_set_uid=options.structure_set or structure_set_uid,
+    )
+
+
+def _cases(options: argparse.Namespace) -> None:
+    from RTPlanningLib.samples import available_samples
+
+    for name, title, description in available_samples():
+        print(f"{name}: {title}")
+        print(textwrap.fill(description, 100, initial_indent="    ", subsequent_indent="    "))
+
+
+def _machines(options: argparse.Namespace) -> None:
+    from DoseEngineLib.machine import available_machines, load_machine
+
+    machines = [load_machine(name) for name in available_machines()]
+    _print_columns(
+        [(m.name, m.energy_label, f"MLC of {m.mlc.pairs} pairs" if m.mlc else "no MLC", m.title) for m in machines]
+    )
+
+
+def _engines(options: argparse.Namespace) -> None:
+    from DoseEngineLib.engine import available_engines
+
+    _print_columns(
+        [
+            (info.label, "available" if info.available else f"not available: {info.reason}", info.title)
+            for info in available_engines()
+        ]
+    )
+
+
+def _show(options: argparse.Namespace) -> None:
+    from RTPlanningLib.show import describe_scene
+
+    for line in describe_scene(options.scene):
+        print(line)
+
+
+# What the user sees
+
+
+def _print_result(result: PlanningResult) -> None:
+    for note in result.notes:
+        print(f"Note: {note}")
+    print(f"{result.plan.name} on {result.case_name}: {len(result.plan.beams)} beams, ", end="")
+    print(", ".join(f"{beam.name} {beam.meterset_MU:.1f} MU" for beam in result.plan.beams))
+    for line in result.headlines():
+        print(line)
+    if result.goals:
+        width = max(len(str(goal.goal)) for goal in result.goals)
+        for goal in result.goals:
+            value = "" if goal.value is None else f"{goal.value:.2f} {goal.goal.unit}".rstrip()
+            print(f"  {goal.goal!s:<{width}}  {value:>10}  {goal.verdict}{_because(goal.note)}")
+    print(f"Written to {result.folder} in {result.seconds:.1f} s:")
+    _print_columns([(f"  {path.name}", _size(path.stat().st_size)) for path in result.files])
+    print(_NOTICE)
+
+
+def _because(note: str) -> str:
+    return f" ({note.rstrip('.')})" if note else ""
+
+
+def _size(size: int) -> str:
+    value = float(size)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000.0:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000.0
+    return f"{value:.1f} GB"
+
+
+def _print_columns(rows: list[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip())
+
+
+@contextmanager
+def _progress_bar(stream: TextIO | None = None) -> Iterator[Progress]:
+    """Show a progress bar on a terminal; nowhere else."""
+    stream = stream or sys.stderr
+    if not stream.isatty():
+        yield silent
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Bar(*columns, console=Console(file=stream), transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def progress(fraction: float, text: str) -> None:
+            bar.update(task, completed=fraction, description=text)
+
+        yield progress
+
+
+if __name__ == "__main__":
+    sys.exit(main())
