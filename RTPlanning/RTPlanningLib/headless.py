@@ -21,12 +21,10 @@ def _import_slicer():
     try:
         slicer = importlib.import_module("slicer")
         importlib.import_module("slicer.util")
-        slicer.vtkMRMLScene  # a foreign package called "slicer" has none
-    except (ImportError, AttributeError) as error:
-        raise HeadlessError(
-            "This needs 3D Slicer's headless runtime slicer-core, which cannot be imported here "
-            f'({error}). Install it with: pip install "rtplanning[headless]"'
-        ) from error
+    except ImportError as error:
+        raise _missing(str(error)) from error
+    if not hasattr(slicer, "vtkMRMLScene"):
+        raise _missing(f"the package slicer at {slicer.__file__} is another one")
     # desktop Slicer has a Qt application; a second scene and application logic beside it would confuse both
     if hasattr(slicer, "app"):
         raise HeadlessError(
@@ -36,11 +34,18 @@ def _import_slicer():
     return slicer
 
 
+def _missing(reason: str) -> HeadlessError:
+    return HeadlessError(
+        f"This needs 3D Slicer's headless runtime slicer-core, which cannot be imported here ({reason}). "
+        'Install it with: pip install "rtplanning[headless]"'
+    )
+
+
 class HeadlessSlicer:
     """A fresh MRML scene with Slicer's application, color and segmentation logics.
 
-    As a context manager it makes its scene the current one (``slicer.mrmlScene``), and at the end empties it and puts the
-    former one back::
+    As a context manager it makes its scene the current one (``slicer.mrmlScene``), and at the end empties it and puts
+    the former one back::
 
         with HeadlessSlicer() as slicer_:
             logic = RTPlanningLogic(slicer_.scene)

@@ -1,4 +1,4 @@
-"""Scenes as ``.mrb`` files: the same content gives the same bytes, and a damaged file is found before the scene is cleared."""
+"""Scenes as ``.mrb`` files: equal content gives equal bytes; a damaged file is found before the scene is cleared."""
 
 from __future__ import annotations
 
@@ -48,9 +48,7 @@ def saveScene(scene, path: str | Path) -> Path:
             scene.SetURL(url or "")
             scene.SetRootDirectory(root or "")
         if not ok or not written.is_file():
-            raise CaseError(
-                f"The scene could not be written to {path}; see the messages above for the node that failed."
-            )
+            raise CaseError(f"The scene could not be written to {path}; the messages above name the node that failed.")
         complete = Path(folder) / "complete.zip"
         _fix_times(written, complete)
         shutil.move(complete, path)

@@ -1,0 +1,36 @@
+"""CT and segmentation nodes to a `Patient`."""
+
+from __future__ import annotations
+
+from DoseEngineLib.calibration import CalibrationCurve
+from DoseEngineLib.mrml.segmentations import densityOverrides, structuresFromSegmentation
+from DoseEngineLib.mrml.volumes import arrayFromVolume, gridFromVolume
+from DoseEngineLib.patient import Patient
+
+
+def patientFromNodes(volumeNode, segmentationNode=None, calibration: CalibrationCurve | None = None) -> Patient:
+    """Return the patient that a CT volume and its segmentation describe, density overrides included.
+
+    Parameters
+    ----------
+    volumeNode : vtkMRMLScalarVolumeNode
+        CT numbers in HU.
+    segmentationNode : vtkMRMLSegmentationNode, optional
+        The segment of role EXTERNAL is the body; without one the body is found in the image.
+    calibration : CalibrationCurve, optional
+
+    Raises
+    ------
+    PatientError, GeometryError
+        As `arrayFromVolume`, `gridFromVolume`, `structuresFromSegmentation` and `Patient.from_hu`.
+    """
+    grid = gridFromVolume(volumeNode)
+    structures = structuresFromSegmentation(segmentationNode, grid) if segmentationNode is not None else ()
+    overrides = densityOverrides(segmentationNode) if segmentationNode is not None else {}
+    return Patient.from_hu(
+        arrayFromVolume(volumeNode),
+        grid,
+        calibration=calibration,
+        structures=structures,
+        density_overrides_g_cm3=overrides,
+    )

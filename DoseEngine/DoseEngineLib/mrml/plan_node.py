@@ -1,0 +1,242 @@
+"""The plan node: a scripted module node that holds a `Plan` as JSON and refers to everything that belongs to it.
+
+The JSON is the truth; beam transforms and the isocenter markup are made from it for display and for other modules.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import slicer
+import slicer.util
+
+from DoseEngineLib.errors import PlanError, SchemaError
+from DoseEngineLib.mrml.subject_hierarchy import ensureStudy, placeNode, removeNode
+from DoseEngineLib.plan import Plan, plan_from_json, plan_to_json
+
+# SlicerRT's own names where it has one for the same thing
+REFERENCE_VOLUME = "referenceVolumeRef"
+SEGMENTATION = "segmentationRef"
+ISOCENTER = "posMarkupsRef"
+DOSE = "outputTotalDoseVolumeRef"
+BEAM_DOSE = "beamDoseVolumeRef"
+BEAM_TRANSFORM = "beamTransformRef"
+BEAM_MODEL = "beamModelRef"
+
+BEAM_NAME = "RTPlanning.BeamName"
+_NODE_TYPE, _PLAN_TYPE = "RTPlanning.NodeType", "Plan"
+_NAME_SUFFIX = "Name"
+_PLAN, _DELIVERED_PLAN, _DOSE_PLAN_HASH, _GOALS = "Plan", "DeliveredPlan", "DosePlanHash", "Goals"
+
+
+def createPlanNode(scene, plan: Plan, volumeNode, segmentationNode=None):
+    """Add a plan node with its beam transforms and isocenter markup, in the CT's study.
+
+    Parameters
+    ----------
+    scene : vtkMRMLScene
+    plan : Plan
+    volumeNode : vtkMRMLScalarVolumeNode
+        The planning CT.
+    segmentationNode : vtkMRMLSegmentationNode, optional
+
+    Returns
+    -------
+    vtkMRMLScriptedModuleNode
+    """
+    if volumeNode is None:
+        raise PlanError(f"Plan {plan.name} needs a CT volume; choose one.")
+    node = slicer.vtkMRMLScriptedModuleNode()
+    node.SetName(scene.GetUniqueNameByString(plan.name))
+    node.SetModuleName("RTPlanning")
+    node.SetAttribute(_NODE_TYPE, _PLAN_TYPE)
+    node.SetHideFromEditors(False)
+    node = scene.AddNode(node)
+    setReference(node, REFERENCE_VOLUME, volumeNode)
+    if segmentationNode is not None:
+        setReference(node, SEGMENTATION, segmentationNode)
+    placeNode(node, ensureStudy(volumeNode, "Patient", "Radiotherapy planning"))
+    setPlan(node, plan)
+    return node
+
+
+def planNodes(scene) -> list:
+    """Return every plan node of a scene."""
+    nodes = slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode", scene=scene)
+    return [node for node in nodes if isPlanNode(node)]
+
+
+def isPlanNode(node) -> bool:
+    """Tell whether a node is a plan node."""
+    return node is not None and node.GetAttribute(_NODE_TYPE) == _PLAN_TYPE
+
+
+def planFromNode(planNode) -> Plan:
+    """Return the plan a node holds.
+
+    Raises
+    ------
+    PlanError
+        No plan node, or a plan that contradicts itself.
+    SchemaError
+        A plan stored by a newer version, or damaged; the node is left as it is.
+    """
+    _check(planNode)
+    return plan_from_json(planNode.GetParameter(_PLAN))
+
+
+def setPlan(planNode, plan: Plan) -> None:
+    """Store a plan in its node and bring beam transforms and isocenter markup up to date; a dose is kept.
+
+    Raises
+    ------
+    SchemaError
+        When the node holds a plan of a newer version, which would be lost.
+    """
+    _check(planNode)
+    if planNode.HasParameter(_PLAN):
+        planFromNode(planNode)
+    planNode.SetParameter(_PLAN, plan_to_json(plan))
+    _updateTransforms(planNode, plan)
+    _updateIsocenter(planNode, plan)
+
+
+def setReference(planNode, role: str, node) -> None:
+    """Refer to a node, and keep its name: a scene forgets a reference when the node is removed, a plan must not."""
+    _check(planNode)
+    planNode.SetNodeReferenceID(role, node.GetID())
+    planNode.SetParameter(role + _NAME_SUFFIX, node.GetName())
+
+
+def referencedNode(planNode, role: str, what: str, *, optional: bool = False):
+    """Return the node a plan refers to.
+
+    Raises
+    ------
+    PlanError
+        When it is no longer in the scene, or was never set (then None is returned if it is ``optional``).
+    """
+    _check(planNode)
+    node = planNode.GetNodeReference(role)
+    if node is not None:
+        return node
+    former = planNode.GetParameter(role + _NAME_SUFFIX)
+    if optional and not former:
+        return None
+    state = f"({former}) is no longer in the scene" if former else "is not set"
+    raise PlanError(f"Plan {planNode.GetName()}: its {what} {state}; {_REMEDIES.get(role, 'choose one')}.")
+
+
+_REMEDIES = {
+    REFERENCE_VOLUME: "load the CT and set it as the plan's reference volume",
+    SEGMENTATION: "load the structures and set them as the plan's segmentation",
+    DOSE: "calculate the dose first",
+}
+
+
+def setDeliveredPlan(planNode, plan: Plan, delivered: Plan) -> None:
+    """Store the plan as delivered (MU resolved) beside the user's plan, and which plan it was calculated for."""
+    planNode.SetParameter(_DELIVERED_PLAN, plan_to_json(delivered))
+    planNode.SetParameter(_DOSE_PLAN_HASH, plan.hash())
+
+
+def deliveredPlan(planNode) -> Plan:
+    """Return the plan as delivered, every beam with its MU; `PlanError` when no dose was calculated yet."""
+    _check(planNode)
+    if not planNode.HasParameter(_DELIVERED_PLAN):
+        raise PlanError(
+            f"Plan {planNode.GetName()} has no dose yet, so its MU are not known; calculate the dose first."
+        )
+    return plan_from_json(planNode.GetParameter(_DELIVERED_PLAN))
+
+
+def isDoseCurrent(planNode) -> bool:
+    """Tell whether the plan's dose exists and was calculated for the plan as it now stands."""
+    return (
+        planNode.GetNodeReference(DOSE) is not None
+        and planNode.GetParameter(_DOSE_PLAN_HASH) == planFromNode(planNode).hash()
+    )
+
+
+def setGoals(planNode, goals: Sequence[str]) -> None:
+    """Store clinical goals (texts in the goal grammar) with a plan."""
+    _check(planNode)
+    planNode.SetParameter(_GOALS, json.dumps(list(goals), ensure_ascii=False))
+
+
+def goalsOf(planNode) -> tuple[str, ...]:
+    """Return the clinical goals stored with a plan."""
+    _check(planNode)
+    text = planNode.GetParameter(_GOALS)
+    try:
+        return tuple(json.loads(text)) if text else ()
+    except ValueError as error:
+        raise SchemaError(f"Plan {planNode.GetName()}: its stored goals are damaged ({error}).") from error
+
+
+def beamNode(planNode, role: str, beamName: str):
+    """Return the plan's node of this role and beam, or None."""
+    for node in referencedNodes(planNode, role):
+        if node.GetAttribute(BEAM_NAME) == beamName:
+            return node
+    return None
+
+
+def referencedNodes(planNode, role: str) -> list:
+    """Return the nodes of a repeated reference that are in the scene."""
+    nodes = (planNode.GetNthNodeReference(role, n) for n in range(planNode.GetNumberOfNodeReferences(role)))
+    return [node for node in nodes if node is not None]
+
+
+def setBeamNodes(planNode, role: str, nodes: Sequence) -> None:
+    """Refer to these nodes, one a beam in order; former ones that are not among them are removed from the scene."""
+    kept = {node.GetID() for node in nodes}
+    former = referencedNodes(planNode, role)
+    planNode.RemoveNodeReferenceIDs(role)
+    for node in nodes:
+        planNode.AddNodeReferenceID(role, node.GetID())
+    for node in former:
+        if node.GetID() not in kept:
+            removeNode(node)
+
+
+def _check(planNode) -> None:
+    if planNode is None:
+        raise PlanError("There is no plan; create or choose one.")
+    if not isPlanNode(planNode):
+        raise PlanError(f"{planNode.GetName()} is not a plan node; choose a plan.")
+    if planNode.GetScene() is None:
+        raise PlanError(f"Plan {planNode.GetName()} is no longer in a scene; load or create it again.")
+
+
+def _updateTransforms(planNode, plan: Plan) -> None:
+    nodes = []
+    for beam in plan.beams:
+        node = beamNode(planNode, BEAM_TRANSFORM, beam.name)
+        if node is None:
+            node = slicer.vtkMRMLLinearTransformNode()
+            node.SetName(f"{planNode.GetName()}_{beam.name}_Transform")
+            node.SetAttribute(BEAM_NAME, beam.name)
+            node = planNode.GetScene().AddNode(node)
+        placeNode(node, placeNode(planNode))
+        matrix = beam.frame(plan.patient_position).matrix()
+        node.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
+        nodes.append(node)
+    setBeamNodes(planNode, BEAM_TRANSFORM, nodes)
+
+
+def _updateIsocenter(planNode, plan: Plan) -> None:
+    node = planNode.GetNodeReference(ISOCENTER)
+    if node is None:
+        node = slicer.vtkMRMLMarkupsFiducialNode()
+        node.SetName(f"{planNode.GetName()}_POI")
+        node = planNode.GetScene().AddNode(node)
+        node.CreateDefaultDisplayNodes()
+        planNode.SetNodeReferenceID(ISOCENTER, node.GetID())
+    placeNode(node, placeNode(planNode))
+    node.RemoveAllControlPoints()
+    for n, isocenter in enumerate(dict.fromkeys(beam.isocenter_RAS_mm for beam in plan.beams)):
+        index = node.AddControlPoint(isocenter, "Isocenter" if n == 0 else f"Isocenter {n + 1}")
+        # dragging a point would not change the plan, so it cannot be dragged
+        node.SetNthControlPointLocked(index, True)

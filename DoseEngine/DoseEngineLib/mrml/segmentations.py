@@ -1,0 +1,274 @@
+"""Segmentation nodes to `Structure` masks and back, segment by segment, so that overlaps are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import slicer
+import slicer.util
+import vtk
+from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+
+from DoseEngineLib.errors import GeometryError, PatientError
+from DoseEngineLib.geometry import Grid, resample
+from DoseEngineLib.mrml.transforms import matrixToWorld
+from DoseEngineLib.plan import ROLES, Structure
+
+_LABELMAP = "Binary labelmap"
+_ROLE_TAG = "RTPlanning.Role"
+_DENSITY_TAG = "RTPlanning.DensityOverride_g_cm3"
+# An index offset this near to whole numbers means the same lattice: masks are copied, not resampled.
+_SAME_LATTICE_VOXELS = 1e-3
+# The body goes on beyond every CT; any other structure cut by the image's end would give wrong volumes.
+_MAY_BE_CUT = ("EXTERNAL", "SUPPORT", "OTHER", "CONTROL")
+_CUT_FRACTION = 0.01
+
+
+def setStructures(segmentationNode, structures: Sequence[Structure], volumeNode=None) -> None:
+    """Replace a segmentation node's segments by structures, in order; empty ones become empty segments.
+
+    Segment IDs are the structures' names. Roles are kept as segment tags ``RTPlanning.Role``.
+
+    Parameters
+    ----------
+    segmentationNode : vtkMRMLSegmentationNode
+    structures : sequence of Structure
+        Unique names.
+    volumeNode : vtkMRMLScalarVolumeNode, optional
+        Becomes the reference geometry.
+    """
+    segmentation = segmentationNode.GetSegmentation()
+    segmentation.RemoveAllSegments()
+    segmentation.SetSourceRepresentationName(_LABELMAP)
+    segmentationNode.SetAndObserveTransformNodeID(None)
+    if volumeNode is not None:
+        segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+    for structure in structures:
+        if structure.is_empty:
+            continue
+        segment = slicer.vtkSegment()
+        segment.AddRepresentation(_LABELMAP, _orientedImage(structure))
+        segment.SetName(structure.name)
+        segmentation.AddSegment(segment, structure.name)
+    # fewer layers: a segmentation file stores each at full size; without force no overlap is lost
+    segmentation.CollapseBinaryLabelmaps(False)
+    for position, structure in enumerate(structures):
+        if structure.is_empty:
+            segmentation.AddEmptySegment(structure.name, structure.name)
+            segmentation.SetSegmentIndex(structure.name, position)
+        segment = segmentation.GetSegment(structure.name)
+        segment.SetColor(*structure.color)
+        segment.SetTag(_ROLE_TAG, structure.role)
+
+
+def structuresFromSegmentation(segmentationNode, grid: Grid) -> tuple[Structure, ...]:
+    """Return every segment as a mask on a grid, in the order of the segmentation.
+
+    Segments on the grid's own lattice are copied exactly; others are resampled (linear occupancy, one half). Empty
+    segments give empty structures. The node is not changed.
+
+    Parameters
+    ----------
+    segmentationNode : vtkMRMLSegmentationNode
+    grid : Grid
+        World RAS, normally the CT's.
+
+    Raises
+    ------
+    PatientError
+        No segmentation, two segments of one name, an unknown role, or a segment that lies outside the grid (the body
+        and what supports it may be cut by the grid's end).
+    GeometryError
+        A non-linear parent transform.
+    """
+    segmentation = _labelmaps(segmentationNode, grid)
+    toWorld = matrixToWorld(segmentationNode)
+    structures, names = [], set()
+    for index in range(segmentation.GetNumberOfSegments()):
+        segment = segmentation.GetNthSegment(index)
+        name = segment.GetName() or segmentation.GetNthSegmentID(index)
+        if name in names:
+            raise PatientError(
+                f"Segmentation {segmentationNode.GetName()} has two segments named {name!r}; rename one of them."
+            )
+        names.add(name)
+        role = _role(segment, name)
+        mask = _maskOnGrid(segment, name, toWorld, grid, may_be_cut=role in _MAY_BE_CUT)
+        structures.append(Structure(name, mask, grid, role, tuple(segment.GetColor())))
+    return tuple(structures)
+
+
+def segmentIDOf(segmentationNode, name: str) -> str:
+    """Return the ID of the segment of this name; an unknown name raises `PatientError` and lists those there are."""
+    segmentation = segmentationNode.GetSegmentation()
+    segmentID = segmentation.GetSegmentIdBySegmentName(name)
+    if not segmentID:
+        known = [segmentation.GetNthSegment(i).GetName() for i in range(segmentation.GetNumberOfSegments())]
+        raise PatientError(
+            f"Segmentation {segmentationNode.GetName()} has no segment {name!r}; it has: {', '.join(known) or 'none'}."
+        )
+    return segmentID
+
+
+def setDensityOverrides(segmentationNode, overrides_g_cm3: Mapping[str, float]) -> None:
+    """Store density overrides (structure name -> g/cm3) as segment tags, replacing all former ones."""
+    segmentation = segmentationNode.GetSegmentation()
+    ids = {segmentIDOf(segmentationNode, name): value for name, value in overrides_g_cm3.items()}
+    for index in range(segmentation.GetNumberOfSegments()):
+        segmentID = segmentation.GetNthSegmentID(index)
+        segment = segmentation.GetSegment(segmentID)
+        if segmentID in ids:
+            segment.SetTag(_DENSITY_TAG, repr(float(ids[segmentID])))
+        else:
+            segment.RemoveTag(_DENSITY_TAG)
+
+
+def densityOverrides(segmentationNode) -> dict[str, float]:
+    """Return the density overrides stored in a segmentation, structure name -> g/cm3, in segment order."""
+    segmentation = segmentationNode.GetSegmentation()
+    overrides = {}
+    for index in range(segmentation.GetNumberOfSegments()):
+        segment = segmentation.GetNthSegment(index)
+        text = _tag(segment, _DENSITY_TAG)
+        if not text:
+            continue
+        try:
+            overrides[segment.GetName()] = float(text)
+        except ValueError:
+            raise PatientError(
+                f"Segment {segment.GetName()}: the density override {text!r} is not a number of g/cm3; mend its tag "
+                f"{_DENSITY_TAG}."
+            ) from None
+    return overrides
+
+
+def roleFromName(name: str) -> str:
+    """Return the role a structure name has by TG-263 (targets by prefix, External or Body), else ``"ORGAN"``."""
+    lower = name.strip().lower()
+    for prefix in ("gtv", "ctv", "ptv"):
+        if lower.startswith(prefix):
+            return prefix.upper()
+    return "EXTERNAL" if lower in ("external", "body") else "ORGAN"
+
+
+def _role(segment, name: str) -> str:
+    role = _tag(segment, _ROLE_TAG)
+    if not role:
+        return roleFromName(name)
+    if role not in ROLES:
+        raise PatientError(f"Segment {name}: its tag {_ROLE_TAG} is {role!r}; use one of {', '.join(ROLES)}.")
+    return role
+
+
+def _tag(segment, tag: str) -> str:
+    text = vtk.mutable("")
+    return str(text) if segment.GetTag(tag, text) else ""
+
+
+def _orientedImage(structure: Structure):
+    """The structure's bounding box as an image whose extent keeps its place on the structure's grid."""
+    _, slices = structure.grid.crop(structure.mask)
+    values = np.ascontiguousarray(structure.mask[slices], dtype=np.uint8)
+    k, j, i = slices
+    image = slicer.vtkOrientedImageData()
+    image.SetExtent(i.start, i.stop - 1, j.start, j.stop - 1, k.start, k.stop - 1)
+    image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(structure.grid.affine))
+    image.GetPointData().SetScalars(numpy_to_vtk(values.ravel(), deep=True))
+    return image
+
+
+def _labelmaps(segmentationNode, grid: Grid):
+    """The node's segmentation with a binary labelmap; converted in a copy when it has only surfaces."""
+    if segmentationNode is None:
+        raise PatientError("There is no segmentation; choose one.")
+    if not segmentationNode.IsA("vtkMRMLSegmentationNode"):
+        raise PatientError(f"{segmentationNode.GetName()} is not a segmentation; choose a segmentation node.")
+    segmentation = segmentationNode.GetSegmentation()
+    if segmentation.GetNumberOfSegments() == 0 or segmentation.ContainsRepresentation(_LABELMAP):
+        return segmentation
+    copy = slicer.vtkSegmentation()
+    copy.DeepCopy(segmentation)
+    lattice = slicer.vtkOrientedImageData()
+    lattice.SetExtent(0, grid.shape[2] - 1, 0, grid.shape[1] - 1, 0, grid.shape[0] - 1)
+    toNode = np.linalg.inv(matrixToWorld(segmentationNode)) @ grid.affine
+    lattice.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(toNode))
+    converter = slicer.vtkSegmentationConverter
+    copy.SetConversionParameter(
+        converter.GetReferenceImageGeometryParameterName(),
+        converter.SerializeImageGeometry(lattice),
+    )
+    if not copy.CreateRepresentation(_LABELMAP):
+        raise PatientError(
+            f"The segments of {segmentationNode.GetName()} could not be turned into masks; export them as a binary "
+            "labelmap (Segmentations module) and try again."
+        )
+    return copy
+
+
+def _maskOnGrid(segment, name: str, toWorld: np.ndarray, grid: Grid, *, may_be_cut: bool) -> np.ndarray:
+    mask = np.zeros(grid.shape, dtype=bool)
+    image = segment.GetRepresentation(_LABELMAP)
+    if image is None or image.GetNumberOfPoints() == 0 or image.GetPointData().GetScalars() is None:
+        return mask
+    extent = image.GetExtent()
+    values = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
+    inside = values == segment.GetLabelValue()
+    if not inside.any():
+        return mask
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    affine = toWorld @ slicer.util.arrayFromVTKMatrix(matrix)
+    affine[:3, 3] = affine[:3, :3] @ np.array(extent[::2]) + affine[:3, 3]
+    try:
+        source = Grid(inside.shape, affine)
+    except GeometryError as error:
+        raise GeometryError(f"Segment {name}: {error}") from error
+    source, slices = source.crop(inside)
+    inside = inside[slices]
+    if not may_be_cut:
+        _refuse_cut(source, inside, grid, name)
+    offset = grid.ras_to_index(source.origin_RAS_mm)
+    step = grid.inverse_affine[:3, :3] @ source.affine[:3, :3]
+    far = np.abs((step - np.eye(3)) * (np.array(source.shape[::-1]) - 1)).max()
+    if np.abs(offset - np.round(offset)).max() < _SAME_LATTICE_VOXELS and far < _SAME_LATTICE_VOXELS:
+        _paste(mask, inside, np.round(offset).astype(int)[::-1])
+    else:
+        mask = resample(np.pad(inside, 1), _padded(source), grid)
+    if not mask.any():
+        raise PatientError(
+            f"Segment {name} has no voxel on the image's grid: it lies outside the image, or is thinner than a voxel. "
+            "Check that segmentation and image belong together."
+        )
+    return mask
+
+
+def _refuse_cut(source: Grid, inside: np.ndarray, grid: Grid, name: str) -> None:
+    if grid.contains(source.corners_RAS_mm).all():
+        return
+    k, j, i = np.nonzero(inside)
+    outside = 1.0 - np.count_nonzero(grid.contains(source.index_to_ras(np.stack((i, j, k), axis=-1)))) / i.size
+    if _CUT_FRACTION < outside < 1.0:
+        raise PatientError(
+            f"{outside:.0%} of segment {name} lies outside the image, so its volume and dose would be wrong. Use an "
+            "image that covers it, cut the segment to the image, or remove it."
+        )
+
+
+def _paste(mask: np.ndarray, part: np.ndarray, start: np.ndarray) -> None:
+    """Copy ``part`` into ``mask`` at index ``start`` (k, j, i), leaving out what falls outside."""
+    target, source = [], []
+    for axis in range(3):
+        low, high = max(start[axis], 0), min(start[axis] + part.shape[axis], mask.shape[axis])
+        if high <= low:
+            return
+        target.append(slice(low, high))
+        source.append(slice(low - start[axis], high - start[axis]))
+    mask[tuple(target)] |= part[tuple(source)]
+
+
+def _padded(grid: Grid) -> Grid:
+    """The grid with a voxel more on every side: beyond a cropped mask there is nothing, not the edge value."""
+    affine = grid.affine.copy()
+    affine[:3, 3] = grid.index_to_ras((-1, -1, -1))
+    return Grid(tuple(n + 2 for n in grid.shape), affine)
