@@ -1,8 +1,9 @@
 """Planar contours to voxel masks: even-odd scanline fill, and interpolation between contoured slices.
 
-A voxel belongs to a structure when its centre lies inside the contours by the even-odd rule: an inner contour is a hole,
-separate contours are separate pieces, an island in a hole is solid again, and a keyhole (a hole joined to the outside by
-a channel of zero width, DICOM PS3.3 C.8.8.6.3) needs no special case, since the two sides of its channel cancel.
+A voxel belongs to a structure when its centre lies inside the contours by the even-odd rule: an inner contour is a
+hole, separate contours are separate pieces, an island in a hole is solid again, and a keyhole (a hole joined to the
+outside by a channel of zero width, DICOM PS3.3 C.8.8.6.3) needs no special case, since the two sides of its channel
+cancel.
 """
 
 from __future__ import annotations

@@ -51,13 +51,16 @@ def read_case(
     scan = scan_folder(folder, part(progress, 0.0, 0.2))
     notes = list(scan.notes)
     structure_sets = [file for file in scan.files if file.is_structure_set]
-    structure_sets = list({file.sop_instance_uid or str(file.path): file for file in structure_sets}.values())
+    structure_sets = _without_copies(structure_sets, notes)
     structure_set = _given_structure_set(structure_sets, structure_set_uid, scan)
     series, structure_set = _choose(scan, structure_sets, structure_set, ct_series_uid, notes)
 
     scouts = sum(file.is_localizer for file in series.files)
     if scouts:
         notes.append(f"Left out {scouts} localizer (scout) images of the CT series.")
+    others = [file.path.name for file in series.files if not file.is_ct and not file.is_localizer]
+    if others:
+        notes.append(f"Left out {len(others)} files of the CT series that are not CT images: {', '.join(others[:5])}.")
     ct = read_ct_series(
         [file.path for file in series.files if file.is_ct],
         patient_position=patient_position,
@@ -74,7 +77,7 @@ def read_case(
         notes += more
     label = f", structure set {structure_set.description!r}" if structure_set is not None else ""
     return Case(
-        name=ct.patient_id or ct.description or Path(folder).resolve().name or "DICOM",
+        name=Path(folder).resolve().name or "DICOM",
         hu=ct.hu,
         grid=ct.grid,
         structures=structures,
@@ -87,6 +90,22 @@ def read_case(
         description=f"CT {ct.description!r} of {ct.grid.shape[0]} slices from DICOM{label}.",
         notes=tuple(notes),
     )
+
+
+def _without_copies(structure_sets: Sequence[DicomFile], notes: list[str]) -> list[DicomFile]:
+    """Keep one file of each SOP Instance UID; refuse two that differ."""
+    kept: dict[str, DicomFile] = {}
+    for file in structure_sets:
+        first = kept.setdefault(file.sop_instance_uid, file)
+        if first is file:
+            continue
+        if first.path.read_bytes() != file.path.read_bytes():
+            raise CaseError(
+                f"Two different structure sets have the same SOP Instance UID {file.sop_instance_uid}: {first.path} "
+                f"and {file.path}. Remove the wrong one."
+            )
+        notes.append(f"Left out {file.path.name}, a copy of the structure set {first.path.name}.")
+    return list(kept.values())
 
 
 def _given_structure_set(structure_sets: Sequence[DicomFile], uid: str | None, scan: FolderScan) -> DicomFile | None:

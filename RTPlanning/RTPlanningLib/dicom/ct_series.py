@@ -359,7 +359,8 @@ def _place(slices: Sequence[_Slice]) -> tuple[list[_Slice], Grid]:
     affine[:3, 1] = column * slices[0].pixel_spacing_mm[0]
     affine[:3, 2] = (positions[-1] - positions[0]) / (len(ordered) - 1)
     affine[:3, 3] = positions[0]
-    affine[:3] = ras_from_lps(affine[:3].T).T
+    # adding zero turns -0.0 into 0.0
+    affine[:3] = ras_from_lps(affine[:3].T).T + 0.0
     return ordered, Grid((len(ordered), *slices[0].hu.shape), affine)
 
 

@@ -29,7 +29,7 @@ def read_dataset(path: Path) -> Dataset:
     except Exception as error:  # a damaged file can make the parser fail in any way
         raise CaseError(f"{path}: cannot be read as DICOM ({error}). {_AGAIN}") from error
     # pydicom accepts a last element that is shorter than its declared length
-    for tag in dataset.keys():
+    for tag in tuple(dataset.keys()):
         element = dataset.get_item(tag)
         if (
             isinstance(element, RawDataElement)
@@ -67,8 +67,8 @@ def read_header(path: Path, keywords: list[str]) -> Dataset | None:
         dataset = dcmread(path, stop_before_pixels=True, force=not marked and bare, specific_tags=keywords)
     except InvalidDicomError as error:
         raise CaseError(
-            f"{path}: is named like a DICOM file but is not one, or its beginning is damaged. Export it again or remove "
-            "it from the folder."
+            f"{path}: is named like a DICOM file but is not one, or its beginning is damaged. Export it again or "
+            "remove it from the folder."
         ) from error
     except Exception as error:  # a damaged file can make the parser fail in any way
         raise CaseError(f"{path}: cannot be read as DICOM ({error}). {_AGAIN}") from error

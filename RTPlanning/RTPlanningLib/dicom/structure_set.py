@@ -163,8 +163,8 @@ def _check_belongs(dataset: Dataset, ct: CtSeries, path: Path, notes: list[str])
     if ct.frame_of_reference_uid not in references.frames_of_reference:
         if foreign:
             raise CaseError(
-                f"The structure set {label!r} ({path.name}) has frame of reference {', '.join(sorted(foreign))}, the CT "
-                f"{ct.frame_of_reference_uid}: its contours are not in the CT's coordinates. Choose the structure set "
+                f"The structure set {label!r} ({path.name}) has frame of reference {', '.join(sorted(foreign))}, the "
+                f"CT {ct.frame_of_reference_uid}: its contours are not in the CT's coordinates. Choose the structure set "
                 "drawn on this CT, or register and resample it first."
             )
         notes.append(f"The structure set {label!r} names no frame of reference; it was taken to be the CT's.")
@@ -180,8 +180,8 @@ def _check_belongs(dataset: Dataset, ct: CtSeries, path: Path, notes: list[str])
         raise CaseError(
             f"The structure set {label!r} ({path.name}) was drawn on series {', '.join(sorted(references.series))} of "
             f"study {text(dataset, 'StudyInstanceUID', str(path)) or 'unknown'}, not on this CT series "
-            f"{ct.series_instance_uid} of study {ct.study_instance_uid}. Choose the structure set of this CT or add the "
-            "CT it was drawn on."
+            f"{ct.series_instance_uid} of study {ct.study_instance_uid}. Choose the structure set of this CT or add "
+            "the CT it was drawn on."
         )
     known = references.images & set(ct.sop_instance_uids)
     if references.images and not known:
@@ -243,8 +243,8 @@ def _contours(
         flat = decimal_strings(item, "ContourData", where)
         if flat.size % 3:
             raise CaseError(
-                f"{where}: ContourData (3006,0050) holds {flat.size} numbers, which is no multiple of 3. The contour is "
-                f"broken; redraw it and export again, or leave the structure out with skip_rois=({name!r},)."
+                f"{where}: ContourData (3006,0050) holds {flat.size} numbers, which is no multiple of 3. The contour "
+                f"is broken; redraw it and export again, or leave the structure out with skip_rois=({name!r},)."
             )
         stated = value(item, "NumberOfContourPoints", where)
         # some writers count coordinates instead of points, which loses nothing
