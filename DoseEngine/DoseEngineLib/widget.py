@@ -1,0 +1,143 @@
+"""The Dose Engine panel: choose a plan and an engine, compute, read where the dose comes from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any, Protocol
+
+import qt
+from slicer.i18n import tr as _
+
+from DoseEngineLib.engine import available_engines
+from DoseEngineLib.mrml.dose_volume import provenanceOf
+from DoseEngineLib.mrml.plan_node import DOSE, isDoseCurrent, isPlanNode, planFromNode, setPlan
+from DoseEngineLib.panel_action import PanelAction
+from DoseEngineLib.panel_packages import DOSE_PACKAGES, ensurePackages
+from DoseEngineLib.progress import Progress
+
+# What makes a scripted module node a plan; lets a node selector show plans alone.
+PLAN_ATTRIBUTE = ("vtkMRMLScriptedModuleNode", "RTPlanning.NodeType", "Plan")
+
+
+class DoseLogic(Protocol):
+    """What the panel asks of its logic."""
+
+    def calculateDose(self, planNode: Any, progress: Progress | None = None) -> Any:
+        """Calculate a plan's dose and return its dose volume node."""
+
+
+def fillEngines(combo: Any) -> None:
+    """List the registered engines in a combo box; those that cannot run here are greyed and say why."""
+    combo.clear()
+    for index, info in enumerate(available_engines()):
+        combo.addItem(info.title, info.label)
+        if not info.available:
+            combo.setItemText(index, _("{title} (not available)").format(title=info.title))
+            combo.setItemData(index, info.reason, int(qt.Qt.ToolTipRole))
+            # The role in which the standard item model keeps an item's flags; none of them: greyed.
+            combo.setItemData(index, 0, int(qt.Qt.UserRole) - 1)
+
+
+class DoseEnginePanel:
+    """Connects the widgets of ``Resources/UI/DoseEngine.ui`` with a logic.
+
+    Parameters
+    ----------
+    ui : object
+        Named widgets as attributes.
+    logic : DoseLogic
+    scene : vtkMRMLScene
+    """
+
+    def __init__(self, ui: Any, logic: DoseLogic, scene: Any) -> None:
+        self.ui = ui
+        self.logic = logic
+        self.action = PanelAction(
+            [ui.planSelector, ui.engineCombo, ui.spacingSpin, ui.computeButton, ui.installButton],
+            ui.statusLabel,
+            ui.progressBar,
+            ui.cancelButton,
+        )
+        ui.planSelector.addAttribute(*PLAN_ATTRIBUTE)
+        ui.planSelector.setMRMLScene(scene)
+        fillEngines(ui.engineCombo)
+        ui.planSelector.currentNodeChanged.connect(self.onPlanChanged)
+        ui.engineCombo.currentIndexChanged.connect(self.onEngineChanged)
+        ui.computeButton.clicked.connect(self.onCompute)
+        ui.installButton.clicked.connect(self.onInstall)
+        self.update()
+
+    def cleanup(self) -> None:
+        """Let go of the scene and stop what is running."""
+        self.action.cancel()
+        self.ui.planSelector.setMRMLScene(None)
+
+    def update(self) -> None:
+        """Bring the panel up to date with the scene."""
+        self.onPlanChanged(self.ui.planSelector.currentNode())
+
+    def onPlanChanged(self, planNode: Any) -> None:
+        """Show a plan's engine, grid and dose."""
+        if self.action.isRunning:
+            return
+        ui = self.ui
+        ui.computeButton.setEnabled(isPlanNode(planNode))
+        if isPlanNode(planNode):
+            plan = planFromNode(planNode)
+            ui.engineCombo.setCurrentIndex(ui.engineCombo.findData(plan.engine))
+            ui.spacingSpin.setValue(plan.dose_grid_spacing_mm)
+        else:
+            self.action.say(_("Choose a plan, or make one in RT Planning."))
+        self._showDose(planNode)
+        self.onEngineChanged()
+
+    def onEngineChanged(self, *_unused: object) -> None:
+        """Say what keeps the chosen engine from running, if anything does."""
+        infos = available_engines()
+        label = self._engineLabel()
+        reasons = [info.reason for info in infos if info.label == label and not info.available]
+        self.ui.engineLabel.setText(reasons[0] if reasons else "")
+        self.ui.engineLabel.setVisible(bool(reasons))
+        self.ui.installButton.setVisible(not all(info.available for info in infos))
+
+    def onInstall(self, *_unused: object) -> None:
+        """Install the packages of the greyed engines, after Slicer asked."""
+        self.action.run(lambda progress: ensurePackages(DOSE_PACKAGES, _("Dose Engine")), _("Installed."))
+        fillEngines(self.ui.engineCombo)
+        self.update()
+
+    def onCompute(self, *_unused: object) -> None:
+        """Compute the plan's dose with the engine and grid the panel shows."""
+        planNode = self.ui.planSelector.currentNode()
+        label, spacing = self._engineLabel(), float(self.ui.spacingSpin.property("value"))
+
+        def work(progress: Progress) -> Any:
+            ensurePackages(DOSE_PACKAGES, _("Dose Engine"))
+            former = planFromNode(planNode)
+            options = former.engine_options if label == former.engine else {}
+            wanted = replace(former, engine=label, engine_options=options, dose_grid_spacing_mm=spacing)
+            setPlan(planNode, wanted)
+            try:
+                return self.logic.calculateDose(planNode, progress)
+            except BaseException:
+                setPlan(planNode, former)
+                raise
+
+        self.action.run(work, lambda node: _("Dose computed: {name}").format(name=node.GetName()))
+        self._showDose(planNode)
+
+    def _engineLabel(self) -> str:
+        combo = self.ui.engineCombo
+        return combo.itemData(combo.property("currentIndex")) or ""
+
+    def _showDose(self, planNode: Any) -> None:
+        doseNode = planNode.GetNodeReference(DOSE) if isPlanNode(planNode) else None
+        if doseNode is None:
+            self.ui.doseLabel.setText(_("none"))
+            self.ui.provenanceText.setPlainText("")
+            return
+        name = doseNode.GetName()
+        current = isDoseCurrent(planNode)
+        self.ui.doseLabel.setText(name if current else _("{name} (the plan has changed since)").format(name=name))
+        self.ui.provenanceText.setPlainText(json.dumps(provenanceOf(doseNode), indent=2, sort_keys=True))

@@ -1,0 +1,64 @@
+"""Panels on a real scene: slicer-core below, PySide6 and the desktop stand-ins above."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+REPOSITORY = Path(__file__).resolve().parents[2]
+# Panels are drawn into this folder when it is named, for a person to look at.
+SCREENSHOTS = os.environ.get("RTPLANNING_SCREENSHOTS")
+
+
+@pytest.fixture
+def desktop(monkeypatch):
+    """Desktop stand-ins around a fresh scene; Qt's own complaints fail the test."""
+    try:
+        from desktop_standin import installed
+    except ImportError as error:
+        reason = f"PySide6 cannot be loaded ({error}); install .[test] and the system library the text names."
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    from RTPlanningLib.headless import HeadlessSlicer
+
+    # desktop Slicer puts each module folder on the path
+    for module in ("DoseEngine", "Optimizer", "RTPlanning"):
+        monkeypatch.syspath_prepend(str(REPOSITORY / module))
+    with HeadlessSlicer() as runtime:
+        import slicer
+
+        with installed(slicer) as standin:
+            standin.scene = runtime.scene
+            yield standin
+            complaints = [text for text in standin.warnings if "propagateSizeHints" not in text]
+    assert not complaints, "\n".join(complaints)
+
+
+@pytest.fixture
+def load(desktop):
+    """Load a module by name: (module, widget)."""
+
+    def _load(name: str):
+        return desktop.load_module(REPOSITORY / name / f"{name}.py")
+
+    yield _load
+    for name in ("DoseEngine", "Optimizer", "RTPlanning"):
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def picture(desktop, tmp_path):
+    """Save a widget's picture and return the path."""
+
+    def _picture(widget, name: str) -> Path:
+        folder = Path(SCREENSHOTS) if SCREENSHOTS else tmp_path
+        path = folder / f"{name}.png"
+        desktop.grab(widget.parent, path)
+        return path
+
+    return _picture
