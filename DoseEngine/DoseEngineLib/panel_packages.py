@@ -41,11 +41,11 @@ def ensurePackages(requirements: Sequence[str], requester: str) -> None:
     import slicer
 
     try:
-        from slicer import packaging as slicerPackaging
+        from slicer import packaging as slicer_packaging
     except ImportError:  # Slicer before 5.12 has no slicer.packaging
         slicer.util.pip_install(missing)
     else:
         from packaging.requirements import Requirement
 
-        slicerPackaging.pip_ensure([Requirement(text) for text in missing], requester=requester)
+        slicer_packaging.pip_ensure([Requirement(text) for text in missing], requester=requester)
     importlib.invalidate_caches()

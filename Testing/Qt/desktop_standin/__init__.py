@@ -1,4 +1,4 @@
-"""Stand-ins for what desktop Slicer adds to slicer-core: Qt as module ``qt``, ctk and qMRML widgets, scripted modules.
+"""Stand-ins for what desktop Slicer adds to slicer-core: module ``qt``, ctk and qMRML widgets, scripted modules.
 
 They run the module panels on PySide6 in a test. They do not prove what the real ctk and qMRML widgets or PythonQt do, so
 panels keep to calls that both know.

@@ -1,4 +1,4 @@
-"""Module ``slicer.ScriptedLoadableModule``: the base classes of a scripted module, with what the modules use of them."""
+"""Module ``slicer.ScriptedLoadableModule``: the base classes of a scripted module, as far as ours use them."""
 
 from __future__ import annotations
 
