@@ -1,0 +1,22 @@
+"""Squared dose above a level, for organs and for hot spots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from OptimizerLib.objectives.objective import DoseLevelObjective
+
+
+@dataclass(frozen=True)
+class SquaredOverdose(DoseLevelObjective):
+    """``weight * mean(max(D - dose_Gy, 0)**2)``, in weight times Gy^2."""
+
+    def value(self, dose_Gy: np.ndarray) -> float:
+        """Value; see `Objective.value`."""
+        return self.weight * float(np.mean(np.maximum(dose_Gy - self.dose_Gy, 0.0) ** 2))
+
+    def gradient(self, dose_Gy: np.ndarray) -> np.ndarray:
+        """Gradient; see `Objective.gradient`."""
+        return (2.0 * self.weight / dose_Gy.size) * np.maximum(dose_Gy - self.dose_Gy, 0.0)
