@@ -196,7 +196,7 @@ def resample(values: np.ndarray, source: Grid, target: Grid, order: int = 1, fil
     Returns
     -------
     array
-        Values on ``target``, float32 (bool in, bool out: occupancy of at least one half when ``order`` is 1).
+        Values on ``target``, float32. A mask stays a mask: whether the target's voxel centre lies in a marked voxel.
     """
     if values.shape != source.shape:
         raise GeometryError(f"The array's shape {values.shape} is not the grid's {source.shape}.")
@@ -207,6 +207,9 @@ def resample(values: np.ndarray, source: Grid, target: Grid, order: int = 1, fil
     matrix = to_source[:3, :3][::-1, ::-1]
     offset = to_source[:3, 3][::-1]
     is_mask = values.dtype == bool
+    if is_mask:
+        # interpolated, a single voxel could vanish
+        order = 0
     data = values.astype(np.float32, copy=False)
     result = ndimage.affine_transform(
         data, matrix, offset, output_shape=target.shape, order=order, mode="nearest", prefilter=order > 1

@@ -49,7 +49,7 @@ class Reference:
 
     def profile_of(self, dose: np.ndarray, depth_mm: float) -> np.ndarray:
         """Profile across the axis at a depth: mean of the two voxel planes that meet there."""
-        below = int(round(depth_mm / VOXEL_MM))
+        below = round(depth_mm / VOXEL_MM)
         return dose[below - 1 : below + 1, :, WIDTH // 2].mean(axis=0)
 
 
