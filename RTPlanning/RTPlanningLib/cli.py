@@ -114,7 +114,8 @@ class _Version(argparse.Action):
             number = version("rtplanning")
         except PackageNotFoundError:
             number = "(not installed as a package)"
-        parser.exit(message=f"rtplanning {number}. {_NOTICE}\n")
+        print(f"rtplanning {number}. {_NOTICE}")
+        parser.exit()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -259,16 +260,16 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from DoseEngineLib.progress import part
-    from RTPlanningLib.plan_file import read_plan_file
-    from RTPlanningLib.workflow import plan_case
-
     if options.seg and (options.case or options.ct.is_dir()):
         options.parser.error(
             "--seg goes with a volume file at --ct; a DICOM folder or a built-in case has its own structures"
         )
     if (options.ct_series or options.structure_set) and (options.case or options.ct.is_file()):
         options.parser.error("--ct-series and --structure-set go with a DICOM folder at --ct")
+    from DoseEngineLib.progress import part
+    from RTPlanningLib.plan_file import read_plan_file
+    from RTPlanningLib.workflow import plan_case
+
     request = read_plan_file(options.plan)
     with _progress_bar() as progress:
         progress(0.0, "Reading the case")
