@@ -39,6 +39,16 @@ def fillEngines(combo: Any) -> None:
             combo.setItemData(index, 0, int(qt.Qt.UserRole) - 1)
 
 
+def fillStructures(combo: Any, segmentationNode: Any) -> None:
+    """List a segmentation's segments in a combo box by name, keeping the choice where it still exists."""
+    chosen = combo.property("currentText")
+    combo.clear()
+    if segmentationNode is not None:
+        segmentation = segmentationNode.GetSegmentation()
+        combo.addItems([segmentation.GetNthSegment(n).GetName() for n in range(segmentation.GetNumberOfSegments())])
+    combo.setCurrentIndex(max(combo.findText(chosen), 0) if combo.property("count") else -1)
+
+
 class DoseEnginePanel:
     """Connects the widgets of ``Resources/UI/DoseEngine.ui`` with a logic.
 

@@ -1,0 +1,198 @@
+"""The Plan Optimizer panel: objectives in a table, beam weights that meet them best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import qt
+from slicer.i18n import tr as _
+
+from DoseEngineLib.mrml.plan_node import SEGMENTATION, deliveredPlan, isDoseCurrent, isPlanNode, planFromNode
+from DoseEngineLib.panel_action import PanelAction
+from DoseEngineLib.panel_packages import DOSE_PACKAGES, ensurePackages
+from DoseEngineLib.progress import Progress
+from DoseEngineLib.widget import PLAN_ATTRIBUTE, fillStructures
+from OptimizerLib.objectives import MeanDose, Objective, SquaredDeviation, SquaredOverdose, SquaredUnderdose
+from OptimizerLib.solvers import Solution
+
+_STRUCTURE, _KIND, _DOSE, _WEIGHT = range(4)
+# What the table calls an objective; the mean dose has no level.
+_KINDS = {
+    "uniform dose": SquaredDeviation,
+    "at least": SquaredUnderdose,
+    "at most": SquaredOverdose,
+    "low mean dose": MeanDose,
+}
+
+
+class OptimizationLogic(Protocol):
+    """What the panel asks of its logic."""
+
+    def optimizeBeamWeights(
+        self, planNode: Any, objectives: Sequence[Objective], progress: Progress | None = None
+    ) -> Solution:
+        """Find and store the beam weights that meet the objectives best."""
+
+
+class OptimizerPanel:
+    """Connects the widgets of ``Resources/UI/Optimizer.ui`` with a logic.
+
+    Parameters
+    ----------
+    ui : object
+        Named widgets as attributes.
+    logic : OptimizationLogic
+    scene : vtkMRMLScene
+    """
+
+    def __init__(self, ui: Any, logic: OptimizationLogic, scene: Any) -> None:
+        self.ui = ui
+        self.logic = logic
+        self.action = PanelAction(
+            [ui.planSelector, ui.objectivesTable, ui.addButton, ui.removeButton, ui.optimizeButton],
+            ui.statusLabel,
+            ui.progressBar,
+            ui.cancelButton,
+        )
+        self._objectivesFor = ""
+        ui.planSelector.addAttribute(*PLAN_ATTRIBUTE)
+        ui.planSelector.setMRMLScene(scene)
+        ui.planSelector.currentNodeChanged.connect(self.onPlanChanged)
+        ui.addButton.clicked.connect(self.onAdd)
+        ui.removeButton.clicked.connect(self.onRemove)
+        ui.optimizeButton.clicked.connect(self.onOptimize)
+        self.update()
+
+    def cleanup(self) -> None:
+        """Let go of the scene and stop what is running."""
+        self.action.cancel()
+        self.ui.planSelector.setMRMLScene(None)
+
+    def update(self) -> None:
+        """Bring the panel up to date with the scene."""
+        self.onPlanChanged(self.ui.planSelector.currentNode())
+
+    def onPlanChanged(self, planNode: Any) -> None:
+        """Start another plan with one objective: its prescribed dose to its target."""
+        if self.action.isRunning:
+            return
+        isPlan = isPlanNode(planNode)
+        planID = planNode.GetID() if isPlan else ""
+        if planID != self._objectivesFor:
+            self._objectivesFor = planID
+            self.ui.objectivesTable.setRowCount(0)
+            self.ui.weightsTable.setRowCount(0)
+            prescription = planFromNode(planNode).prescription if isPlan else None
+            if prescription is not None and prescription.target:
+                self.addObjective(prescription.target, "uniform dose", prescription.dose_Gy)
+        elif isPlan:
+            for row in range(self._rows()):
+                fillStructures(self._cell(row, _STRUCTURE), planNode.GetNodeReference(SEGMENTATION))
+        self._say(planNode)
+        self._updateButtons()
+
+    def addObjective(self, structure: str, kind: str, dose_Gy: float, weight: float = 1.0) -> None:
+        """Add a row to the table of objectives."""
+        table = self.ui.objectivesTable
+        row = self._rows()
+        table.setRowCount(row + 1)
+        structures = qt.QComboBox()
+        fillStructures(structures, self.ui.planSelector.currentNode().GetNodeReference(SEGMENTATION))
+        if structure:
+            structures.setCurrentIndex(structures.findText(structure))
+        kinds = qt.QComboBox()
+        for name in _KINDS:
+            kinds.addItem(_(name), name)
+        kinds.setCurrentIndex(kinds.findData(kind))
+        for column, widget in (
+            (_STRUCTURE, structures),
+            (_KIND, kinds),
+            (_DOSE, _spinBox(dose_Gy, 200.0, _(" Gy"))),
+            (_WEIGHT, _spinBox(weight, 1e6, "")),
+        ):
+            table.setCellWidget(row, column, widget)
+        table.resizeColumnsToContents()
+        self._updateButtons()
+
+    def objectives(self) -> list[Objective]:
+        """Return the objectives of the table."""
+        objectives = []
+        for row in range(self._rows()):
+            kinds = self._cell(row, _KIND)
+            kind = _KINDS[kinds.itemData(kinds.property("currentIndex"))]
+            structure = self._cell(row, _STRUCTURE).property("currentText")
+            weight = float(self._cell(row, _WEIGHT).property("value"))
+            levels = () if kind is MeanDose else (float(self._cell(row, _DOSE).property("value")),)
+            objectives.append(kind(structure, *levels, weight=weight))
+        return objectives
+
+    def onAdd(self, *_unused: object) -> None:
+        """Add an objective to edit."""
+        self.addObjective("", "at most", 20.0)
+
+    def onRemove(self, *_unused: object) -> None:
+        """Remove the selected objective, else the last one."""
+        table = self.ui.objectivesTable
+        rows = [index.row() for index in table.selectionModel().selectedRows()]
+        table.removeRow(rows[0] if rows else self._rows() - 1)
+        self._updateButtons()
+
+    def onOptimize(self, *_unused: object) -> None:
+        """Optimize the beam weights and show the MU before and after."""
+        planNode = self.ui.planSelector.currentNode()
+
+        def work(progress: Progress) -> tuple[Any, Solution]:
+            ensurePackages(DOSE_PACKAGES, _("Plan Optimizer"))
+            before = deliveredPlan(planNode)
+            return before, self.logic.optimizeBeamWeights(planNode, self.objectives(), progress)
+
+        outcome = self.action.run(work, lambda pair: self._outcome(pair[1]))
+        if outcome is not None:
+            before, _solution = outcome
+            self._showMetersets(before, deliveredPlan(planNode))
+        self._updateButtons()
+
+    def _outcome(self, solution: Solution) -> str:
+        text = _("Objectives from {start:.3g} to {end:.3g} in {steps} steps.").format(
+            start=solution.history[0], end=solution.value, steps=len(solution.history) - 1
+        )
+        return text if solution.converged else f"{text} {solution.message}"
+
+    def _showMetersets(self, before: Any, after: Any) -> None:
+        table = self.ui.weightsTable
+        table.setRowCount(len(after.beams))
+        for row, (old, new) in enumerate(zip(before.beams, after.beams)):
+            for column, text in enumerate((new.name, f"{old.meterset_MU:.1f}", f"{new.meterset_MU:.1f}")):
+                table.setItem(row, column, qt.QTableWidgetItem(text))
+        table.resizeColumnsToContents()
+
+    def _say(self, planNode: Any) -> None:
+        if not isPlanNode(planNode):
+            self.action.say(_("Choose a plan, or make one in RT Planning."))
+        elif not isDoseCurrent(planNode):
+            self.action.say(_("Calculate the plan's dose first; its beams are then weighted anew."))
+        else:
+            self.action.say(_("Ready."))
+
+    def _updateButtons(self) -> None:
+        planNode = self.ui.planSelector.currentNode()
+        isPlan = isPlanNode(planNode)
+        self.ui.addButton.setEnabled(isPlan)
+        self.ui.removeButton.setEnabled(self._rows() > 0)
+        self.ui.optimizeButton.setEnabled(isPlan and isDoseCurrent(planNode) and self._rows() > 0)
+
+    def _rows(self) -> int:
+        return int(self.ui.objectivesTable.property("rowCount"))
+
+    def _cell(self, row: int, column: int) -> Any:
+        return self.ui.objectivesTable.cellWidget(row, column)
+
+
+def _spinBox(value: float, maximum: float, suffix: str) -> Any:
+    box = qt.QDoubleSpinBox()
+    box.setRange(0.0, maximum)
+    box.setDecimals(2)
+    box.setSuffix(suffix)
+    box.setValue(value)
+    return box
