@@ -5,24 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from DoseEngineLib.calibration import CalibrationCurve
-from DoseEngineLib.engine import DoseResult
 from DoseEngineLib.logic import DoseEngineLogic
-from DoseEngineLib.mrml.plan_node import (
-    BEAM_DOSE,
-    REFERENCE_VOLUME,
-    SEGMENTATION,
-    beamNode,
-    deliveredPlan,
-    isDoseCurrent,
-    planFromNode,
-    referencedNode,
-    setPlan,
-)
+from DoseEngineLib.mrml.plan_node import REFERENCE_VOLUME, SEGMENTATION, planFromNode, referencedNode, setPlan
 from DoseEngineLib.mrml.segmentations import structuresFromSegmentation
-from DoseEngineLib.mrml.volumes import arrayFromVolume, gridFromVolume
+from DoseEngineLib.mrml.volumes import gridFromVolume
 from DoseEngineLib.progress import Progress, part
 from OptimizerLib.beam_weights import optimize_beam_weights
-from OptimizerLib.errors import OptimizationError
+from OptimizerLib.mrml.plan_dose import doseResultFromNode
 from OptimizerLib.objectives import Objective
 from OptimizerLib.solvers import Solution
 
@@ -75,7 +64,7 @@ class OptimizerLogic:
             What the dose calculation raises.
         """
         former = planFromNode(planNode)
-        result = self._currentResult(planNode)
+        result = doseResultFromNode(planNode)
         volumeNode = referencedNode(planNode, REFERENCE_VOLUME, "CT volume")
         segmentationNode = referencedNode(planNode, SEGMENTATION, "segmentation")
         structures = structuresFromSegmentation(segmentationNode, gridFromVolume(volumeNode))
@@ -88,26 +77,3 @@ class OptimizerLogic:
             setPlan(planNode, former)
             raise
         return solution
-
-    def _currentResult(self, planNode) -> DoseResult:
-        """The plan's dose with its beams, read back from the scene."""
-        if not isDoseCurrent(planNode):
-            raise OptimizationError(
-                f"Plan {planNode.GetName()} has no dose, or was changed since; calculate the dose, then optimize."
-            )
-        plan = deliveredPlan(planNode)
-        doses, grid = {}, None
-        for beam in plan.beams:
-            node = beamNode(planNode, BEAM_DOSE, beam.name)
-            if node is None:
-                raise OptimizationError(
-                    f"Plan {planNode.GetName()}: the dose of beam {beam.name} is not in the scene; calculate the dose "
-                    "again."
-                )
-            beamGrid = gridFromVolume(node)
-            if grid is not None and not grid.is_same_as(beamGrid):
-                raise OptimizationError(
-                    f"Plan {planNode.GetName()}: the beams' doses lie on different grids; calculate the dose again."
-                )
-            grid, doses[beam.name] = beamGrid, arrayFromVolume(node)
-        return DoseResult(sum(doses.values()), grid, doses, plan)
