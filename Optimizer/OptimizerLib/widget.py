@@ -109,7 +109,7 @@ class OptimizerPanel:
             (_STRUCTURE, structures),
             (_KIND, kinds),
             (_DOSE, _spinBox(dose_Gy, 200.0, _(" Gy"))),
-            (_WEIGHT, _spinBox(weight, 1e6, "")),
+            (_WEIGHT, _spinBox(weight, 1000.0, "")),
         ):
             table.setCellWidget(row, column, widget)
         table.resizeColumnsToContents()
