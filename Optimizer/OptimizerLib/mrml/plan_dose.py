@@ -26,7 +26,8 @@ def doseResultFromNode(planNode) -> DoseResult:
         node = beamNode(planNode, BEAM_DOSE, beam.name)
         if node is None:
             raise OptimizationError(
-                f"Plan {planNode.GetName()}: the dose of beam {beam.name} is not in the scene; calculate the dose again."
+                f"Plan {planNode.GetName()}: the dose of beam {beam.name} is not in the scene; calculate the "
+                "dose again."
             )
         beamGrid = gridFromVolume(node)
         if grid is not None and not grid.is_same_as(beamGrid):
