@@ -33,6 +33,8 @@ def _new(sop_class: str, instance: str, modality: str) -> FileDataset:
     dataset.Modality = modality
     dataset.PatientName = "Phantom^Test"
     dataset.PatientID = "PHANTOM"
+    dataset.StudyDate, dataset.StudyTime, dataset.StudyID = "20240101", "120000", "1"
+    dataset.SeriesNumber = dataset.InstanceNumber = 1
     return dataset
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,12 @@ _AGAIN = "The file may be damaged; export it again."
 def read_dataset(path: Path) -> Dataset:
     """Read a whole DICOM file; raises `CaseError` when it cannot be parsed or is cut short."""
     try:
-        # force: files without the 128-byte preamble are legal within old archives; what is no DICOM lacks all tags
-        dataset = dcmread(path, force=True)
+        content = path.read_bytes()
     except OSError as error:
         raise CaseError(f"{path}: cannot be read ({error}). Check that the file exists and may be read.") from error
+    try:
+        # force: files without the 128-byte preamble occur in old archives; what is no DICOM lacks all tags
+        dataset = dcmread(BytesIO(content), force=True)
     except Exception as error:  # a damaged file can make the parser fail in any way
         raise CaseError(f"{path}: cannot be read as DICOM ({error}). {_AGAIN}") from error
     # pydicom accepts a last element that is shorter than its declared length

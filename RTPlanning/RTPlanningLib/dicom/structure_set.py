@@ -106,7 +106,7 @@ def read_structure_set(
     where = str(path)
     dataset = _open(path)
     notes: list[str] = []
-    _check_belongs(dataset, ct, path, notes)
+    _check_belongs(dataset, ct, path, skip_rois, notes)
 
     rois = _items(dataset, "StructureSetROISequence", where)
     names = _unique_names(rois, where, notes)
@@ -155,7 +155,7 @@ def read_structure_set(
     return tuple(_one_external(structures, notes)), tuple(notes)
 
 
-def _check_belongs(dataset: Dataset, ct: CtSeries, path: Path, notes: list[str]) -> None:
+def _check_belongs(dataset: Dataset, ct: CtSeries, path: Path, skip_rois: Sequence[str], notes: list[str]) -> None:
     """Refuse a structure set that was drawn on something else than this CT."""
     references = _references(dataset, str(path))
     label = text(dataset, "StructureSetLabel", str(path)) or path.name
@@ -164,13 +164,13 @@ def _check_belongs(dataset: Dataset, ct: CtSeries, path: Path, notes: list[str])
         if foreign:
             raise CaseError(
                 f"The structure set {label!r} ({path.name}) has frame of reference {', '.join(sorted(foreign))}, the "
-                f"CT {ct.frame_of_reference_uid}: its contours are not in the CT's coordinates. Choose the structure set "
-                "drawn on this CT, or register and resample it first."
+                f"CT {ct.frame_of_reference_uid}: its contours are not in the CT's coordinates. Choose the structure "
+                "set drawn on this CT, or register and resample it first."
             )
         notes.append(f"The structure set {label!r} names no frame of reference; it was taken to be the CT's.")
     for roi in _items(dataset, "StructureSetROISequence", str(path)):
         frame = text(roi, "ReferencedFrameOfReferenceUID", str(path))
-        if frame and frame != ct.frame_of_reference_uid:
+        if frame and frame != ct.frame_of_reference_uid and text(roi, "ROIName", str(path)) not in skip_rois:
             raise CaseError(
                 f"Structure {text(roi, 'ROIName', str(path))!r} of {path.name} has frame of reference {frame}, the CT "
                 f"{ct.frame_of_reference_uid}: its contours are not in the CT's coordinates. Choose the structure set "
