@@ -18,6 +18,7 @@ from DoseEngineLib.plan import ROLES, Structure
 _LABELMAP = "Binary labelmap"
 _ROLE_TAG = "RTPlanning.Role"
 _DENSITY_TAG = "RTPlanning.DensityOverride_g_cm3"
+_ROLE_BY_PREFIX = {"ptv": "PTV", "ctv": "CTV", "itv": "CTV", "gtv": "GTV", "igtv": "GTV", "couch": "SUPPORT"}
 # An index offset this near to whole numbers means the same lattice: masks are copied, not resampled.
 _SAME_LATTICE_VOXELS = 1e-3
 # The body goes on beyond every CT; any other structure cut by the image's end would give wrong volumes.
@@ -144,12 +145,14 @@ def densityOverrides(segmentationNode) -> dict[str, float]:
 
 
 def roleFromName(name: str) -> str:
-    """Return the role a structure name has by TG-263 (targets by prefix, External or Body), else ``"ORGAN"``."""
+    """Return the role a structure name speaks for in the manner of TG-263; ``"ORGAN"`` when it speaks for none."""
     lower = name.strip().lower()
-    for prefix in ("gtv", "ctv", "ptv"):
+    if lower in ("external", "body", "skin"):
+        return "EXTERNAL"
+    for prefix, role in _ROLE_BY_PREFIX.items():
         if lower.startswith(prefix):
-            return prefix.upper()
-    return "EXTERNAL" if lower in ("external", "body") else "ORGAN"
+            return role
+    return "ORGAN"
 
 
 def _role(segment, name: str) -> str:

@@ -1,0 +1,271 @@
+"""The logic of the whole workflow on nodes: case, plan, dose, DVH, goals, isodoses, beams, scene files.
+
+It runs unchanged in desktop Slicer (``RTPlanningLogic(slicer.mrmlScene)``) and headless
+(``RTPlanningLogic(headless.start())``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from DoseEngineLib.calibration import CalibrationCurve
+from DoseEngineLib.engine import DoseResult
+from DoseEngineLib.errors import EvaluationError, PlanError
+from DoseEngineLib.geometry import Grid
+from DoseEngineLib.logic import DoseEngineLogic
+from DoseEngineLib.mrml.plan_node import (
+    DOSE,
+    REFERENCE_VOLUME,
+    SEGMENTATION,
+    createPlanNode,
+    deliveredPlan,
+    goalsOf,
+    isDoseCurrent,
+    planFromNode,
+    planNodes,
+    referencedNode,
+    setGoals,
+    setPlan,
+)
+from DoseEngineLib.mrml.segmentations import structuresFromSegmentation
+from DoseEngineLib.mrml.volumes import arrayFromVolume, gridFromVolume
+from DoseEngineLib.plan import Plan, Structure
+from DoseEngineLib.progress import Progress
+from RTPlanningLib.case import Case
+from RTPlanningLib.display.isodose_levels import default_levels, levels_in_Gy, levels_in_percent
+from RTPlanningLib.evaluation.dvh import Dvh, calculate_dvhs
+from RTPlanningLib.evaluation.goals import GoalResult, evaluate_goals, parse_goal
+from RTPlanningLib.mrml.beam_model_nodes import createBeamModelNodes
+from RTPlanningLib.mrml.case_nodes import caseFromNodes, createCaseNodes
+from RTPlanningLib.mrml.dvh_nodes import CHART, METRICS_TABLE, createDvhNodes
+from RTPlanningLib.mrml.goals_node import createGoalsTable
+from RTPlanningLib.mrml.isodose_node import createIsodoseModel
+from RTPlanningLib.mrml.scene_file import loadScene, saveScene
+
+
+class RTPlanningLogic:
+    """Everything a planning session does, on nodes of one scene.
+
+    Parameters
+    ----------
+    scene : vtkMRMLScene
+    """
+
+    def __init__(self, scene) -> None:
+        self.scene = scene
+        self.doseEngineLogic = DoseEngineLogic(scene)
+
+    @property
+    def lastResult(self) -> DoseResult | None:
+        """Result of the last dose calculation of this logic."""
+        return self.doseEngineLogic.lastResult
+
+    # Case
+
+    def loadCase(self, case: Case):
+        """Add a case's CT and structures to the scene; returns ``(volumeNode, segmentationNode)``."""
+        return createCaseNodes(self.scene, case)
+
+    def caseFromNodes(self, volumeNode, segmentationNode=None) -> Case:
+        """Return the case a CT volume and a segmentation describe."""
+        return caseFromNodes(volumeNode, segmentationNode)
+
+    # Plan
+
+    def createPlan(self, plan: Plan, volumeNode, segmentationNode=None, goals: Sequence[str] = ()):
+        """Add a plan node for a CT and its structures, with clinical goals when given.
+
+        Raises
+        ------
+        EvaluationError
+            A goal that cannot be read; then nothing was added.
+        """
+        for goal in goals:
+            parse_goal(goal)
+        planNode = createPlanNode(self.scene, plan, volumeNode, segmentationNode)
+        setGoals(planNode, goals)
+        return planNode
+
+    def planNodes(self) -> list:
+        """Return every plan node of the scene."""
+        return planNodes(self.scene)
+
+    def planFromNode(self, planNode) -> Plan:
+        """Return the plan a node holds, as the user made it."""
+        return planFromNode(planNode)
+
+    def deliveredPlan(self, planNode) -> Plan:
+        """Return the plan as delivered: every beam with the MU of its calculated dose."""
+        return deliveredPlan(planNode)
+
+    def updatePlan(self, planNode, plan: Plan) -> None:
+        """Store a changed plan; a dose calculated before stays, but is no longer the plan's until calculated anew."""
+        setPlan(planNode, plan)
+
+    def setGoals(self, planNode, goals: Sequence[str]) -> None:
+        """Store clinical goals with a plan; a goal that cannot be read raises `EvaluationError`, nothing is stored."""
+        for goal in goals:
+            parse_goal(goal)
+        setGoals(planNode, goals)
+
+    # Dose
+
+    def calculateDose(self, planNode, progress: Progress | None = None, *, calibration: CalibrationCurve | None = None):
+        """Calculate a plan's dose; see `DoseEngineLib.logic.DoseEngineLogic.calculateDose`."""
+        return self.doseEngineLogic.calculateDose(planNode, progress, calibration=calibration)
+
+    # Evaluation
+
+    def calculateDvh(
+        self, planNode, structureNames: Sequence[str] | None = None, progress: Progress | None = None
+    ) -> dict[str, Dvh]:
+        """Calculate the DVHs of a plan's structures and put tables, metrics and chart into the scene.
+
+        Structures that are empty or lie outside the dose grid altogether are left out unless named. One that reaches
+        out of it is evaluated where it is covered, and its `Dvh.covered_fraction` says so.
+
+        Parameters
+        ----------
+        planNode : vtkMRMLScriptedModuleNode
+        structureNames : sequence of str, optional
+            By default every structure.
+        progress : callable, optional
+
+        Returns
+        -------
+        dict of structure name to Dvh
+
+        Raises
+        ------
+        PlanError
+            No dose, no segmentation, or a plan changed after its dose was calculated.
+        EvaluationError
+            A named structure that does not exist or cannot be evaluated, or no structure to evaluate at all.
+        """
+        dvhs = self._dvhs(planNode, structureNames, progress)
+        segmentationNode = referencedNode(planNode, SEGMENTATION, "segmentation")
+        createDvhNodes(planNode, self._currentDose(planNode), segmentationNode, dvhs)
+        return dvhs
+
+    def evaluateGoals(
+        self, planNode, goals: Sequence[str] | None = None, dvhs: dict[str, Dvh] | None = None
+    ) -> list[GoalResult]:
+        """Judge clinical goals and put the table ``<plan>_Goals`` into the scene.
+
+        Parameters
+        ----------
+        planNode : vtkMRMLScriptedModuleNode
+        goals : sequence of str, optional
+            By default those stored with the plan.
+        dvhs : dict of structure name to Dvh, optional
+            What `calculateDvh` returned for the present dose; else they are calculated.
+
+        Raises
+        ------
+        PlanError, EvaluationError
+            As `calculateDvh`, and for a goal that cannot be read.
+        """
+        goals = [parse_goal(goal) for goal in (goalsOf(planNode) if goals is None else goals)]
+        doseNode = self._currentDose(planNode)
+        if dvhs is None:
+            dvhs = self._dvhs(planNode) if goals else {}
+        prescription = planFromNode(planNode).prescription
+        results = evaluate_goals(goals, dvhs, prescription.dose_Gy if prescription else None)
+        createGoalsTable(planNode, doseNode, results)
+        return results
+
+    def dvhChart(self, planNode):
+        """Return the plan's DVH chart node, or None."""
+        return planNode.GetNodeReference(CHART)
+
+    def dvhMetricsTable(self, planNode):
+        """Return the plan's DVH metrics table node, or None."""
+        return planNode.GetNodeReference(METRICS_TABLE)
+
+    # Display
+
+    def createIsodoses(
+        self,
+        doseNode,
+        levels_Gy: Sequence[float] | None = None,
+        *,
+        levels_percent: Sequence[float] | None = None,
+        reference_Gy: float | None = None,
+    ):
+        """Show isodoses of a dose volume as a model; returns the model node.
+
+        Parameters
+        ----------
+        doseNode : vtkMRMLScalarVolumeNode
+        levels_Gy : sequence of float, optional
+        levels_percent : sequence of float, optional
+            Of ``reference_Gy``. Without any levels: the clinical default ones.
+        reference_Gy : float, optional
+            Normally the prescribed dose.
+        """
+        if doseNode is None:
+            raise PlanError("There is no dose to draw isodoses of; calculate the dose first.")
+        if levels_Gy is not None and levels_percent is not None:
+            raise EvaluationError("Give isodose levels either in Gy or in percent, not both.")
+        if levels_percent is not None:
+            if reference_Gy is None:
+                raise EvaluationError("Isodose levels in percent need the reference dose they are percent of.")
+            levels = levels_in_percent(reference_Gy, levels_percent)
+        elif levels_Gy is not None:
+            levels = levels_in_Gy(levels_Gy)
+        else:
+            levels = default_levels(reference_Gy, float(arrayFromVolume(doseNode).max()))
+        return createIsodoseModel(doseNode, levels)
+
+    def createBeamModels(self, planNode) -> list:
+        """Show the plan's beams as models under their transforms; returns the model nodes in the order of the beams."""
+        return createBeamModelNodes(planNode)
+
+    # Scene
+
+    def saveScene(self, path: str | Path) -> Path:
+        """Write the whole scene to an ``.mrb`` file."""
+        return saveScene(self.scene, path)
+
+    def loadScene(self, path: str | Path) -> None:
+        """Replace the scene's content by that of an ``.mrb`` file."""
+        loadScene(self.scene, path)
+
+    def _currentDose(self, planNode):
+        doseNode = referencedNode(planNode, DOSE, "dose")
+        if not isDoseCurrent(planNode):
+            raise PlanError(
+                f"Plan {planNode.GetName()} was changed after its dose was calculated; calculate the dose again."
+            )
+        return doseNode
+
+    def _dvhs(
+        self, planNode, structureNames: Sequence[str] | None = None, progress: Progress | None = None
+    ) -> dict[str, Dvh]:
+        doseNode = self._currentDose(planNode)
+        volumeNode = referencedNode(planNode, REFERENCE_VOLUME, "CT volume")
+        segmentationNode = referencedNode(planNode, SEGMENTATION, "segmentation")
+        structures = structuresFromSegmentation(segmentationNode, gridFromVolume(volumeNode))
+        grid = gridFromVolume(doseNode)
+        if structureNames is None:
+            structures = [s for s in structures if not s.is_empty and _meets(s, grid)]
+        else:
+            known = {structure.name: structure for structure in structures}
+            unknown = [name for name in structureNames if name not in known]
+            if unknown:
+                raise EvaluationError(f"There is no structure {', '.join(unknown)}; the plan has: {', '.join(known)}.")
+            structures = [known[name] for name in structureNames]
+        if not structures:
+            raise EvaluationError(
+                f"Plan {planNode.GetName()} has no structure inside its dose grid to evaluate; contour one."
+            )
+        return calculate_dvhs(arrayFromVolume(doseNode), grid, structures, allow_partial=True, progress=progress)
+
+
+def _meets(structure: Structure, grid: Grid) -> bool:
+    """Whether any voxel of a structure lies inside a grid."""
+    ijk = np.argwhere(structure.mask)[:, ::-1]
+    return bool(grid.contains(structure.grid.index_to_ras(ijk)).any())

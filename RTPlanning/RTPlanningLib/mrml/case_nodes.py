@@ -1,0 +1,131 @@
+"""A `Case` as nodes: CT volume and segmentation under a patient and study of the subject hierarchy, and back."""
+
+from __future__ import annotations
+
+import json
+
+import slicer
+
+from DoseEngineLib.errors import CaseError, SchemaError
+from DoseEngineLib.mrml.segmentations import (
+    densityOverrides,
+    setDensityOverrides,
+    setStructures,
+    structuresFromSegmentation,
+)
+from DoseEngineLib.mrml.subject_hierarchy import createPatient, createStudy, hierarchyNode, placeNode
+from DoseEngineLib.mrml.volumes import arrayFromVolume, gridFromVolume, setVolumeFromArray
+from RTPlanningLib.case import Case
+
+_CASE = "RTPlanning.Case"
+_SCHEMA_VERSION = 1
+# Soft tissue, as CT consoles show it
+_WINDOW_HU, _LEVEL_HU = 400.0, 40.0
+_FIELDS = (
+    "name",
+    "patient_position",
+    "patient_name",
+    "patient_id",
+    "study_instance_uid",
+    "series_instance_uid",
+    "frame_of_reference_uid",
+    "description",
+)
+
+
+def createCaseNodes(scene, case: Case):
+    """Add a case to a scene.
+
+    Parameters
+    ----------
+    scene : vtkMRMLScene
+    case : Case
+
+    Returns
+    -------
+    volumeNode : vtkMRMLScalarVolumeNode
+        CT numbers in HU, on the case's grid.
+    segmentationNode : vtkMRMLSegmentationNode
+        Segment IDs are the structures' names.
+    """
+    hierarchy = hierarchyNode(scene)
+    patient = createPatient(scene, case.patient_name or case.name, case.patient_id)
+    study = createStudy(scene, patient, "Radiotherapy planning", case.study_instance_uid)
+    volumeNode = slicer.vtkMRMLScalarVolumeNode()
+    volumeNode.SetName(scene.GetUniqueNameByString(f"{case.name}_CT"))
+    setVolumeFromArray(volumeNode, case.hu, case.grid)
+    volumeNode.SetAttribute(_CASE, _caseJson(case))
+    volumeNode = scene.AddNode(volumeNode)
+    volumeNode.CreateDefaultDisplayNodes()
+    display = volumeNode.GetDisplayNode()
+    display.AutoWindowLevelOff()
+    display.SetWindowLevel(_WINDOW_HU, _LEVEL_HU)
+    item = placeNode(volumeNode, study)
+    hierarchy.SetItemAttribute(item, "DICOM.Modality", "CT")
+    if case.series_instance_uid:
+        hierarchy.SetItemUID(item, "DICOM", case.series_instance_uid)
+
+    segmentationNode = slicer.vtkMRMLSegmentationNode()
+    segmentationNode.SetName(scene.GetUniqueNameByString(f"{case.name}_Structures"))
+    segmentationNode = scene.AddNode(segmentationNode)
+    segmentationNode.CreateDefaultDisplayNodes()
+    setStructures(segmentationNode, case.structures, volumeNode)
+    setDensityOverrides(segmentationNode, case.density_overrides_g_cm3)
+    placeNode(segmentationNode, study)
+    return volumeNode, segmentationNode
+
+
+def caseFromNodes(volumeNode, segmentationNode=None) -> Case:
+    """Return the case that a CT volume and a segmentation describe.
+
+    Volumes that were not loaded as a case (any CT in Slicer) take the node's name and head-first supine.
+
+    Raises
+    ------
+    PatientError, GeometryError
+        A volume or segmentation that cannot be used.
+    SchemaError
+        A volume whose case was stored by a newer version.
+    """
+    grid = gridFromVolume(volumeNode)
+    hu = arrayFromVolume(volumeNode)
+    stored = _storedCase(volumeNode)
+    structures = structuresFromSegmentation(segmentationNode, grid) if segmentationNode is not None else ()
+    notes = [f"Structure {s.name} is empty." for s in structures if s.is_empty]
+    if not stored:
+        notes.insert(0, f"{volumeNode.GetName()} says nothing of the patient position; head-first supine is assumed.")
+    notes = list(dict.fromkeys((*stored.get("notes", ()), *notes)))
+    return Case(
+        **{"name": volumeNode.GetName(), **{field: stored[field] for field in _FIELDS if field in stored}},
+        hu=hu,
+        grid=grid,
+        structures=structures,
+        goals=tuple(stored.get("goals", ())),
+        density_overrides_g_cm3=densityOverrides(segmentationNode) if segmentationNode is not None else {},
+        notes=tuple(notes),
+    )
+
+
+def _caseJson(case: Case) -> str:
+    data = {field: getattr(case, field) for field in _FIELDS}
+    data |= {"schema_version": _SCHEMA_VERSION, "goals": list(case.goals), "notes": list(case.notes)}
+    return json.dumps(data, sort_keys=True, ensure_ascii=False)
+
+
+def _storedCase(volumeNode) -> dict:
+    text = volumeNode.GetAttribute(_CASE)
+    if not text:
+        return {}
+    try:
+        data = json.loads(text)
+        version = data["schema_version"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise CaseError(
+            f"What {volumeNode.GetName()} says of its case is damaged ({error!r}); remove its attribute {_CASE}."
+        ) from error
+    if version != _SCHEMA_VERSION:
+        raise SchemaError(
+            f"{volumeNode.GetName()} holds a case of schema version {version}; this version of RTPlanning reads "
+            f"{_SCHEMA_VERSION}. Update RTPlanning; the volume was left as it is."
+        )
+    return data

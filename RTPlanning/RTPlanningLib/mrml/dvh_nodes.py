@@ -1,0 +1,155 @@
+"""DVHs as SlicerRT shapes them: a table a structure, a metrics table, and a chart with a series a structure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util.numpy_support import numpy_to_vtk
+
+from DoseEngineLib.mrml.plan_node import referencedNodes
+from DoseEngineLib.mrml.segmentations import segmentIDOf
+from DoseEngineLib.mrml.subject_hierarchy import placeNode, removeNode, studyOf
+from RTPlanningLib.evaluation.dvh import Dvh
+
+DVH_TABLE = "dvhTableRef"
+METRICS_TABLE = "dvhMetricsTableRef"
+CHART = "dvhChartRef"
+_SERIES = "dvhPlotSeriesRef"
+_PREFIX = "DoseVolumeHistogram."
+_UNIT = "GY"
+_STEP_GY = 0.1
+DOSE_AT_VOLUME_PERCENT = (98.0, 95.0, 50.0, 2.0)
+
+
+def createDvhNodes(
+    planNode,
+    doseNode,
+    segmentationNode,
+    dvhs: Mapping[str, Dvh],
+    dosesAtVolumePercent: Sequence[float] = DOSE_AT_VOLUME_PERCENT,
+    volumesAtDose_Gy: Sequence[float] = (),
+):
+    """Put DVHs into the scene, in place of the plan's former ones.
+
+    Parameters
+    ----------
+    planNode : vtkMRMLScriptedModuleNode
+    doseNode : vtkMRMLScalarVolumeNode
+    segmentationNode : vtkMRMLSegmentationNode
+    dvhs : mapping of structure name to Dvh
+    dosesAtVolumePercent : sequence of float
+        Columns ``D95% (GY)`` of the metrics table.
+    volumesAtDose_Gy : sequence of float
+        Columns ``V20 (cc)`` and ``V20 (%)``.
+
+    Returns
+    -------
+    metricsTableNode : vtkMRMLTableNode
+    chartNode : vtkMRMLPlotChartNode
+    """
+    removeDvhNodes(planNode)
+    scene, study = planNode.GetScene(), studyOf(doseNode)
+    metrics = _addNode(scene, "vtkMRMLTableNode", f"{planNode.GetName()}_DvhMetrics")
+    _fillMetrics(metrics, doseNode, dvhs, dosesAtVolumePercent, volumesAtDose_Gy)
+    metrics.SetNodeReferenceID("doseVolumeRef", doseNode.GetID())
+    metrics.SetNodeReferenceID("segmentationRef", segmentationNode.GetID())
+    chart = _addNode(scene, "vtkMRMLPlotChartNode", f"{planNode.GetName()}_DvhChart")
+    chart.SetTitle("Dose Volume Histogram")
+    chart.SetXAxisTitle(f"Dose [{_UNIT}]")
+    chart.SetYAxisTitle("Fractional volume [%]")
+    metricsItem, chartItem = placeNode(metrics, study), placeNode(chart, study)
+    planNode.SetNodeReferenceID(METRICS_TABLE, metrics.GetID())
+    planNode.SetNodeReferenceID(CHART, chart.GetID())
+    for row, dvh in enumerate(dvhs.values()):
+        segmentID = segmentIDOf(segmentationNode, dvh.structure_name)
+        table = _dvhTable(scene, segmentID, row, dvh)
+        for role, node in (
+            ("doseVolumeRef", doseNode),
+            ("segmentationRef", segmentationNode),
+            (METRICS_TABLE, metrics),
+        ):
+            table.SetNodeReferenceID(role, node.GetID())
+        placeNode(table, metricsItem)
+        planNode.AddNodeReferenceID(DVH_TABLE, table.GetID())
+        color = segmentationNode.GetSegmentation().GetSegment(segmentID).GetColor()
+        series = _series(scene, table, dvh.structure_name, color)
+        placeNode(series, chartItem)
+        chart.AddAndObservePlotSeriesNodeID(series.GetID())
+        planNode.AddNodeReferenceID(_SERIES, series.GetID())
+    return metrics, chart
+
+
+def removeDvhNodes(planNode) -> None:
+    """Remove the plan's DVH tables, metrics table, chart and series from the scene."""
+    for role in (_SERIES, CHART, DVH_TABLE, METRICS_TABLE):
+        for node in referencedNodes(planNode, role):
+            removeNode(node)
+        planNode.RemoveNodeReferenceIDs(role)
+
+
+def _dvhTable(scene, segmentID: str, row: int, dvh: Dvh):
+    table = _addNode(scene, "vtkMRMLTableNode", f"{segmentID}_DvhTable")
+    dose_Gy, volume_percent = dvh.curve(_STEP_GY)
+    _addColumn(table, "Dose", dose_Gy)
+    _addColumn(table, "Volume", volume_percent)
+    table.SetAttribute(f"{_PREFIX}DVH", "1")
+    table.SetAttribute(f"{_PREFIX}SegmentID", segmentID)
+    table.SetAttribute(f"{_PREFIX}TableRow", str(row))
+    table.SetAttribute(f"{_PREFIX}Volume (cc)", f"{dvh.volume_cm3:.6f}")
+    table.SetAttribute("RTPlanning.CoveredFraction", repr(dvh.covered_fraction))
+    return table
+
+
+def _fillMetrics(
+    table, doseNode, dvhs: Mapping[str, Dvh], volumes_percent: Sequence[float], doses_Gy: Sequence[float]
+) -> None:
+    rows = list(dvhs.values())
+    show = vtk.vtkBitArray()
+    show.SetName("Show")
+    for _ in rows:
+        show.InsertNextValue(1)
+    table.AddColumn(show)
+    _addTexts(table, "Structure", [dvh.structure_name for dvh in rows])
+    _addTexts(table, "Volume name", [doseNode.GetName()] * len(rows))
+    _addColumn(table, "Volume (cc)", [dvh.volume_cm3 for dvh in rows])
+    _addColumn(table, f"Mean dose ({_UNIT})", [dvh.mean_Gy for dvh in rows])
+    _addColumn(table, f"Min dose ({_UNIT})", [dvh.min_Gy for dvh in rows])
+    _addColumn(table, f"Max dose ({_UNIT})", [dvh.max_Gy for dvh in rows])
+    for dose in doses_Gy:
+        _addColumn(table, f"V{dose:g} (cc)", [dvh.volume_cm3_at_dose(dose) for dvh in rows])
+        _addColumn(table, f"V{dose:g} (%)", [dvh.volume_percent_at_dose(dose) for dvh in rows])
+    for percent in volumes_percent:
+        _addColumn(table, f"D{percent:g}% ({_UNIT})", [dvh.dose_at_volume_percent(percent) for dvh in rows])
+
+
+def _series(scene, table, name: str, color):
+    series = _addNode(scene, "vtkMRMLPlotSeriesNode", name)
+    series.SetAttribute(f"{_PREFIX}DVH", "1")
+    series.SetAndObserveTableNodeID(table.GetID())
+    series.SetXColumnName("Dose")
+    series.SetYColumnName("Volume")
+    series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
+    series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
+    series.SetColor(*color)
+    return series
+
+
+def _addNode(scene, className: str, name: str):
+    return scene.AddNewNodeByClass(className, name)
+
+
+def _addColumn(table, name: str, values) -> None:
+    column = numpy_to_vtk(np.asarray(values, dtype=np.float64), deep=True)
+    column.SetName(name)
+    table.AddColumn(column)
+
+
+def _addTexts(table, name: str, texts: Sequence[str]) -> None:
+    column = vtk.vtkStringArray()
+    column.SetName(name)
+    for text in texts:
+        column.InsertNextValue(text)
+    table.AddColumn(column)

@@ -1,0 +1,75 @@
+"""Isodoses as SlicerRT shapes them: one model with all levels, and a color table whose color names are the levels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import slicer
+
+from DoseEngineLib.mrml.subject_hierarchy import placeNode
+from DoseEngineLib.mrml.volumes import arrayFromVolume, gridFromVolume
+from RTPlanningLib.display.isodose_levels import IsodoseLevel
+from RTPlanningLib.display.isodose_surface import INDEX_ARRAY, isodose_surface
+
+ISODOSE_MODEL = "DicomRtImport.IsodoseModel"
+_MODEL_REFERENCE, _COLOR_REFERENCE = "isodoseModelRef", "isodoseColorTableRef"
+_OPACITY = 0.35
+
+
+def createIsodoseModel(doseNode, levels: Sequence[IsodoseLevel]):
+    """Show a dose volume's isodoses: a model node, made once for each dose and updated afterwards.
+
+    Parameters
+    ----------
+    doseNode : vtkMRMLScalarVolumeNode
+    levels : sequence of IsodoseLevel
+
+    Returns
+    -------
+    vtkMRMLModelNode
+        ``<dose>_IsodoseLevels``, point scalars ``isolevels`` in Gy, below the dose in the subject hierarchy.
+    """
+    scene = doseNode.GetScene()
+    levels = sorted(levels, key=lambda level: level.dose_Gy)
+    surface = isodose_surface(arrayFromVolume(doseNode), gridFromVolume(doseNode), [level.dose_Gy for level in levels])
+    model = doseNode.GetNodeReference(_MODEL_REFERENCE)
+    if model is None:
+        model = slicer.vtkMRMLModelNode()
+        model.SetName(f"{doseNode.GetName()}_IsodoseLevels")
+        model.SetAttribute(ISODOSE_MODEL, "1")
+        model = scene.AddNode(model)
+        model.CreateDefaultDisplayNodes()
+        doseNode.SetNodeReferenceID(_MODEL_REFERENCE, model.GetID())
+    colors = _colorTable(doseNode, levels)
+    model.SetAndObservePolyData(surface)
+    display = model.GetDisplayNode()
+    display.SetAndObserveColorNodeID(colors.GetID())
+    # colored by the level's position, since levels need not be at equal steps
+    display.SetActiveScalarName(INDEX_ARRAY)
+    display.SetScalarRangeFlag(slicer.vtkMRMLDisplayNode.UseManualScalarRange)
+    display.SetScalarRange(0.0, max(len(levels) - 1, 1))
+    display.ScalarVisibilityOn()
+    display.SetOpacity(_OPACITY)
+    display.Visibility2DOn()
+    placeNode(model, placeNode(doseNode))
+    return model
+
+
+def isodoseModel(doseNode):
+    """Return the isodose model of a dose volume node, or None."""
+    return doseNode.GetNodeReference(_MODEL_REFERENCE)
+
+
+def _colorTable(doseNode, levels: Sequence[IsodoseLevel]):
+    table = doseNode.GetNodeReference(_COLOR_REFERENCE)
+    if table is None:
+        table = slicer.vtkMRMLColorTableNode()
+        table.SetName(f"{doseNode.GetName()}_IsodoseColorTable")
+        table.SetTypeToUser()
+        table = doseNode.GetScene().AddNode(table)
+        doseNode.SetNodeReferenceID(_COLOR_REFERENCE, table.GetID())
+    table.SetNumberOfColors(len(levels))
+    for index, level in enumerate(levels):
+        table.SetColor(index, f"{level.dose_Gy:.6g}", *level.color, 1.0)
+    table.GetLookupTable().SetTableRange(0, max(len(levels) - 1, 1))
+    return table
