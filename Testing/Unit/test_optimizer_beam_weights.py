@@ -111,6 +111,16 @@ def test_dose_is_read_at_the_structures_own_voxels(result):
     np.testing.assert_allclose(influence[:, 0], 10.0 * np.exp(0.005 * a), rtol=1e-4)
 
 
+def test_large_structures_are_read_no_finer_than_the_dose(result):
+    fine = Grid.from_spacing((60, 60, 60), (1.3, 2.5, 1.0), (-38.0, -75.0, -30.0))
+    body = Structure("Body", np.ones(fine.shape, bool), fine)
+    influence, _ = beam_influence(result, (body,), ["Body"])
+    # every third voxel along R, each along A, every fourth along S
+    assert influence.shape == (20 * 60 * 15, 6)
+    everywhere = 10.0 * np.exp(0.005 * fine.centres_RAS_mm()[..., 1])
+    assert influence[:, 0].mean() == pytest.approx(everywhere.mean(), rel=1e-3)
+
+
 def test_structures_that_cannot_be_used_say_why(result, structures):
     empty = Structure("Heart", np.zeros(GRID.shape, bool), GRID)
     with pytest.raises(OptimizationError, match="Heart is empty"):
