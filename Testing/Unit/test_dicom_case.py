@@ -48,7 +48,7 @@ def test_a_nested_folder_with_other_files(folder: Path) -> None:
     assert case.hu.shape == case.grid.shape == (6, 24, 32)
     assert case.structure("Target").role == "PTV"
     assert (case.patient_id, case.series_instance_uid) == ("PHANTOM", SERIES)
-    assert case.notes == ("Skipped 2 files that are not DICOM: images/.hidden, readme.txt.",)
+    assert case.notes == ("Files that are not DICOM were skipped (2): images/.hidden, readme.txt.",)
 
 
 def test_the_names_of_the_files_do_not_matter(folder: Path) -> None:
@@ -160,7 +160,7 @@ def test_scout_views_are_no_ct(folder: Path) -> None:
     synthetic_ct((1, 24, 32), edit=lambda k, d: (scout(k, d), setattr(d, "SOPInstanceUID", uid("s")))).write(
         folder / "own"
     )
-    assert "1 localizer" in read_case(folder).notes[0]
+    assert "Localizer (scout) images of the CT series were left out (1)" in read_case(folder).notes[0]
 
 
 def test_no_ct_says_what_there_is(tmp_path: Path) -> None:

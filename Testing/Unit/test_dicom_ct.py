@@ -10,7 +10,8 @@ from dicom_factory import AXIAL, SyntheticCt, ds, synthetic_ct, uid
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import FileDataset
-from pydicom.uid import EnhancedCTImageStorage, RLELossless, SecondaryCaptureImageStorage
+from pydicom.encaps import encapsulate
+from pydicom.uid import EnhancedCTImageStorage, JPEGLosslessSV1, RLELossless, SecondaryCaptureImageStorage
 from scipy.spatial.transform import Rotation
 
 from DoseEngineLib.errors import Cancelled, CaseError
@@ -148,7 +149,7 @@ def test_a_copy_of_a_slice_is_harmless_and_noted(tmp_path: Path) -> None:
     copy.write_bytes(paths[2].read_bytes())
     ct = read_ct_series([*paths, copy])
     assert ct.grid.shape[0] == 6
-    assert "1 files that are copies" in ct.notes[0]
+    assert "Copies of other slices were left out (1): copy.dcm" in ct.notes[0]
 
 
 def test_the_same_uid_with_another_image_is_refused(tmp_path: Path) -> None:
@@ -273,7 +274,7 @@ def test_localizers_are_left_out_and_noted(tmp_path: Path) -> None:
 
     ct = read_ct_series(synthetic_ct(edit=scout).write(tmp_path))
     assert ct.grid.shape[0] == 5
-    assert "1 localizer" in ct.notes[0]
+    assert "Localizer" in ct.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -345,3 +346,13 @@ def test_progress_may_cancel(tmp_path: Path) -> None:
 
     with pytest.raises(Cancelled):
         read_ct_series(synthetic_ct(orientation=AXIAL).write(tmp_path), progress=stop)
+
+
+def test_pixels_that_cannot_be_decoded_say_what_to_install(tmp_path: Path) -> None:
+    ct = synthetic_ct()
+    for dataset in ct.slices:
+        dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+        dataset.PixelData = encapsulate([b"not a JPEG stream "])
+    text = refused(ct, tmp_path, "pixels cannot be decoded")
+    assert "JPEG Lossless" in text
+    assert "export without compression" in text

@@ -217,8 +217,8 @@ def test_points_and_open_contours_and_empty_structures_are_noted(
     structures, notes = read(synthetic_structure_set(rois, made), tmp_path, ct)
     assert [s.name for s in structures] == ["Box"]
     text = "\n".join(notes)
-    assert "Marker: 1 contours of type POINT" in text
-    assert "Wire: 1 contours of type OPEN_PLANAR" in text
+    assert "Marker: contours of type POINT (1)" in text
+    assert "Wire: contours of type OPEN_PLANAR (1)" in text
     for name in ("Marker", "Wire", "Nothing"):
         assert f"{name}: has no closed contours; left out." in text
     assert "Far: 1 of 1 contours lie off the CT" in text

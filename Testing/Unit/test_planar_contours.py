@@ -176,14 +176,14 @@ def test_every_second_slice_is_filled_by_interpolation_and_noted() -> None:
     assert used_slices(filled.mask) == [2, 3, 4, 5, 6, 7, 8]
     counts = filled.mask.sum(axis=(1, 2))
     assert (np.diff(counts[2:9]) > 0).all()
-    assert "every 2 slices; 3 slices" in filled.notes[0]
+    assert "every 2 slices; the slices between contours (3)" in filled.notes[0]
 
 
 def test_a_missing_contour_is_left_empty_and_noted() -> None:
     grid = grid_of()
     filled = mask_from_contours("Gap", [square(k, grid) for k in (2, 3, 4, 7, 8)], grid)
     assert used_slices(filled.mask) == [2, 3, 4, 7, 8]
-    assert "no contours on 2 slices" in filled.notes[0]
+    assert "between contoured ones (2: " in filled.notes[0]
     assert "slice 6 (S 15.0 mm) to slice 7 (S 18.0 mm)" in filled.notes[0]
 
 

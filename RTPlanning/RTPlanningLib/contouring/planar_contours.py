@@ -186,16 +186,16 @@ def mask_from_contours(
     positions, planes = _group_by_plane(on_grid, _SAME_PLANE_MM / slice_mm)
     planes, doubled = _without_copies(planes)
     if doubled:
-        notes.append(f"{name}: {doubled} contours are copies of another one in the same plane and were used once.")
+        notes.append(f"{name}: copies of a contour in the same plane ({doubled}) were left out.")
     crossing = [k for k, plane in zip(positions, planes, strict=True) if _any_cross(plane, (rows, columns))]
     if crossing:
         notes.append(
-            f"{name}: contours cross each other on {len(crossing)} slices (first at {_where(grid, crossing[0])}); "
+            f"{name}: contours cross each other ({len(crossing)} slices, first {_where(grid, crossing[0])}); "
             "where two of them overlap, the voxels were left out (even-odd rule). Check these slices."
         )
     filled = [fill_even_odd(plane, (rows, columns)) for plane in planes]
     if sum(not plane.any() for plane in filled):
-        notes.append(f"{name}: contours on {sum(not p.any() for p in filled)} slices are too small to hold a voxel.")
+        notes.append(f"{name}: contours too small to hold a voxel on some slices ({sum(not p.any() for p in filled)}).")
 
     tolerance = max(_PLANAR_TOLERANCE_MM / slice_mm, _PLANAR_TOLERANCE_SLICES)
     # the small addend keeps planes exactly half way between slices from falling on the same slice by rounding
@@ -232,8 +232,8 @@ def mask_from_contours(
             empty.append((nearest[plane] + 1, nearest[plane + 1] - 1))
     if interpolated:
         notes.append(
-            f"{name}: contoured about every {np.median(gaps):.3g} slices; {interpolated} slices between contours were "
-            "filled by shape-based interpolation."
+            f"{name}: contoured about every {np.median(gaps):.3g} slices; the slices between contours ({interpolated}) "
+            "were filled by shape-based interpolation."
         )
     elif offset_mm > tolerance * slice_mm:
         notes.append(
@@ -244,8 +244,8 @@ def mask_from_contours(
             f"{_where(grid, a)} to {_where(grid, b)}" if a != b else _where(grid, a) for a, b in empty[:3]
         )
         notes.append(
-            f"{name}: no contours on {sum(b - a + 1 for a, b in empty)} slices between contoured ones "
-            f"({spans}{', ...' if len(empty) > 3 else ''}); these were left empty."
+            f"{name}: slices without a contour between contoured ones ({sum(b - a + 1 for a, b in empty)}: "
+            f"{spans}{', ...' if len(empty) > 3 else ''}) were left empty."
         )
     return ContourMask(mask, tuple(notes))
 

@@ -57,10 +57,12 @@ def read_case(
 
     scouts = sum(file.is_localizer for file in series.files)
     if scouts:
-        notes.append(f"Left out {scouts} localizer (scout) images of the CT series.")
+        notes.append(f"Localizer (scout) images of the CT series were left out ({scouts}).")
     others = [file.path.name for file in series.files if not file.is_ct and not file.is_localizer]
     if others:
-        notes.append(f"Left out {len(others)} files of the CT series that are not CT images: {', '.join(others[:5])}.")
+        notes.append(
+            f"Files of the CT series that are no CT images were left out ({len(others)}): {', '.join(others[:5])}."
+        )
     ct = read_ct_series(
         [file.path for file in series.files if file.is_ct],
         patient_position=patient_position,

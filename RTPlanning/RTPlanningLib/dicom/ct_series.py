@@ -19,7 +19,7 @@ from DoseEngineLib.errors import CaseError
 from DoseEngineLib.geometry import Grid, ras_from_lps
 from DoseEngineLib.iec61217 import PATIENT_POSITIONS
 from DoseEngineLib.progress import Progress, silent
-from RTPlanningLib.dicom.dataset import numbers, read_dataset, required, text, value
+from RTPlanningLib.dicom.dataset import number, numbers, read_dataset, required, text, value
 
 # Slices may leave an even spacing, or the line along their normal, by this much; the voxels then stay within 0.1 mm.
 _POSITION_TOLERANCE_MM = 0.05
@@ -104,8 +104,8 @@ def read_ct_series(
     slices: dict[str, _Slice] = {}
     localizers = 0
     copies: list[str] = []
-    for number, path in enumerate(sorted(Path(file) for file in files)):
-        progress(number / len(files), f"Reading CT slice {number + 1} of {len(files)}")
+    for done, path in enumerate(sorted(Path(file) for file in files)):
+        progress(done / len(files), f"Reading CT slice {done + 1} of {len(files)}")
         dataset = read_dataset(path)
         _check_kind(dataset, path)
         if "LOCALIZER" in list(value(dataset, "ImageType", str(path)) or ()):
@@ -123,9 +123,9 @@ def read_ct_series(
                 "Remove the wrong one."
             )
     if localizers:
-        notes.append(f"Left out {localizers} localizer (scout) images of the series.")
+        notes.append(f"Localizer (scout) images of the series were left out ({localizers}).")
     if copies:
-        notes.append(f"Left out {len(copies)} files that are copies of another slice: {', '.join(copies[:5])}.")
+        notes.append(f"Copies of other slices were left out ({len(copies)}): {', '.join(copies[:5])}.")
     ordered = list(slices.values())
     if len(ordered) < 2:
         raise CaseError(
@@ -167,7 +167,7 @@ def read_ct_series(
 
 def _check_kind(dataset: Dataset, path: Path) -> None:
     sop_class = text(dataset, "SOPClassUID", str(path))
-    frames = int(value(dataset, "NumberOfFrames", str(path)) or 1)
+    frames = number(dataset, "NumberOfFrames", str(path)) or 1
     if sop_class in (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage) or (
         sop_class == CTImageStorage and frames > 1
     ):
@@ -193,14 +193,13 @@ def _read_slice(dataset: Dataset, path: Path) -> _Slice:
     pixel_spacing = numbers(dataset, "PixelSpacing", where, 2)
     if pixel_spacing.min() <= 0:
         raise CaseError(f"{path}: PixelSpacing (0028,0030) must be positive; got {pixel_spacing.tolist()} mm.")
-    tilt = value(dataset, "GantryDetectorTilt", where)
-    if tilt is not None and not abs(float(tilt)) <= _TILT_TOLERANCE_DEG:
+    tilt = number(dataset, "GantryDetectorTilt", where) or 0.0
+    if abs(tilt) > _TILT_TOLERANCE_DEG:
         raise CaseError(
-            f"{path}: the CT was taken with a gantry tilt of {float(tilt):g} degrees (GantryDetectorTilt (0018,1120)), "
+            f"{path}: the CT was taken with a gantry tilt of {tilt:g} degrees (GantryDetectorTilt (0018,1120)), "
             "so its slices are sheared against each other. Resample it to an untilted CT first (in 3D Slicer: DICOM "
             "import with acquisition geometry regularization, then harden the transform)."
         )
-    thickness = value(dataset, "SliceThickness", where)
     hu, rescale, remarks = _hounsfield(dataset, path)
     shared = {
         keyword: str(required(dataset, keyword, where))
@@ -215,7 +214,7 @@ def _read_slice(dataset: Dataset, path: Path) -> _Slice:
         pixel_spacing,
         shared,
         text(dataset, "PatientPosition", where).upper(),
-        None if thickness is None else float(thickness),
+        number(dataset, "SliceThickness", where),
         hu,
         rescale,
         remarks,
@@ -254,9 +253,9 @@ def _hounsfield(dataset: Dataset, path: Path) -> tuple[np.ndarray, tuple[float, 
         stored = dataset.pixel_array
     except Exception as error:  # decoders are plug-ins and fail in their own ways
         syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
-        compressed = syntax is not None and syntax.is_compressed
+        compressed = syntax is not None and syntax.is_transfer_syntax and syntax.is_compressed
         advice = (
-            "Install a decoder (pip install pylibjpeg[all]) or export without compression."
+            "Install a decoder (pip install python-gdcm) or export without compression."
             if compressed
             else "The file is damaged or cut short; export it again."
         )
@@ -269,10 +268,10 @@ def _hounsfield(dataset: Dataset, path: Path) -> tuple[np.ndarray, tuple[float, 
     if stored.dtype.kind == "f" and not np.isfinite(stored).all():
         raise CaseError(f"{path}: the image holds NaN or infinite values; export it again.")
     hu = stored * slope + intercept
-    padding = value(dataset, "PixelPaddingValue", where)
+    padding = number(dataset, "PixelPaddingValue", where)
     if padding is not None:
-        limit = value(dataset, "PixelPaddingRangeLimit", where)
-        low, high = sorted((int(padding), int(padding if limit is None else limit)))
+        limit = number(dataset, "PixelPaddingRangeLimit", where)
+        low, high = sorted((padding, padding if limit is None else limit))
         padded = (stored >= low) & (stored <= high) & (hu < _AIR_HU)
         if padded.any():
             hu[padded] = _AIR_HU

@@ -128,6 +128,21 @@ def numbers(dataset: Dataset, keyword: str, where: str, count: int) -> np.ndarra
     return result
 
 
+def number(dataset: Dataset, keyword: str, where: str) -> float | None:
+    """Return an optional element as one finite float, None when it is missing or empty."""
+    return None if value(dataset, keyword, where) is None else float(numbers(dataset, keyword, where, 1)[0])
+
+
+def whole_number(dataset: Dataset, keyword: str, where: str) -> int:
+    """Return a required element as one whole number."""
+    found = float(numbers(dataset, keyword, where, 1)[0])
+    if not found.is_integer():
+        raise CaseError(
+            f"{where}: {_tag_name(tag_for_keyword(keyword))} must be a whole number; got {found:g}. {_AGAIN}"
+        )
+    return int(found)
+
+
 def decimal_strings(dataset: Dataset, keyword: str, where: str) -> np.ndarray:
     """Return a required, long DS element as floats (NaN allowed), without an object for each number."""
     name = _tag_name(tag_for_keyword(keyword))

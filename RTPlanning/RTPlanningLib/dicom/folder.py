@@ -17,7 +17,7 @@ from pydicom.uid import (
 
 from DoseEngineLib.errors import CaseError
 from DoseEngineLib.progress import Progress, silent
-from RTPlanningLib.dicom.dataset import read_header, text
+from RTPlanningLib.dicom.dataset import read_header, text, value
 
 _KEYWORDS = [
     "SpecificCharacterSet",
@@ -180,7 +180,7 @@ def scan_folder(folder: str | os.PathLike, progress: Progress | None = None) -> 
                 f"{path}: the required tag SeriesInstanceUID (0020,000E) is missing; the file is damaged or cut short. "
                 "Export it again or remove it from the folder."
             )
-        image_type = dataset.get("ImageType") or ()
+        image_type = value(dataset, "ImageType", where) or ()
         files.append(
             DicomFile(
                 path,
@@ -195,7 +195,7 @@ def scan_folder(folder: str | os.PathLike, progress: Progress | None = None) -> 
         )
     notes = []
     if skipped:
-        notes.append(f"Skipped {len(skipped)} files that are not DICOM: {_some(skipped)}.")
+        notes.append(f"Files that are not DICOM were skipped ({len(skipped)}): {_some(skipped)}.")
     return FolderScan(root, tuple(files), tuple(notes))
 
 

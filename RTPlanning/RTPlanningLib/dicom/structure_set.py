@@ -18,7 +18,16 @@ from DoseEngineLib.plan import Structure
 from DoseEngineLib.progress import Progress, silent
 from RTPlanningLib.contouring.planar_contours import mask_from_contours
 from RTPlanningLib.dicom.ct_series import CtSeries
-from RTPlanningLib.dicom.dataset import decimal_strings, numbers, read_dataset, required, text, value
+from RTPlanningLib.dicom.dataset import (
+    decimal_strings,
+    number,
+    numbers,
+    read_dataset,
+    required,
+    text,
+    value,
+    whole_number,
+)
 from RTPlanningLib.dicom.roi_role import role_from_name, role_from_type
 
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
@@ -116,12 +125,12 @@ def read_structure_set(
             f"skip_rois: {path.name} has no structure {', '.join(unknown)}; it has: {', '.join(names.values())}."
         )
     types = {
-        int(required(one, "ReferencedROINumber", where)): text(one, "RTROIInterpretedType", where)
+        whole_number(one, "ReferencedROINumber", where): text(one, "RTROIInterpretedType", where)
         for one in _items(dataset, "RTROIObservationsSequence", where)
     }
     drawn: dict[int, Dataset] = {}
     for one in _items(dataset, "ROIContourSequence", where):
-        number = int(required(one, "ReferencedROINumber", where))
+        number = whole_number(one, "ReferencedROINumber", where)
         if number in drawn:
             raise CaseError(f"{path}: ROI number {number} has two sets of contours; export the structure set again.")
         drawn[number] = one
@@ -131,12 +140,12 @@ def read_structure_set(
 
     slice_of = {uid: k for k, uid in enumerate(ct.sop_instance_uids)}
     structures = []
-    for done, (number, name) in enumerate(names.items()):
+    for done, (roi_number, name) in enumerate(names.items()):
         progress(done / len(names), f"Filling {name}")
         if name in skip_rois:
             notes.append(f"{name}: left out as asked.")
             continue
-        contours, labels = _contours(drawn.get(number), name, path, ct, slice_of, notes)
+        contours, labels = _contours(drawn.get(roi_number), name, path, ct, slice_of, notes)
         if not contours:
             notes.append(f"{name}: has no closed contours; left out.")
             continue
@@ -145,10 +154,14 @@ def read_structure_set(
         if not filled.mask.any():
             notes.append(f"{name}: holds no voxel of the CT; left out.")
             continue
-        role = role_from_type(types.get(number, ""))
+        role = role_from_type(types.get(roi_number, ""))
         structures.append(
             Structure(
-                name, filled.mask, ct.grid, role_from_name(name) if role is None else role, _color(drawn[number], done)
+                name,
+                filled.mask,
+                ct.grid,
+                role_from_name(name) if role is None else role,
+                _color(drawn[roi_number], f"{path.name}, {name}", done),
             )
         )
     progress(1.0, "Structures read")
@@ -209,7 +222,7 @@ def _unique_names(rois: Sequence[Dataset], where: str, notes: list[str]) -> dict
     """ROI number -> name, each name once."""
     names: dict[int, str] = {}
     for roi in rois:
-        number = int(required(roi, "ROINumber", where))
+        number = whole_number(roi, "ROINumber", where)
         if number in names:
             raise CaseError(f"{where}: ROI number {number} is used twice; export the structure set again.")
         wanted = text(roi, "ROIName", where)
@@ -246,11 +259,11 @@ def _contours(
                 f"{where}: ContourData (3006,0050) holds {flat.size} numbers, which is no multiple of 3. The contour "
                 f"is broken; redraw it and export again, or leave the structure out with skip_rois=({name!r},)."
             )
-        stated = value(item, "NumberOfContourPoints", where)
+        stated = number(item, "NumberOfContourPoints", where)
         # some writers count coordinates instead of points, which loses nothing
-        if stated is not None and int(stated) not in (flat.size // 3, flat.size):
+        if stated is not None and stated not in (flat.size // 3, flat.size):
             raise CaseError(
-                f"{where}: NumberOfContourPoints (3006,0046) says {stated}, but ContourData has {flat.size // 3} "
+                f"{where}: NumberOfContourPoints (3006,0046) says {stated:g}, but ContourData has {flat.size // 3} "
                 f"points. The contour is broken; redraw it and export again, or leave the structure out with "
                 f"skip_rois=({name!r},)."
             )
@@ -259,7 +272,7 @@ def _contours(
         contours.append(points)
         labels.append(label)
     for kind, count in skipped.items():
-        notes.append(f"{name}: {count} contours of type {kind} enclose no volume and were left out.")
+        notes.append(f"{name}: contours of type {kind} ({count}) enclose no volume and were left out.")
     return contours, labels
 
 
@@ -277,11 +290,11 @@ def _check_slice(points: np.ndarray, item: Dataset, where: str, ct: CtSeries, sl
         )
 
 
-def _color(roi: Dataset, index: int) -> tuple[float, float, float]:
-    if value(roi, "ROIDisplayColor", "ROIDisplayColor") is None:
+def _color(roi: Dataset, where: str, index: int) -> tuple[float, float, float]:
+    if value(roi, "ROIDisplayColor", where) is None:
         # hues a golden-ratio step apart stay distinguishable however many there are
         return colorsys.hsv_to_rgb((index * 0.6180339887) % 1.0, 0.75, 0.95)
-    red, green, blue = np.clip(numbers(roi, "ROIDisplayColor", "ROIDisplayColor", 3), 0, 255) / 255.0
+    red, green, blue = np.clip(numbers(roi, "ROIDisplayColor", where, 3), 0, 255) / 255.0
     return float(red), float(green), float(blue)
 
 
