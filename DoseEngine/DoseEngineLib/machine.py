@@ -11,6 +11,7 @@ from typing import Any
 
 import jsonschema
 import numpy as np
+from jsonschema.exceptions import best_match
 
 from DoseEngineLib.errors import MachineError, PlanError
 from DoseEngineLib.plan import Aperture
@@ -205,11 +206,8 @@ def machine_from_json(text: str, where: str = "machine") -> Machine:
         raise MachineError(
             f"{where} has schema version {version}, newer than {MACHINE_SCHEMA_VERSION}; update RTPlanning."
         )
-    problems = sorted(
-        jsonschema.Draft202012Validator(_schema()).iter_errors(data), key=lambda e: list(map(str, e.path))
-    )
-    if problems:
-        first = problems[0]
+    first = best_match(jsonschema.Draft202012Validator(_schema()).iter_errors(data))
+    if first is not None:
         place = "/".join(str(p) for p in first.absolute_path) or "top level"
         raise MachineError(f"{where}, {place}: {first.message} (see machine.schema.json).")
     energy = np.array(data["spectrum"]["energy_MeV"], dtype=float)
