@@ -219,6 +219,9 @@ def _updateTransforms(planNode, plan: Plan) -> None:
             node.SetName(f"{planNode.GetName()}_{beam.name}_Transform")
             node.SetAttribute(BEAM_NAME, beam.name)
             node = planNode.GetScene().AddNode(node)
+            # Slicer's default, HDF5, writes the time of day into the file
+            node.AddDefaultStorageNode()
+            node.GetStorageNode().SetDefaultWriteFileExtension("tfm")
         placeNode(node, placeNode(planNode))
         matrix = beam.frame(plan.patient_position).matrix()
         node.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
