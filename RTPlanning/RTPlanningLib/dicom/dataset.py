@@ -33,7 +33,10 @@ def read_dataset(path: Path) -> Dataset:
         raise CaseError(f"{path}: cannot be read as DICOM ({error}). {_AGAIN}") from error
     # pydicom accepts a last element that is shorter than its declared length
     for tag in tuple(dataset.keys()):
-        element = dataset.get_item(tag)
+        try:
+            element = dataset.get_item(tag)
+        except Exception as error:  # an unknown value representation, from a damaged file
+            raise CaseError(f"{path}: cannot be read as DICOM ({error}). {_AGAIN}") from error
         if (
             isinstance(element, RawDataElement)
             and isinstance(element.value, bytes)
