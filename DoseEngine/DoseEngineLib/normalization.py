@@ -14,9 +14,14 @@ _VOLUME_PERCENT = {"D50": 50.0, "D95": 95.0}
 
 
 def dose_at_points(dose_Gy: np.ndarray, grid: Grid, points_RAS_mm: np.ndarray) -> np.ndarray:
-    """Trilinear dose (n,) in Gy at RAS points (n, 3); zero outside the grid."""
-    index = grid.ras_to_index(np.atleast_2d(points_RAS_mm))
-    return ndimage.map_coordinates(dose_Gy, index[:, ::-1].T, order=1, mode="constant", cval=0.0)
+    """Trilinear dose (n,) in Gy at RAS points (n, 3).
+
+    Within half a voxel of the grid's faces the edge value holds; beyond them the dose is zero.
+    """
+    points = np.atleast_2d(points_RAS_mm)
+    index = grid.ras_to_index(points)
+    dose = ndimage.map_coordinates(dose_Gy, index[:, ::-1].T, order=1, mode="nearest")
+    return np.where(grid.contains(points), dose, 0.0)
 
 
 def normalization_value_Gy(plan: Plan, patient: Patient, dose_Gy: np.ndarray, grid: Grid) -> tuple[float, str]:

@@ -263,6 +263,12 @@ def test_weights_are_scaled_to_the_prescription(normalization):
     assert normalization in result.provenance["normalization"] or normalization == "point"
 
 
+def test_dose_at_points_holds_to_the_faces_of_the_grid():
+    grid = Grid.from_spacing((2, 2, 2), 2.0)
+    points = [[-0.99, 0, 0], [2.9, 2.9, 2.9], [1, 1, 1], [-1.1, 0, 0]]
+    assert dose_at_points(np.full(grid.shape, 3.0), grid, np.array(points)) == pytest.approx([3, 3, 3, 0])
+
+
 def test_outside_the_body_there_is_no_dose_and_none_is_negative():
     patient = water_sphere(60)
     result = ENGINE.calculate_dose(patient, one_beam(), patient.grid)
