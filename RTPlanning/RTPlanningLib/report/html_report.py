@@ -1,0 +1,46 @@
+"""The report: one HTML file with everything inside it, for the screen and for A4 paper."""
+
+from __future__ import annotations
+
+import base64
+import os
+import tempfile
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+
+from RTPlanningLib.report.report_data import Picture, ReportData
+
+_TEMPLATE = "report.html.j2"
+
+
+def render_report(data: ReportData) -> str:
+    """Return the report as HTML text: no scripts, no outside resources, the same text for the same data."""
+    # every value is escaped; the template alone writes markup
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["data_uri"] = _data_uri
+    source = resources.files("RTPlanningLib.report").joinpath(_TEMPLATE).read_text(encoding="utf-8")
+    return environment.from_string(source).render(report=data)
+
+
+def write_report(path: str | Path, data: ReportData) -> None:
+    """Write the report to an HTML file; a file half-written never takes the place of a whole one."""
+    path = Path(path)
+    text = render_report(data)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        # mkstemp makes private files; a report is as readable as any other output
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _data_uri(picture: Picture) -> str:
+    return f"data:{picture.media_type};base64,{base64.b64encode(picture.data).decode('ascii')}"
