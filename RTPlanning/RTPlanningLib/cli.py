@@ -19,7 +19,6 @@ from DoseEngineLib.errors import Cancelled, PlanningError
 from DoseEngineLib.progress import Progress, silent
 
 if TYPE_CHECKING:
-    from RTPlanningLib.case import Case
     from RTPlanningLib.workflow import PlanningResult
 
 DEFAULT_CASE = "tg119-prostate"
@@ -266,14 +265,27 @@ def _run(options: argparse.Namespace) -> None:
         )
     if (options.ct_series or options.structure_set) and (options.case or options.ct.is_file()):
         options.parser.error("--ct-series and --structure-set go with a DICOM folder at --ct")
+    from dataclasses import replace
+
     from DoseEngineLib.progress import part
     from RTPlanningLib.plan_file import read_plan_file
-    from RTPlanningLib.workflow import plan_case
+    from RTPlanningLib.workflow import plan_case, read_case_from
 
     request = read_plan_file(options.plan)
+    request = replace(
+        request,
+        ct_series_uid=options.ct_series or request.ct_series_uid,
+        structure_set_uid=options.structure_set or request.structure_set_uid,
+    )
     with _progress_bar() as progress:
         progress(0.0, "Reading the case")
-        case = _read_case(options, request.ct_series_uid, request.structure_set_uid)
+        case = read_case_from(
+            ct=options.ct,
+            segmentation=options.seg,
+            sample=options.case,
+            request=request,
+            progress=part(progress, 0.0, 0.1),
+        )
         result = plan_case(
             case,
             request,
@@ -283,18 +295,6 @@ def _run(options: argparse.Namespace) -> None:
             progress=part(progress, 0.1, 1.0),
         )
     _print_result(result)
-
-
-def _read_case(options: argparse.Namespace, ct_series_uid: str | None, structure_set_uid: str | None) -> Case:
-    from RTPlanningLib.workflow import read_case_from
-
-    return read_case_from(
-        ct=options.ct,
-        segmentation=options.seg,
-        sample=options.case,
-        ct_series_uid=options.ct_series or ct_series_uid,
-        structure_set_uid=options.structure_set or structure_set_uid,
-    )
 
 
 def _cases(options: argparse.Namespace) -> None:
@@ -338,7 +338,7 @@ def _show(options: argparse.Namespace) -> None:
 def _print_result(result: PlanningResult) -> None:
     for note in result.notes:
         print(f"Note: {note}")
-    print(f"{result.plan.name} on {result.case_name}: {len(result.plan.beams)} beams, ", end="")
+    print(f"{result.plan.name} on {result.case.name}: {len(result.plan.beams)} beams, ", end="")
     print(", ".join(f"{beam.name} {beam.meterset_MU:.1f} MU" for beam in result.plan.beams))
     for line in result.headlines():
         print(line)

@@ -1,0 +1,299 @@
+"""The whole road in one call: a case and a plan in; dose, DVHs, goals, isodoses and a report out, in one folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from DoseEngineLib.engine import DoseResult, create_engine
+from DoseEngineLib.errors import CaseError
+from DoseEngineLib.plan import Plan, plan_to_dict
+from DoseEngineLib.progress import Progress, part
+from RTPlanningLib.case import Case
+from RTPlanningLib.display.dvh_plot import draw_dvh
+from RTPlanningLib.display.figure_bytes import png_bytes, svg_bytes
+from RTPlanningLib.display.slice_view import draw_slices
+from RTPlanningLib.evaluation.dvh import Dvh
+from RTPlanningLib.evaluation.goals import GoalResult
+from RTPlanningLib.headless import HeadlessSlicer
+from RTPlanningLib.output_folder import OutputFolder
+from RTPlanningLib.plan_file import DEFAULT_SPACING_MM, PlanRequest, parse_plan_file
+from RTPlanningLib.plan_templates import conformal_request
+from RTPlanningLib.report.dvh_csv import write_dvh_csv
+from RTPlanningLib.report.html_report import write_report
+from RTPlanningLib.report.report_data import ReportData
+from RTPlanningLib.samples import load_sample, sample_plan
+
+REPORT, DOSE, DVH, GOALS, SCENE = "report.html", "dose.nrrd", "dvh.csv", "goals.csv", "scene.mrb"
+PLAN_FILE, PLAN_DELIVERED = "plan.toml", "plan.json"
+OUTPUTS = (REPORT, DOSE, DVH, GOALS, SCENE, PLAN_FILE, PLAN_DELIVERED)
+
+
+@dataclass(frozen=True, eq=False)
+class PlanningResult:
+    """What a run made.
+
+    Attributes
+    ----------
+    folder : Path
+    files : tuple of Path
+    case : Case
+        With the goals and density overrides that were used.
+    plan : Plan
+        As delivered: every beam with its MU a fraction.
+    dvhs : dict of structure name to Dvh
+    goals : tuple of GoalResult
+    notes : tuple of str
+        What the user should know: decisions of the case reader, parts that could not be made.
+    seconds : float
+        Wall time.
+    """
+
+    folder: Path
+    files: tuple[Path, ...]
+    case: Case
+    plan: Plan
+    dvhs: dict[str, Dvh]
+    goals: tuple[GoalResult, ...]
+    notes: tuple[str, ...]
+    seconds: float
+
+    def headlines(self) -> list[str]:
+        """The main numbers in words: dose of the target, goals passed and failed."""
+        lines = []
+        prescription = self.plan.prescription
+        target = self.dvhs.get(prescription.target) if prescription and prescription.target else None
+        if target is not None:
+            d95 = target.dose_at_volume_percent(95.0)
+            lines.append(
+                f"{target.structure_name}: D95% {d95:.2f} Gy ({100.0 * d95 / prescription.dose_Gy:.1f} % of the "
+                f"prescribed {prescription.dose_Gy:g} Gy), mean {target.mean_Gy:.2f} Gy, max {target.max_Gy:.2f} Gy"
+            )
+        if self.goals:
+            verdicts = [goal.verdict for goal in self.goals]
+            counts = [f"{verdicts.count(v)} {v}" for v in ("passed", "failed", "not evaluated") if v in verdicts]
+            lines.append(f"Goals: {', '.join(counts)}")
+        return lines
+
+
+def read_case_from(
+    *,
+    ct: Path | None = None,
+    segmentation: Path | None = None,
+    sample: str | None = None,
+    request: PlanRequest | None = None,
+    progress: Progress | None = None,
+) -> Case:
+    """Read a case from a DICOM folder, a volume file (with a segmentation), or the built-in samples.
+
+    Parameters
+    ----------
+    ct : path, optional
+        A folder of DICOM files, or a volume file.
+    segmentation : path, optional
+        Segmentation of a volume file.
+    sample : str, optional
+        Name of a sample, in place of ``ct``.
+    request : PlanRequest, optional
+        Says which series, patient position and structures are meant.
+
+    Raises
+    ------
+    CaseError
+        Nothing there, or nothing that can be read safely.
+    """
+    if (ct is None) == (sample is None):
+        raise CaseError("Give either a CT (folder or file) or the name of a built-in case.")
+    if sample is not None:
+        return load_sample(sample)
+    if not ct.exists():
+        raise CaseError(f"There is no CT at {ct}; give a DICOM folder or a volume file.")
+    position = request.patient_position if request else None
+    if ct.is_dir():
+        if segmentation is not None:
+            raise CaseError("A segmentation file goes with a volume file; a DICOM folder holds its own structure set.")
+        from RTPlanningLib.dicom import read_case
+
+        return read_case(
+            ct,
+            ct_series_uid=request.ct_series_uid if request else None,
+            structure_set_uid=request.structure_set_uid if request else None,
+            patient_position=position,
+            skip_rois=request.skip_rois if request else (),
+            progress=progress,
+        )
+    with HeadlessSlicer():
+        from RTPlanningLib.mrml.read_volume_case import readVolumeCase
+
+        return readVolumeCase(ct, segmentation, patient_position=position or "HFS")
+
+
+def plan_sample(
+    name: str,
+    out: str | Path,
+    *,
+    spacing_mm: float | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> PlanningResult:
+    """Plan a built-in case with fields fitted to its target; see `plan_case`.
+
+    Parameters
+    ----------
+    name : str
+        A name that `RTPlanningLib.samples.available_samples` lists.
+    spacing_mm : float, optional
+        Dose grid spacing.
+    """
+    case = load_sample(name)
+    sample = sample_plan(name)
+    request = conformal_request(
+        sample.target,
+        sample.dose_Gy,
+        sample.fractions,
+        sample.gantry_deg,
+        spacing_mm=DEFAULT_SPACING_MM if spacing_mm is None else spacing_mm,
+        patient_position=case.patient_position,
+        goals=case.goals,
+    )
+    return plan_case(case, parse_plan_file(request.to_toml(), f"plan of {name}"), out, force=force, progress=progress)
+
+
+def plan_case(
+    case: Case,
+    request: PlanRequest,
+    out: str | Path,
+    *,
+    plan_file: str | Path | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> PlanningResult:
+    """Plan a case and write everything into a folder: all of it, or on failure and cancel nothing.
+
+    Parameters
+    ----------
+    case : Case
+    request : PlanRequest
+    out : path
+        Folder for the results; files there that an earlier run did not write are never lost (see `OutputFolder`).
+    plan_file : path, optional
+        File the request was read from; it is copied. Without it the request is written as one.
+    force : bool
+        Overwrite files whoever wrote them.
+    progress : callable, optional
+        ``progress(fraction, text)``; it may raise `Cancelled`.
+
+    Raises
+    ------
+    PlanningError
+        One of its subclasses, saying what is wrong and what to do.
+    """
+    start = time.perf_counter()
+    with OutputFolder(out, force=force, keep=[plan_file] if plan_file else ()) as output:
+        output.check(OUTPUTS)
+        staging = output.staging
+        case = request.apply_to(case)
+        plan = request.build(case)
+        text = Path(plan_file).read_bytes() if plan_file else request.to_toml().encode()
+        (staging / PLAN_FILE).write_bytes(text)
+        with HeadlessSlicer() as runtime:
+            plan, dvhs, goals, notes = _plan_in_scene(runtime.scene, case, plan, staging, part(progress, 0.0, 0.98))
+        part(progress, 0.98, 1.0)(1.0, "Writing the results")
+        files = output.commit()
+    return PlanningResult(
+        folder=output.folder,
+        files=tuple(files),
+        case=case,
+        plan=plan,
+        dvhs=dvhs,
+        goals=tuple(goals),
+        notes=notes,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _plan_in_scene(
+    scene: object, case: Case, plan: Plan, folder: Path, progress: Progress
+) -> tuple[Plan, dict[str, Dvh], list[GoalResult], tuple[str, ...]]:
+    """Walk the road on nodes, write the files, and return the delivered plan, its evaluation and notes."""
+    from RTPlanningLib.logic import RTPlanningLogic
+    from RTPlanningLib.mrml.write_volume import writeVolume
+
+    logic = RTPlanningLogic(scene)
+    progress(0.0, "Loading the case")
+    volumeNode, segmentationNode = logic.loadCase(case)
+    planNode = logic.createPlan(plan, volumeNode, segmentationNode, case.goals)
+    doseNode = logic.calculateDose(planNode, part(progress, 0.05, 0.65))
+    delivered = logic.deliveredPlan(planNode)
+    notes = list(case.notes)
+    dvhs: dict[str, Dvh] = {}
+    if any(not structure.is_empty for structure in case.structures):
+        dvhs = logic.calculateDvh(planNode, progress=part(progress, 0.65, 0.75))
+        write_dvh_csv(folder / DVH, dvhs)
+    else:
+        notes.append("The case has no structures: there are no DVHs, and goals are not judged.")
+    goals = logic.evaluateGoals(planNode, dvhs=dvhs)
+    if goals:
+        _write_goals(folder / GOALS, goals)
+    progress(0.75, "Drawing")
+    prescription_Gy = delivered.prescription.dose_Gy if delivered.prescription else None
+    logic.createIsodoses(doseNode, reference_Gy=prescription_Gy)
+    logic.createBeamModels(planNode)
+    _write_report(folder / REPORT, case, logic.lastResult, dvhs, goals, notes[len(case.notes) :])
+    progress(0.85, "Saving the scene")
+    plan_json = json.dumps(plan_to_dict(delivered), indent=1, sort_keys=True, allow_nan=False)
+    (folder / PLAN_DELIVERED).write_text(plan_json + "\n", encoding="utf-8", newline="\n")
+    writeVolume(doseNode, folder / DOSE)
+    logic.saveScene(folder / SCENE)
+    return delivered, dvhs, goals, tuple(notes)
+
+
+def _write_report(
+    path: Path,
+    case: Case,
+    result: DoseResult,
+    dvhs: dict[str, Dvh],
+    goals: Sequence[GoalResult],
+    notes: Sequence[str],
+) -> None:
+    prescription = result.plan.prescription
+    prescription_Gy = prescription.dose_Gy if prescription else None
+    isocenter = result.plan.beams[0].isocenter_RAS_mm
+    slices = draw_slices(
+        case.hu,
+        case.grid,
+        result.dose_Gy,
+        result.grid,
+        case.structures,
+        isocenter if case.grid.contains(isocenter) else None,
+        prescription_Gy=prescription_Gy,
+        isocenter_RAS_mm=isocenter,
+    )
+    colors = {structure.name: structure.color for structure in case.structures}
+    data = ReportData.from_result(
+        case,
+        result,
+        dvhs,
+        goals,
+        dvh_figure=svg_bytes(draw_dvh(dvhs, colors, prescription_Gy)) if dvhs else None,
+        slices=[("CT, dose and structures through the isocentre of the first beam", png_bytes(slices))],
+        engine=create_engine(result.plan.engine, **result.plan.engine_options),
+        notes=notes,
+    )
+    write_report(path, data)
+
+
+def _write_goals(path: Path, goals: Sequence[GoalResult]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("Goal", "Structure", "Metric", "Limit", "Achieved", "Unit", "Result", "Note"))
+        for result in goals:
+            achieved = "" if result.value is None else f"{result.value:.4f}"
+            goal = result.goal
+            writer.writerow(
+                (goal, goal.structure, goal.metric, goal.limit_text, achieved, goal.unit, result.verdict, result.note)
+            )
