@@ -257,21 +257,19 @@ class PlanRequest:
             lines += [f"normalization = {_toml(rx.normalization)}"]
             if rx.point_RAS_mm is not None:
                 lines += [f"point = {_toml(rx.point_RAS_mm)}"]
+        shared = self._shared_by_all_beams()
+        if shared:
+            lines += ["", "[defaults]", *(f"{key} = {_toml(value)}" for key, value in shared.items())]
         for beam in self.beams:
             lines += ["", "[[beam]]", f"name = {_toml(beam.name)}", f"gantry = {_toml(beam.gantry_deg)}"]
-            for key, angle in (("collimator", beam.collimator_deg), ("couch", beam.couch_deg)):
-                if angle:
-                    lines += [f"{key} = {_toml(angle)}"]
+            values = {"collimator": beam.collimator_deg or None, "couch": beam.couch_deg or None}
             if beam.aperture is not None:
-                lines += [f"jaws_x = {_toml(beam.aperture.jaw_x_mm)}", f"jaws_y = {_toml(beam.aperture.jaw_y_mm)}"]
-            else:
-                lines += [f"fit = {_toml(beam.fit)}", f"margin_mm = {_toml(beam.margin_mm)}"]
-            isocenter = "target" if beam.isocenter_RAS_mm is None else beam.isocenter_RAS_mm
-            lines += [f"isocenter = {_toml(isocenter)}", f"machine = {_toml(beam.machine)}"]
-            if beam.meterset_MU is None:
-                lines += [f"weight = {_toml(beam.weight)}"]
-            else:
-                lines += [f"MU = {_toml(beam.meterset_MU)}"]
+                values |= {"jaws_x": beam.aperture.jaw_x_mm, "jaws_y": beam.aperture.jaw_y_mm}
+            elif "aperture" not in shared:
+                values |= {"fit": beam.fit, "margin_mm": beam.margin_mm}
+            values |= {"isocenter": _isocenter_value(beam), "machine": beam.machine}
+            values |= {"weight": beam.weight} if beam.meterset_MU is None else {"MU": beam.meterset_MU}
+            lines += [f"{key} = {_toml(v)}" for key, v in values.items() if v is not None and key not in shared]
         lines += ["", "[dose]", f"engine = {_toml(self.engine)}", f"spacing_mm = {_toml(self.dose_grid_spacing_mm)}"]
         if self.engine_options:
             lines += [f"options = {_toml(self.engine_options)}"]
@@ -285,6 +283,27 @@ class PlanRequest:
         if any(value is not None for value in case.values()):
             lines += ["", "[case]", *(f"{key} = {_toml(value)}" for key, value in case.items() if value is not None)]
         return "\n".join(lines) + "\n"
+
+    def _shared_by_all_beams(self) -> dict[str, Any]:
+        """Values for [defaults]: those that every beam has alike."""
+        values = [
+            {
+                "machine": beam.machine,
+                "isocenter": _isocenter_value(beam),
+                "aperture": beam.fit,
+                "margin_mm": beam.margin_mm if beam.fit else None,
+            }
+            for beam in self.beams
+        ]
+        shared = {key: v for key, v in values[0].items() if v is not None and all(o[key] == v for o in values)}
+        if not {"aperture", "margin_mm"} <= shared.keys():
+            shared.pop("aperture", None)
+            shared.pop("margin_mm", None)
+        return shared if len(self.beams) > 1 else {}
+
+
+def _isocenter_value(beam: BeamRequest) -> str | tuple[float, float, float]:
+    return "target" if beam.isocenter_RAS_mm is None else beam.isocenter_RAS_mm
 
 
 def read_plan_file(path: str | Path) -> PlanRequest:

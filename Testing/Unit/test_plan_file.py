@@ -13,7 +13,7 @@ from DoseEngineLib.errors import PlanError, PlanFileError
 from DoseEngineLib.geometry import Grid
 from DoseEngineLib.plan import Aperture, Prescription, Structure
 from RTPlanningLib.case import Case
-from RTPlanningLib.plan_file import BeamRequest, PlanRequest, parse_plan_file, read_plan_file
+from RTPlanningLib.plan_file import DEFAULT_MARGIN_MM, BeamRequest, PlanRequest, parse_plan_file, read_plan_file
 from RTPlanningLib.plan_templates import conformal_request, four_field_box
 
 GOOD = """
@@ -311,7 +311,7 @@ APERTURES = st.tuples(*[st.tuples(st.floats(-400, -0.1), st.floats(0, 400))] * 2
 @given(
     name=TEXT,
     target=TEXT,
-    beam_name=TEXT,
+    fits=st.lists(st.sampled_from(["mlc", "jaws"]), min_size=1, max_size=3),
     aperture=st.none() | APERTURES,
     isocenter=st.none() | st.tuples(POSITION, POSITION, POSITION),
     gantry=st.floats(0, 359.99),
@@ -320,17 +320,19 @@ APERTURES = st.tuples(*[st.tuples(st.floats(-400, -0.1), st.floats(0, 400))] * 2
     overrides=st.dictionaries(TEXT, st.floats(0, 22.6), max_size=2),
 )
 def test_any_request_survives_writing_and_reading(
-    name, target, beam_name, aperture, isocenter, gantry, weight, dose, overrides
+    name, target, fits, aperture, isocenter, gantry, weight, dose, overrides
 ):
-    beam = BeamRequest(
-        beam_name,
-        gantry,
+    beams = [BeamRequest(f"{name} {n}", gantry, fit=fit, margin_mm=5.0) for n, fit in enumerate(fits)]
+    last = replace(
+        beams[-1],
+        name="last",
         aperture=aperture,
         fit=None if aperture else "mlc",
+        margin_mm=DEFAULT_MARGIN_MM if aperture else 5.0,
         isocenter_RAS_mm=isocenter,
         weight=weight,
     )
-    request = PlanRequest(name, (beam,), Prescription(dose, 3, target), density_overrides_g_cm3=overrides)
+    request = PlanRequest(name, (*beams, last), Prescription(dose, 3, target), density_overrides_g_cm3=overrides)
     assert parse_plan_file(request.to_toml()) == request
 
 
@@ -412,5 +414,8 @@ def test_four_field_box_refuses_an_unknown_aperture(case):
 
 def test_the_box_request_writes_a_plan_file_that_gives_the_same_plan(case):
     request = conformal_request("PTV", 50.0, 25, goals=("PTV D95% >= 47.5 Gy",))
-    again = parse_plan_file(request.to_toml())
+    text = request.to_toml()
+    assert text.count("machine") == 1
+    assert text.index("[defaults]") < text.index("[[beam]]")
+    again = parse_plan_file(text)
     assert again.build(case) == request.build(case)
