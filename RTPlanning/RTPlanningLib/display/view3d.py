@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,14 +31,16 @@ from RTPlanningLib.mrml.isodose_node import isodoseModel
 # From the patient's left, front and head: the side from which a supine patient is usually drawn.
 DEFAULT_VIEW_DIRECTION_RAS = (-0.75, 1.0, 0.35)
 _BACKGROUND = (1.0, 1.0, 1.0)
-_BODY_COLOR, _BODY_OPACITY = (0.85, 0.72, 0.62), 0.18
-_TARGET_OPACITY, _ORGAN_OPACITY = 0.95, 0.55
+_BODY_COLOR, _BODY_OPACITY = (0.80, 0.62, 0.50), 0.22
+_TARGET_OPACITY, _ORGAN_OPACITY = 1.0, 0.6
 _BEAM_OPACITY, _BEAM_LINE_WIDTH = 0.16, 2.5
 _ISODOSE_OPACITY = 0.25
 # Smooths the voxel staircase before contouring; display only.
 _SMOOTHING_VOXELS = 0.8
 _NOT_DRAWN = ("SUPPORT", "CONTROL", "OTHER")
 _ZOOM = 1.15
+_PEELS = 12
+_OSMESA = ("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so")
 
 
 class RenderingError(PlanningError):
@@ -199,21 +202,50 @@ def _placeCamera(renderer: vtk.vtkRenderer, direction: np.ndarray, bounds_RAS_mm
     renderer.ResetCameraClippingRange()
 
 
-def _render(renderer: vtk.vtkRenderer, size: tuple[int, int]) -> np.ndarray:
-    window = vtk.vtkRenderWindow()
-    window.SetOffScreenRendering(True)
-    window.SetMultiSamples(0)
-    window.SetAlphaBitPlanes(True)
-    window.SetSize(*size)
-    if not window.SupportsOpenGL():
+def offscreenWindow() -> vtk.vtkRenderWindow:
+    """Return a render window that draws into memory.
+
+    Raises
+    ------
+    RenderingError
+        When this machine has neither a display nor EGL nor OSMesa.
+    """
+    # VTK warns of each kind of window it cannot make before it comes to one that it can
+    warnings = vtk.vtkObject.GetGlobalWarningDisplay()
+    vtk.vtkObject.GlobalWarningDisplayOff()
+    try:
+        window = vtk.vtkRenderWindow()
+    finally:
+        vtk.vtkObject.SetGlobalWarningDisplay(warnings)
+    # VTK's last resort is an OSMesa window even where OSMesa is missing; drawing in it ends the process
+    if window.GetClassName() == "vtkOSOpenGLRenderWindow" and not _hasOSMesa():
         raise RenderingError(
             "3D pictures need OpenGL for offscreen drawing, which this machine lacks; on Debian or Ubuntu install "
             "libegl1 and libgl1-mesa-dri (or libosmesa6)."
         )
+    window.SetOffScreenRendering(True)
+    window.SetMultiSamples(0)
+    window.SetAlphaBitPlanes(True)
+    return window
+
+
+def _hasOSMesa() -> bool:
+    for name in _OSMESA:
+        try:
+            ctypes.CDLL(name)
+        except OSError:
+            continue
+        return True
+    return False
+
+
+def _render(renderer: vtk.vtkRenderer, size: tuple[int, int]) -> np.ndarray:
+    window = offscreenWindow()
+    window.SetSize(*size)
     window.AddRenderer(renderer)
     # translucent surfaces in any order give the right picture
     renderer.UseDepthPeelingOn()
-    renderer.SetMaximumNumberOfPeels(30)
+    renderer.SetMaximumNumberOfPeels(_PEELS)
     renderer.SetOcclusionRatio(0.0)
     renderer.UseFXAAOn()
     window.Render()
