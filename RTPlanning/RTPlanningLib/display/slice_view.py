@@ -300,7 +300,8 @@ def _draw_scale(ax: Axes, extent: tuple[float, float, float, float]) -> None:
         [start, start + inward * 50.0], [y, y], color="white", linewidth=1.8, solid_capstyle="butt", zorder=6
     )
     line.set_path_effects([withStroke(linewidth=3.2, foreground="black")])
-    text = ax.text(start + inward * 25.0, y, "5 cm", fontsize=7, color="white", ha="center", va="bottom")
+    above = y + 0.012 * (extent[3] - extent[2])
+    text = ax.text(start + inward * 25.0, above, "5 cm", fontsize=7, color="white", ha="center", va="bottom")
     text.set_path_effects([withStroke(linewidth=2.0, foreground="black")])
 
 

@@ -83,8 +83,9 @@ class Goal:
 
     @property
     def limit_text(self) -> str:
-        """Operator and limit with its unit, for tables."""
-        return f"{self.operator} {format_number(self.limit)}{f' {self.unit}' if self.unit else ''}"
+        """Operator and limit with its unit, as printed in tables."""
+        operator = {">=": "≥", "<=": "≤"}.get(self.operator, self.operator)
+        return f"{operator} {format_number(self.limit)}{f' {self.unit}' if self.unit else ''}"
 
 
 @dataclass(frozen=True)

@@ -94,11 +94,11 @@ class ReportData:
     Attributes
     ----------
     title, case_name, description : str
+    headline : tuple of (label, text)
+        The four figures at the top.
     facts : tuple of (label, text)
         Patient, plan, prescription and normalization.
     beams, isocenters : tuples of rows
-    total_MU : str
-        MU a fraction of all beams.
     target_name : str
         Structure of the beams' mean doses; empty when the plan names none.
     metric_names : tuple of str
@@ -120,10 +120,10 @@ class ReportData:
     title: str
     case_name: str
     description: str
+    headline: tuple[tuple[str, str], ...]
     facts: tuple[tuple[str, str], ...]
     beams: tuple[BeamRow, ...]
     isocenters: tuple[IsocenterRow, ...]
-    total_MU: str
     target_name: str
     metric_names: tuple[str, ...]
     structures: tuple[StructureRow, ...]
@@ -197,19 +197,23 @@ class ReportData:
             metric_names += ("V95%[%]",)
         provenance = dict(result.provenance)
         stated = tuple(provenance.pop("does_not_model", ()))
+        if engine is not None:
+            # said in one line together with the title
+            provenance.pop("engine_version", None)
+        goals = tuple(goal_results)
         provenance.setdefault("dose_to", result.dose_to)
         return cls(
             title=title or f"Treatment plan {plan.name}",
             case_name=case.name,
             description=case.description,
+            headline=tuple(_headline(plan, result, dvhs, goals)),
             facts=tuple(_facts(case, plan, result)),
             beams=tuple(_beam_row(beam, machines[beam.machine], case, result, target) for beam in plan.beams),
             isocenters=_isocenters(plan),
-            total_MU=f"{sum(beam.meterset_MU or 0.0 for beam in plan.beams):.1f}",
             target_name=target or "",
             metric_names=metric_names,
             structures=tuple(_structure_row(case, dvh, metric_names, prescription_Gy) for dvh in dvhs.values()),
-            goals=tuple(goal_results),
+            goals=goals,
             dvh_figure=None if dvh_figure is None else Picture(dvh_figure, "Cumulative dose-volume histograms"),
             slices=tuple(Picture(data, caption) for caption, data in slices),
             view_3d=None if view_3d is None else Picture(view_3d, "Structures, beams and isodose surfaces"),
@@ -220,15 +224,6 @@ class ReportData:
             software=tuple((software if software is not None else software_versions()).items()),
             created=created,
         )
-
-    @property
-    def goals_summary(self) -> str:
-        """How many goals are met, in words."""
-        if not self.goals:
-            return "none given"
-        passed = sum(result.passed is True for result in self.goals)
-        open_ = sum(result.passed is None for result in self.goals)
-        return f"{passed} of {len(self.goals)} met" + (f", {open_} not evaluated" if open_ else "")
 
 
 def software_versions() -> dict[str, str]:
@@ -241,6 +236,27 @@ def software_versions() -> dict[str, str]:
             # inside Slicer the extension is no installed distribution
             versions[name] = "not installed as a package"
     return versions
+
+
+def _headline(
+    plan: Plan, result: DoseResult, dvhs: Mapping[str, Dvh], goals: Sequence[GoalResult]
+) -> Iterable[tuple[str, str]]:
+    prescription = plan.prescription
+    yield "Prescription", _course(prescription) if prescription else "none"
+    target = dvhs.get(prescription.target) if prescription and prescription.target else None
+    if target is not None:
+        yield f"{target.structure_name} D95%", f"{target.dose_at_volume_percent(95.0):.2f} Gy"
+    else:
+        yield "Dose maximum", f"{float(result.dose_Gy.max()):.2f} Gy"
+    count = len(plan.beams)
+    total_MU = sum(beam.meterset_MU or 0.0 for beam in plan.beams)
+    yield "Delivery, a fraction", f"{count} beam{'s' if count > 1 else ''}, {total_MU:.1f} MU"
+    if not goals:
+        yield "Goals", "none given"
+        return
+    unknown = sum(goal.passed is None for goal in goals)
+    met = f"{sum(goal.passed is True for goal in goals)} of {len(goals)} met"
+    yield "Goals", f"{met}, {unknown} not evaluated" if unknown else met
 
 
 def _facts(case: Case, plan: Plan, result: DoseResult) -> Iterable[tuple[str, str]]:
@@ -263,9 +279,14 @@ def _facts(case: Case, plan: Plan, result: DoseResult) -> Iterable[tuple[str, st
     yield "Dose maximum", f"{float(result.dose_Gy.max()):.2f} Gy (dose to {result.dose_to}, whole course)"
 
 
+def _course(prescription: Prescription) -> str:
+    fractions = prescription.fractions
+    return f"{prescription.dose_Gy:g} Gy in {fractions} fraction{'s' if fractions > 1 else ''}"
+
+
 def _prescription(prescription: Prescription) -> str:
     fractions = prescription.fractions
-    text = f"{prescription.dose_Gy:g} Gy in {fractions} fraction{'s' if fractions > 1 else ''}"
+    text = _course(prescription)
     if fractions > 1:
         text += f" of {prescription.dose_Gy / fractions:.4g} Gy"
     return text + (f" to {prescription.target}" if prescription.target else "")
@@ -365,7 +386,9 @@ def _machine_rows(machines: Mapping[str, Machine]) -> Iterable[tuple[str, str]]:
 def _rows(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
     """Flatten JSON-like provenance into lines of text; empty values are left out."""
     for key, value in values.items():
-        label = f"{prefix}{_KEY_WORDS.get(key) or _words(key)}"
+        label = _KEY_WORDS.get(key) or _words(key)
+        if prefix:
+            label = prefix + (label[0].lower() + label[1:] if label[1:].islower() else label)
         if isinstance(value, Mapping):
             yield from _rows(value, f"{label}: ")
         elif value not in (None, "", [], ()):
