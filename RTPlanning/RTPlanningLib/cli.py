@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from DoseEngineLib.errors import Cancelled, PlanningError
+from DoseEngineLib.errors import Cancelled, CaseError, PlanningError
 from DoseEngineLib.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -326,10 +326,19 @@ def _engines(options: argparse.Namespace) -> None:
 
 
 def _show(options: argparse.Namespace) -> None:
-    from RTPlanningLib.show import describe_scene
+    from RTPlanningLib.headless import HeadlessSlicer
 
-    for line in describe_scene(options.scene):
-        print(line)
+    with HeadlessSlicer() as runtime:
+        from RTPlanningLib.logic import RTPlanningLogic
+        from RTPlanningLib.mrml.plan_summary import planSummary
+
+        logic = RTPlanningLogic(runtime.scene)
+        logic.loadScene(options.scene)
+        planNodes = logic.planNodes()
+        if not planNodes:
+            raise CaseError(f"{options.scene} holds no RTPlanning plan; open it in 3D Slicer to see what it holds.")
+        for planNode in planNodes:
+            print("\n".join(planSummary(planNode)))
 
 
 # What the user sees

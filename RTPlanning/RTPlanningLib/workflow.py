@@ -30,7 +30,8 @@ from RTPlanningLib.samples import load_sample, sample_plan
 
 REPORT, DOSE, DVH, GOALS, SCENE = "report.html", "dose.nrrd", "dvh.csv", "goals.csv", "scene.mrb"
 PLAN_FILE, PLAN_DELIVERED = "plan.toml", "plan.json"
-OUTPUTS = (REPORT, DOSE, DVH, GOALS, SCENE, PLAN_FILE, PLAN_DELIVERED)
+SLICES, VIEW_3D = "slices.png", "view3d.png"
+OUTPUTS = (REPORT, SLICES, VIEW_3D, DOSE, DVH, GOALS, SCENE, PLAN_FILE, PLAN_DELIVERED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,6 +221,7 @@ def _plan_in_scene(
     scene: object, case: Case, plan: Plan, folder: Path, progress: Progress
 ) -> tuple[Plan, dict[str, Dvh], list[GoalResult], tuple[str, ...]]:
     """Walk the road on nodes, write the files, and return the delivered plan, its evaluation and notes."""
+    from RTPlanningLib.display.view3d import RenderingError, renderPlan, writePng
     from RTPlanningLib.logic import RTPlanningLogic
     from RTPlanningLib.mrml.write_volume import writeVolume
 
@@ -243,7 +245,13 @@ def _plan_in_scene(
     prescription_Gy = delivered.prescription.dose_Gy if delivered.prescription else None
     logic.createIsodoses(doseNode, reference_Gy=prescription_Gy)
     logic.createBeamModels(planNode)
-    _write_report(folder / REPORT, case, logic.lastResult, dvhs, goals, notes[len(case.notes) :])
+    (folder / SLICES).write_bytes(_slices(case, logic.lastResult, prescription_Gy))
+    try:
+        writePng(renderPlan(planNode), folder / VIEW_3D)
+    except RenderingError as error:
+        # pictures need OpenGL, which a bare machine may lack; dose and report do not
+        notes.append(f"There is no 3D picture: {error}")
+    _write_report(folder, case, logic.lastResult, dvhs, goals, notes[len(case.notes) :])
     progress(0.85, "Saving the scene")
     plan_json = json.dumps(plan_to_dict(delivered), indent=1, sort_keys=True, allow_nan=False)
     (folder / PLAN_DELIVERED).write_text(plan_json + "\n", encoding="utf-8", newline="\n")
@@ -252,18 +260,9 @@ def _plan_in_scene(
     return delivered, dvhs, goals, tuple(notes)
 
 
-def _write_report(
-    path: Path,
-    case: Case,
-    result: DoseResult,
-    dvhs: dict[str, Dvh],
-    goals: Sequence[GoalResult],
-    notes: Sequence[str],
-) -> None:
-    prescription = result.plan.prescription
-    prescription_Gy = prescription.dose_Gy if prescription else None
+def _slices(case: Case, result: DoseResult, prescription_Gy: float | None) -> bytes:
     isocenter = result.plan.beams[0].isocenter_RAS_mm
-    slices = draw_slices(
+    figure = draw_slices(
         case.hu,
         case.grid,
         result.dose_Gy,
@@ -273,18 +272,32 @@ def _write_report(
         prescription_Gy=prescription_Gy,
         isocenter_RAS_mm=isocenter,
     )
+    return png_bytes(figure)
+
+
+def _write_report(
+    folder: Path,
+    case: Case,
+    result: DoseResult,
+    dvhs: dict[str, Dvh],
+    goals: Sequence[GoalResult],
+    notes: Sequence[str],
+) -> None:
+    prescription = result.plan.prescription
     colors = {structure.name: structure.color for structure in case.structures}
+    dvh_figure = draw_dvh(dvhs, colors, prescription.dose_Gy if prescription else None) if dvhs else None
     data = ReportData.from_result(
         case,
         result,
         dvhs,
         goals,
-        dvh_figure=svg_bytes(draw_dvh(dvhs, colors, prescription_Gy)) if dvhs else None,
-        slices=[("CT, dose and structures through the isocentre of the first beam", png_bytes(slices))],
+        dvh_figure=svg_bytes(dvh_figure) if dvh_figure else None,
+        slices=[("CT, dose and structures through the isocentre of the first beam", (folder / SLICES).read_bytes())],
+        view_3d=(folder / VIEW_3D).read_bytes() if (folder / VIEW_3D).exists() else None,
         engine=create_engine(result.plan.engine, **result.plan.engine_options),
         notes=notes,
     )
-    write_report(path, data)
+    write_report(folder / REPORT, data)
 
 
 def _write_goals(path: Path, goals: Sequence[GoalResult]) -> None:
