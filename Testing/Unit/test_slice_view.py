@@ -77,6 +77,16 @@ def test_planes_are_drawn_at_the_right_millimetre():
     ]
 
 
+def test_the_picture_is_cut_to_the_body_without_the_table():
+    grid = Grid.from_spacing((20, 100, 120), (3.0, 3.0, 5.0), (-178.5, -148.5, -47.5))
+    ras = positions(grid)
+    hu = np.where((ras[..., 0] / 60.0) ** 2 + (ras[..., 1] / 40.0) ** 2 <= 1.0, 0.0, -1000.0)
+    hu[(np.abs(ras[..., 1] + 110.0) < 8.0) & (np.abs(ras[..., 0]) < 150.0)] = 200.0
+    axial = draw_slices(hu, grid).axes[0]
+    assert axial.get_xlim() == pytest.approx((75.0, -75.0), abs=6.0)
+    assert axial.get_ylim() == pytest.approx((-55.0, 55.0), abs=6.0)
+
+
 def test_orientation_marks_and_true_proportions():
     figure = draw_slices(np.zeros((20, 40, 60)), grid_about_zero())
     marks = [[text.get_text() for text in ax.texts if len(text.get_text()) == 1] for ax in figure.axes]

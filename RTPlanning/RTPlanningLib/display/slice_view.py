@@ -27,6 +27,7 @@ from RTPlanningLib.display.isodose_levels import IsodoseLevel, default_levels
 _AIR_HU = -1000.0
 _BODY_HU = -400.0
 _MARGIN_MM = 15.0
+_COARSE_MM = 4.0
 _PAPER = "white"
 _INK = "#1b1f24"
 _GAP_INCH, _EDGE_INCH, _TITLE_INCH, _LEGEND_INCH, _TALLEST_INCH = 0.10, 0.03, 0.24, 2.6, 7.2
@@ -148,13 +149,25 @@ def _check(hu: np.ndarray, grid: Grid, dose_Gy: np.ndarray | None, dose_grid: Gr
 def _shown_bounds(hu: np.ndarray, grid: Grid, structures: Sequence[Structure], point: np.ndarray) -> np.ndarray:
     """RAS bounds (2, 3) of what is shown: the body outline or what is not air, with a margin, within the image."""
     external = [s for s in structures if s.role == "EXTERNAL" and not s.is_empty]
-    mask, mask_grid = (external[0].mask, external[0].grid) if external else (hu > _BODY_HU, grid)
+    mask, mask_grid = (external[0].mask, external[0].grid) if external else _largest_body(hu, grid)
     if not mask.any():
         return grid.bounds_RAS_mm
     inner = mask_grid.crop(mask)[0].bounds_RAS_mm
     low = np.maximum(np.minimum(inner[0], point) - _MARGIN_MM, grid.bounds_RAS_mm[0])
     high = np.minimum(np.maximum(inner[1], point) + _MARGIN_MM, grid.bounds_RAS_mm[1])
     return np.stack((low, high))
+
+
+def _largest_body(hu: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
+    """Return the largest connected piece that is not air, on every n-th voxel (4 mm): table parts are left aside."""
+    step = np.maximum(np.round(_COARSE_MM / grid.spacing_mm), 1).astype(int)
+    coarse = hu[:: step[2], :: step[1], :: step[0]] > _BODY_HU
+    affine = grid.affine.copy()
+    affine[:3, :3] *= step
+    labels, count = ndimage.label(coarse)
+    if count > 1:
+        coarse = labels == np.argmax(np.bincount(labels.ravel())[1:]) + 1
+    return coarse, Grid(coarse.shape, affine)
 
 
 def _layout(bounds: np.ndarray, width_inch: float, with_legend: bool) -> tuple[Figure, list[Axes], tuple[float, float]]:

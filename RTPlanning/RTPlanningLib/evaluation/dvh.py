@@ -252,8 +252,8 @@ def _division(structure: Structure, voxels: int, dose_grid: Grid) -> np.ndarray:
     spacing = structure.grid.spacing_mm
     wanted_mm = (voxels * float(np.prod(spacing)) / _SAMPLES) ** (1.0 / 3.0)
     # finer than the dose voxels too, where the structure is coarser than they are
-    wanted_mm = min(wanted_mm, float(dose_grid.spacing_mm.min()))
-    division = np.clip(np.ceil(spacing / wanted_mm - 1e-6), 1, _MAXIMUM_DIVISION).astype(int)
+    least = np.ceil(spacing / dose_grid.spacing_mm.min() - 1e-6)
+    division = np.clip(np.maximum(np.round(spacing / wanted_mm), least), 1, _MAXIMUM_DIVISION).astype(int)
     if voxels > _SAMPLES and spacing.max() <= dose_grid.spacing_mm.max():
         return np.ones(3, int)
     while voxels * np.prod(division) > _MAXIMUM_SAMPLES and division.max() > 1:
