@@ -24,7 +24,7 @@ _MAXIMUM_SAMPLES = 20_000_000
 _MAXIMUM_DIVISION = 15
 _CHUNK = 1_000_000
 # Width of the Gaussian, in voxels, that turns the voxel staircase into a surface. Against analytic spheres (radius 5 to
-# 25 mm, voxels of 1 to 3 mm) it cuts the error of D95% and D98% in a radial gradient to a third of the staircase's.
+# 25 mm, voxels of 1 to 3 mm) it cuts the staircase's error of D95% in a radial gradient to a third, of D98% to a half.
 _SURFACE_SIGMA_VOXELS = 0.7
 # Steps of an additive recurrence that fills the unit cube evenly (Roberts 2018, the R3 sequence): points spread over
 # their sub-voxels, where a lattice of centres would draw steps into the DVH of a dose that varies along one axis only.
