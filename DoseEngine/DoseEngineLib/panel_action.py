@@ -32,9 +32,13 @@ class PanelAction:
     progressBar : QProgressBar
     cancelButton : QPushButton
         Enabled only while an action runs.
+    scene : vtkMRMLScene
+        Closing it cancels what is running.
     """
 
-    def __init__(self, controls: Sequence[Any], statusLabel: Any, progressBar: Any, cancelButton: Any) -> None:
+    def __init__(
+        self, controls: Sequence[Any], statusLabel: Any, progressBar: Any, cancelButton: Any, scene: Any
+    ) -> None:
         self._controls = list(controls)
         self._status = statusLabel
         self._bar = progressBar
@@ -46,6 +50,8 @@ class PanelAction:
         self._bar.setVisible(False)
         self._cancelButton.setEnabled(False)
         self._cancelButton.clicked.connect(self.cancel)
+        self._scene = scene
+        self._closeObserver = scene.AddObserver(scene.StartCloseEvent, self.cancel)
 
     @property
     def isRunning(self) -> bool:
@@ -55,6 +61,11 @@ class PanelAction:
     def cancel(self, *_unused: object) -> None:
         """Ask the running action to stop at its next progress report."""
         self._cancelled = True
+
+    def release(self) -> None:
+        """Let go of the scene and stop what is running; for the end of the panel."""
+        self.cancel()
+        self._scene.RemoveObserver(self._closeObserver)
 
     def run(self, work: Callable[[Progress], T], done: Callable[[T], str] | str) -> T | None:
         """Run work and say in the status line how it ended.

@@ -68,6 +68,7 @@ class DoseEnginePanel:
             ui.statusLabel,
             ui.progressBar,
             ui.cancelButton,
+            scene,
         )
         ui.planSelector.addAttribute(*PLAN_ATTRIBUTE)
         ui.planSelector.setMRMLScene(scene)
@@ -80,18 +81,20 @@ class DoseEnginePanel:
 
     def cleanup(self) -> None:
         """Let go of the scene and stop what is running."""
-        self.action.cancel()
+        self.action.release()
         self.ui.planSelector.setMRMLScene(None)
 
     def update(self) -> None:
         """Bring the panel up to date with the scene."""
-        self.onPlanChanged(self.ui.planSelector.currentNode())
+        self.onPlanChanged()
 
-    def onPlanChanged(self, planNode: Any) -> None:
+    def onPlanChanged(self, *_unused: object) -> None:
         """Show a plan's engine, grid and dose."""
         if self.action.isRunning:
             return
         ui = self.ui
+        # The selector's signal is overloaded, node or bool: its argument is not to be trusted.
+        planNode = ui.planSelector.currentNode()
         ui.computeButton.setEnabled(isPlanNode(planNode))
         if isPlanNode(planNode):
             plan = planFromNode(planNode)
@@ -131,11 +134,13 @@ class DoseEnginePanel:
             try:
                 return self.logic.calculateDose(planNode, progress)
             except BaseException:
-                setPlan(planNode, former)
+                # the plan is gone when the scene was closed meanwhile
+                if planNode.GetScene() is not None:
+                    setPlan(planNode, former)
                 raise
 
         self.action.run(work, lambda node: _("Dose computed: {name}").format(name=node.GetName()))
-        self._showDose(planNode)
+        self.update()
 
     def _engineLabel(self) -> str:
         combo = self.ui.engineCombo

@@ -54,6 +54,7 @@ class OptimizerPanel:
             ui.statusLabel,
             ui.progressBar,
             ui.cancelButton,
+            scene,
         )
         self._objectivesFor = ""
         ui.planSelector.addAttribute(*PLAN_ATTRIBUTE)
@@ -66,17 +67,19 @@ class OptimizerPanel:
 
     def cleanup(self) -> None:
         """Let go of the scene and stop what is running."""
-        self.action.cancel()
+        self.action.release()
         self.ui.planSelector.setMRMLScene(None)
 
     def update(self) -> None:
         """Bring the panel up to date with the scene."""
-        self.onPlanChanged(self.ui.planSelector.currentNode())
+        self.onPlanChanged()
 
-    def onPlanChanged(self, planNode: Any) -> None:
+    def onPlanChanged(self, *_unused: object) -> None:
         """Start another plan with one objective: its prescribed dose to its target."""
         if self.action.isRunning:
             return
+        # The selector's signal is overloaded, node or bool: its argument is not to be trusted.
+        planNode = self.ui.planSelector.currentNode()
         isPlan = isPlanNode(planNode)
         planID = planNode.GetID() if isPlan else ""
         if planID != self._objectivesFor:

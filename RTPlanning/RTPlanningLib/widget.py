@@ -76,7 +76,7 @@ class RTPlanningPanel:
             *(ui.targetCombo, ui.machineCombo, ui.marginSpin, ui.doseSpin, ui.fractionsSpin, ui.createPlanButton),
             *(ui.planSelector, ui.calculateButton),
         ]
-        self.action = PanelAction(controls, ui.statusLabel, ui.progressBar, ui.cancelButton)
+        self.action = PanelAction(controls, ui.statusLabel, ui.progressBar, ui.cancelButton, scene)
         self._descriptions = {}
         for name, title, description in available_samples():
             ui.caseCombo.addItem(title, name)
@@ -99,14 +99,14 @@ class RTPlanningPanel:
 
     def cleanup(self) -> None:
         """Let go of the scene and stop what is running."""
-        self.action.cancel()
+        self.action.release()
         for selector in (self.ui.ctSelector, self.ui.segmentationSelector, self.ui.planSelector):
             selector.setMRMLScene(None)
 
     def update(self) -> None:
         """Bring the panel up to date with the scene."""
-        self.onSegmentationChanged(self.ui.segmentationSelector.currentNode())
-        self.onPlanChanged(self.ui.planSelector.currentNode())
+        self.onSegmentationChanged()
+        self.onPlanChanged()
 
     def onCaseChanged(self, *_unused: object) -> None:
         """Say what the chosen sample is."""
@@ -135,13 +135,14 @@ class RTPlanningPanel:
         slicer.util.setSliceViewerLayers(background=volumeNode, foreground=None, fit=True)
         self._updateButtons()
 
-    def onCtChanged(self, _node: Any) -> None:
+    def onCtChanged(self, *_unused: object) -> None:
         """A plan can be made as soon as there are CT and target."""
         self._updateButtons()
 
-    def onSegmentationChanged(self, segmentationNode: Any) -> None:
+    def onSegmentationChanged(self, *_unused: object) -> None:
         """List the structures a plan can aim at."""
-        fillStructures(self.ui.targetCombo, segmentationNode)
+        # The selector's signal is overloaded, node or bool: its argument is not to be trusted.
+        fillStructures(self.ui.targetCombo, self.ui.segmentationSelector.currentNode())
         self._updateButtons()
 
     def onCreatePlan(self, *_unused: object) -> None:
@@ -168,10 +169,11 @@ class RTPlanningPanel:
             ui.planSelector.setCurrentNode(planNode)
         self._updateButtons()
 
-    def onPlanChanged(self, planNode: Any) -> None:
+    def onPlanChanged(self, *_unused: object) -> None:
         """Show another plan's goals when its dose is there."""
         if self.action.isRunning:
             return
+        planNode = self.ui.planSelector.currentNode()
         self._showGoals([])
         if isPlanNode(planNode):
             self.ui.ctSelector.setCurrentNode(planNode.GetNodeReference(REFERENCE_VOLUME))

@@ -91,6 +91,29 @@ def test_cancel_leaves_the_scene_as_it_was(load, plan_node, desktop) -> None:
     assert not desktop.errors
 
 
+def test_closing_the_scene_stops_the_work(load, plan_node, desktop) -> None:
+    _module, widget = load("DoseEngine")
+    ui = widget.ui
+    ui.planSelector.setCurrentNode(plan_node)
+    calculate = widget.logic.calculateDose
+
+    def close_on_the_way(planNode, progress):
+        def report(fraction, text):
+            if fraction > 0.02 and desktop.scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode"):
+                desktop.scene.Clear(False)
+            progress(fraction, text)
+
+        return calculate(planNode, report)
+
+    widget.logic.calculateDose = close_on_the_way
+    ui.computeButton.click()
+    assert ui.planSelector.currentNode() is None
+    assert not desktop.errors
+    assert not ui.computeButton.isEnabled()
+    assert desktop.scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 0
+    widget.cleanup()
+
+
 def test_errors_are_said_in_words(load, plan_node, desktop) -> None:
     _module, widget = load("DoseEngine")
     widget.ui.planSelector.setCurrentNode(plan_node)

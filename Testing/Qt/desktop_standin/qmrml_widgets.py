@@ -8,7 +8,8 @@ from PySide6 import QtCore, QtWidgets
 class qMRMLNodeComboBox(QtWidgets.QWidget):
     """A node selector that follows the scene: types, attributes, hidden nodes and "None" as in the real one."""
 
-    currentNodeChanged = QtCore.Signal(object)
+    # The real signal is overloaded, (vtkMRMLNode*) and (bool), and either may arrive: this is the worse one.
+    currentNodeChanged = QtCore.Signal(bool)
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
@@ -107,7 +108,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         node_id = self._combo.currentData() or ""
         if node_id != self._last_id:
             self._last_id = node_id
-            self.currentNodeChanged.emit(self.currentNode())
+            self.currentNodeChanged.emit(self.currentNode() is not None)
 
 
 class qMRMLWidget(QtWidgets.QWidget):
