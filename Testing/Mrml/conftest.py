@@ -6,6 +6,7 @@ import gc
 
 import numpy as np
 import pytest
+from oblique_grid import box, directions
 from sphere_engine import LABEL
 
 from DoseEngineLib.engine import register_engine, unregister_engine
@@ -13,8 +14,6 @@ from DoseEngineLib.geometry import Grid
 from DoseEngineLib.plan import Beam, Plan, Prescription, Structure
 from RTPlanningLib.case import Case
 from RTPlanningLib.headless import HeadlessSlicer
-
-_OBLIQUE_RAD = 0.3
 
 
 @pytest.fixture
@@ -39,24 +38,10 @@ def sphere_engine():
     unregister_engine(LABEL)
 
 
-def directions(*, left_handed: bool = False) -> np.ndarray:
-    """Voxel axes turned about two axes, so that every element of the affine matters."""
-    c, s = np.cos(_OBLIQUE_RAD), np.sin(_OBLIQUE_RAD)
-    turned = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
-    return turned @ np.diag((1.0, 1.0, -1.0)) if left_handed else turned
-
-
 @pytest.fixture
 def oblique_grid() -> Grid:
     """An oblique grid with three different spacings."""
     return Grid.from_spacing((20, 24, 28), (3.1, 2.9, 4.3), (-37.123456, 11.5, 203.7), directions())
-
-
-def box(grid: Grid, k: slice, j: slice, i: slice) -> np.ndarray:
-    """A mask that is true in a range of indices."""
-    mask = np.zeros(grid.shape, dtype=bool)
-    mask[k, j, i] = True
-    return mask
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Run by a test in a process of its own: walks the whole road on the running scene and ends without closing anything."""
+"""Run by a test in a process of its own: walks the whole road and ends without closing anything."""
 
 import sys
 from pathlib import Path
@@ -22,7 +22,10 @@ register_engine("test-sphere", "Sphere (test)", "sphere_engine", "SphereEngine")
 logic = RTPlanningLogic(start())
 volumeNode, segmentationNode = logic.loadCase(case)
 plan = Plan(
-    "Cube", (Beam.open_field(isocenter_RAS_mm=(0, 0, 0)),), Prescription(2.0, normalization="none"), engine="test-sphere"
+    "Cube",
+    (Beam.open_field(isocenter_RAS_mm=(0, 0, 0)),),
+    Prescription(2.0, normalization="none"),
+    engine="test-sphere",
 )
 planNode = logic.createPlan(plan, volumeNode, segmentationNode, ["PTV D95% >= 1 Gy"])
 doseNode = logic.calculateDose(planNode)

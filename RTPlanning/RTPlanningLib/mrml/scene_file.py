@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import zipfile
@@ -18,7 +19,7 @@ _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 def saveScene(scene, path: str | Path) -> Path:
     """Write a scene with all its data to an ``.mrb`` file.
 
-    Entries are sorted and carry a fixed time, so that equal scenes give equal bytes.
+    Equal scenes give equal bytes: entries are sorted and carry a fixed time.
 
     Parameters
     ----------
@@ -50,7 +51,7 @@ def saveScene(scene, path: str | Path) -> Path:
         if not ok or not written.is_file():
             raise CaseError(f"The scene could not be written to {path}; the messages above name the node that failed.")
         complete = Path(folder) / "complete.zip"
-        _fix_times(written, complete)
+        _make_reproducible(written, complete)
         shutil.move(complete, path)
     return path
 
@@ -103,10 +104,31 @@ def _unpack(path: Path, folder: Path) -> Path:
     return scene_files[0]
 
 
-def _fix_times(source: Path, target: Path) -> None:
+def _make_reproducible(source: Path, target: Path) -> None:
+    """Copy a bundle, leaving out what differs between equal scenes: times, order of entries, numbers of items."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as new:
         for entry in sorted(old.infolist(), key=lambda entry: entry.filename):
             info = zipfile.ZipInfo(entry.filename, _ZIP_TIME)
             info.external_attr = entry.external_attr
             info.compress_type = zipfile.ZIP_STORED if entry.is_dir() else zipfile.ZIP_DEFLATED
-            new.writestr(info, old.read(entry))
+            content = old.read(entry)
+            new.writestr(info, _renumber_items(content) if entry.filename.endswith(".mrml") else content)
+
+
+def _renumber_items(scene: bytes) -> bytes:
+    """Number subject hierarchy items from 1 on: Slicer counts them over the whole process, and anew on reading."""
+    numbers: dict[bytes, bytes] = {b"0": b"0"}
+
+    def renumber(match: re.Match[bytes]) -> bytes:
+        element = match[0]
+        for name in (b"id", b"parent"):
+            element = re.sub(
+                rb'(\s%s=")(\d+)(")' % name,
+                lambda m: m[1] + numbers.setdefault(m[2], str(len(numbers)).encode()) + m[3],
+                element,
+                count=1,
+            )
+        return element
+
+    # within an element values are escaped, so the first " parent=" is the attribute
+    return re.sub(rb"<SubjectHierarchyItem\s[^>]*>", renumber, scene)

@@ -1,0 +1,182 @@
+"""Segmentation nodes to structures and back."""
+
+import numpy as np
+import pytest
+from oblique_grid import box
+
+from DoseEngineLib.errors import GeometryError, PatientError
+from DoseEngineLib.geometry import Grid
+from DoseEngineLib.plan import Structure
+from RTPlanningLib.headless import load_scene, save_scene
+
+
+def _nodes(scene, case):
+    from DoseEngineLib.mrml.segmentations import setStructures
+    from DoseEngineLib.mrml.volumes import setVolumeFromArray
+
+    volume = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "CT")
+    setVolumeFromArray(volume, case.hu, case.grid)
+    segmentation = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Structures")
+    setStructures(segmentation, case.structures, volume)
+    return volume, segmentation
+
+
+def _assert_same(structures, expected):
+    assert [s.name for s in structures] == [s.name for s in expected]
+    for got, wanted in zip(structures, expected, strict=True):
+        assert got.role == wanted.role
+        np.testing.assert_allclose(got.color, wanted.color, atol=1e-6)
+        np.testing.assert_array_equal(got.mask, wanted.mask, err_msg=wanted.name)
+
+
+def test_round_trip_keeps_order_overlap_empty_segments_roles_and_colors(scene, case):
+    from DoseEngineLib.mrml.segmentations import structuresFromSegmentation
+
+    _, segmentation = _nodes(scene, case)
+    _assert_same(structuresFromSegmentation(segmentation, case.grid), case.structures)
+
+
+def test_saved_and_loaded_they_are_the_same(scene, case, tmp_path):
+    from DoseEngineLib.mrml.segmentations import densityOverrides, setDensityOverrides, structuresFromSegmentation
+
+    _, segmentation = _nodes(scene, case)
+    setDensityOverrides(segmentation, {"PTV": 1.05, "External": 0.1 + 0.2})
+    setDensityOverrides(segmentation, {"PTV": 1.05})
+    loaded = load_scene(save_scene(scene, tmp_path / "scene.mrb")).GetFirstNodeByName("Structures")
+    _assert_same(structuresFromSegmentation(loaded, case.grid), case.structures)
+    assert densityOverrides(loaded) == {"PTV": 1.05}
+
+
+def test_replacing_structures_leaves_no_node_behind(scene, case):
+    from DoseEngineLib.mrml.segmentations import setStructures, structuresFromSegmentation
+
+    volume, segmentation = _nodes(scene, case)
+    before = scene.GetNumberOfNodes()
+    for _ in range(3):
+        setStructures(segmentation, case.structures[:2], volume)
+        structuresFromSegmentation(segmentation, case.grid)
+    assert scene.GetNumberOfNodes() == before
+    _assert_same(structuresFromSegmentation(segmentation, case.grid), case.structures[:2])
+
+
+def test_reading_on_a_finer_grid_keeps_volume_and_place(scene, case):
+    from DoseEngineLib.mrml.segmentations import structuresFromSegmentation
+
+    _, segmentation = _nodes(scene, case)
+    fine = case.grid.with_spacing(1.5)
+    ptv = next(s for s in structuresFromSegmentation(segmentation, fine) if s.name == "PTV")
+    expected = case.structure("PTV")
+    assert ptv.volume_cm3 == pytest.approx(expected.volume_cm3, rel=0.06)
+    assert np.abs(ptv.centroid_RAS_mm() - expected.centroid_RAS_mm()).max() < 0.1
+
+
+def test_a_parent_transform_moves_the_masks(scene, case):
+    import slicer.util
+
+    from DoseEngineLib.mrml.segmentations import structuresFromSegmentation
+
+    _, segmentation = _nodes(scene, case)
+    matrix = np.eye(4)
+    # two voxels along the grid's own i axis
+    matrix[:3, 3] = case.grid.affine[:3, 0] * 2
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Moved")
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
+    segmentation.SetAndObserveTransformNodeID(transform.GetID())
+    ptv = next(s for s in structuresFromSegmentation(segmentation, case.grid) if s.name == "PTV")
+    np.testing.assert_array_equal(ptv.mask, np.roll(case.structure("PTV").mask, 2, axis=2))
+
+
+def test_surfaces_alone_are_turned_into_masks_without_changing_the_node(scene, case):
+    import slicer
+    import vtk
+
+    from DoseEngineLib.mrml.segmentations import structuresFromSegmentation
+
+    centre = case.structure("PTV").centroid_RAS_mm()
+    ball = vtk.vtkSphereSource()
+    ball.SetRadius(15.0)
+    ball.SetCenter(*centre)
+    ball.SetThetaResolution(48)
+    ball.SetPhiResolution(48)
+    ball.Update()
+    segmentation = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Surfaces")
+    segmentation.GetSegmentation().SetSourceRepresentationName("Closed surface")
+    segment = slicer.vtkSegment()
+    segment.SetName("Ball")
+    segment.AddRepresentation("Closed surface", ball.GetOutput())
+    segmentation.GetSegmentation().AddSegment(segment, "Ball")
+    (structure,) = structuresFromSegmentation(segmentation, case.grid.with_spacing(1.0))
+    assert structure.volume_cm3 == pytest.approx(4 / 3 * np.pi * 1.5**3, rel=0.02)
+    assert np.abs(structure.centroid_RAS_mm() - centre).max() < 0.1
+    assert not segmentation.GetSegmentation().ContainsRepresentation("Binary labelmap")
+
+
+def test_segments_outside_or_cut_by_the_image_are_refused(scene, case):
+    from DoseEngineLib.mrml.segmentations import setStructures, structuresFromSegmentation
+
+    grid = case.grid
+    segmentation = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Structures")
+    setStructures(segmentation, [Structure("Organ", box(grid, slice(2, 6), slice(2, 6), slice(2, 6)), grid)])
+    affine = grid.affine.copy()
+    affine[:3, 3] = grid.index_to_ras((4, 0, 0))
+    with pytest.raises(PatientError, match="50% of segment Organ lies outside"):
+        structuresFromSegmentation(segmentation, Grid(grid.shape, affine))
+    affine[:3, 3] = grid.index_to_ras((14, 0, 0))
+    with pytest.raises(PatientError, match="belong together"):
+        structuresFromSegmentation(segmentation, Grid(grid.shape, affine))
+    segmentation.GetSegmentation().GetNthSegment(0).SetTag("RTPlanning.Role", "EXTERNAL")
+    affine[:3, 3] = grid.index_to_ras((4, 0, 0))
+    (body,) = structuresFromSegmentation(segmentation, Grid(grid.shape, affine))
+    assert np.count_nonzero(body.mask) == 32
+
+
+def test_bad_segmentations_are_refused(scene, case):
+    from DoseEngineLib.mrml.segmentations import (
+        densityOverrides,
+        segmentIDOf,
+        setDensityOverrides,
+        structuresFromSegmentation,
+    )
+
+    _, segmentation = _nodes(scene, case)
+    segments = segmentation.GetSegmentation()
+    with pytest.raises(PatientError, match="no segment 'Heart'; it has: External, PTV"):
+        segmentIDOf(segmentation, "Heart")
+    with pytest.raises(PatientError, match="Heart"):
+        setDensityOverrides(segmentation, {"Heart": 1.0})
+    segments.GetSegment("PTV").SetTag("RTPlanning.DensityOverride_g_cm3", "heavy")
+    with pytest.raises(PatientError, match="'heavy' is not a number"):
+        densityOverrides(segmentation)
+    segments.GetSegment("PTV").SetTag("RTPlanning.Role", "TUMOUR")
+    with pytest.raises(PatientError, match="'TUMOUR'; use one of GTV"):
+        structuresFromSegmentation(segmentation, case.grid)
+    segments.GetSegment("PTV").SetTag("RTPlanning.Role", "PTV")
+    segments.GetSegment("Couch").SetName("PTV")
+    with pytest.raises(PatientError, match="two segments named 'PTV'"):
+        structuresFromSegmentation(segmentation, case.grid)
+    with pytest.raises(PatientError, match="choose one"):
+        structuresFromSegmentation(None, case.grid)
+    with pytest.raises(PatientError, match="not a segmentation"):
+        structuresFromSegmentation(scene.AddNewNodeByClass("vtkMRMLModelNode", "Model"), case.grid)
+
+
+def test_untagged_segments_get_their_role_from_the_name():
+    from DoseEngineLib.mrml.segmentations import roleFromName
+
+    roles = {"PTV_5000": "PTV", "ctv1": "CTV", "ITV": "CTV", "GTVp": "GTV", "Body": "EXTERNAL", "Heart": "ORGAN"}
+    assert {name: roleFromName(name) for name in roles} == roles
+
+
+def test_a_sheared_segmentation_is_refused(scene, case):
+    import slicer.util
+
+    from DoseEngineLib.mrml.segmentations import structuresFromSegmentation
+
+    _, segmentation = _nodes(scene, case)
+    matrix = np.eye(4)
+    matrix[0, 1] = 0.3
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Shear")
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
+    segmentation.SetAndObserveTransformNodeID(transform.GetID())
+    with pytest.raises(GeometryError, match=r"Segment External: .*perpendicular"):
+        structuresFromSegmentation(segmentation, case.grid)
