@@ -120,6 +120,7 @@ class _Version(argparse.Action):
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rtplanning",
+        allow_abbrev=False,
         description=f"Radiotherapy treatment planning. {_NOTICE}",
         epilog="""\
 examples:
@@ -222,6 +223,7 @@ a plan file (plan.toml):
 def _command(commands: Any, name: str, function: Any, text: str, epilog: str) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         name,
+        allow_abbrev=False,
         help=text,
         description=f"{text[0].upper()}{text[1:]}. {_NOTICE}",
         epilog=epilog,

@@ -94,6 +94,7 @@ def test_help_and_errors_import_nothing_heavy():
         ["run", "plan.toml", "--case", "thorax", "--seg", "x.seg.nrrd", "--out", "folder"],
         ["run", "plan.toml", "--case", "thorax", "--ct-series", "1.2", "--out", "folder"],
         ["demo", "--spacing", "fine"],
+        ["demo", "--spac", "5"],
         ["show"],
     ],
 )
@@ -154,6 +155,16 @@ def test_a_users_mistake_is_one_clear_text_and_exit_code_1(arguments, expected, 
     assert "Traceback" not in captured.err
     assert captured.out == ""
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_scene_without_a_plan_is_said(tmp_path, capsys):
+    from RTPlanningLib.headless import HeadlessSlicer
+    from RTPlanningLib.mrml.scene_file import saveScene
+
+    with HeadlessSlicer() as runtime:
+        saveScene(runtime.scene, tmp_path / "empty.mrb")
+    assert cli.main(["show", str(tmp_path / "empty.mrb")]) == cli.FAILED
+    assert "empty.mrb holds no RTPlanning plan" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
