@@ -39,6 +39,11 @@ class Mlc:
         Leaf side positions along Y at the isocentre plane, pairs + 1, rising.
     minimum_mm, maximum_mm : float
         Travel of a leaf tip along X at the isocentre plane.
+    leaf_end_offset_mm : float
+        How far the radiation's edge lies behind a rounded leaf tip, at the isocentre plane (half the dosimetric leaf
+        gap).
+    tongue_and_groove_mm : float
+        Width, at the isocentre plane, of the strip that a leaf shades beyond its nominal side.
     """
 
     model: str
@@ -47,11 +52,59 @@ class Mlc:
     maximum_mm: float
     transmission: float
     distance_mm: float
+    leaf_end_offset_mm: float = 0.0
+    tongue_and_groove_mm: float = 0.0
 
     @property
     def pairs(self) -> int:
         """Number of leaf pairs."""
         return len(self.boundaries_mm) - 1
+
+
+@dataclass(frozen=True)
+class ExtraFocalSource:
+    """Photons scattered in the head, mostly by the flattening filter or the primary collimator: a Gaussian source.
+
+    Attributes
+    ----------
+    weight : float
+        Share of the fluence on the axis of an infinitely wide field.
+    sigma_mm : float
+        One standard deviation in the source's own plane.
+    distance_mm : float
+        From the focal spot to that plane.
+    """
+
+    weight: float
+    sigma_mm: float
+    distance_mm: float
+
+
+@dataclass(frozen=True)
+class ElectronContamination:
+    """Dose of electrons from the head and the air: falls exponentially with depth, grows with the field.
+
+    Attributes
+    ----------
+    surface_ratio : float
+        Dose at the surface of an infinitely wide field over the greatest photon dose there.
+    decay_mm : float
+        Depth in water in which it falls to 1/e.
+    sigma_mm : float
+        Spread of the electrons at the isocentre plane.
+    """
+
+    surface_ratio: float
+    decay_mm: float
+    sigma_mm: float
+
+
+@dataclass(frozen=True)
+class MonitorBackscatter:
+    """Share of the monitor's signal that comes back from a closed jaw; a field that covers less gets more dose a MU."""
+
+    jaw_x: float
+    jaw_y: float
 
 
 @dataclass(frozen=True)
@@ -82,6 +135,10 @@ class Machine:
         by the radial table.
     calibration : ReferenceCalibration or float
         The reference condition, or photons/cm2 in air on the axis at the SAD for each MU (ideal machines).
+    softening : tuple of float
+        Coefficients of `attenuation_ratio`; empty: not modelled.
+    extra_focal, electron_contamination, monitor_backscatter
+        Parts of the head; None: not modelled.
     provenance : dict of str to str
         Source of every part of the model.
     """
@@ -102,6 +159,18 @@ class Machine:
     mlc: Mlc | None
     calibration: ReferenceCalibration | float
     provenance: dict[str, str]
+    softening: tuple[float, ...] = ()
+    extra_focal: ExtraFocalSource | None = None
+    electron_contamination: ElectronContamination | None = None
+    monitor_backscatter: MonitorBackscatter | None = None
+
+    def attenuation_ratio(self, radius_mm: np.ndarray) -> np.ndarray:
+        """Attenuation in water of a ray through a radius at the isocentre plane, relative to the axis.
+
+        1 + sum of ``softening[n]`` times the angle in degrees to the power n + 1; 1 everywhere without softening.
+        """
+        angle = np.degrees(np.arctan(np.asarray(radius_mm, dtype=float) / self.sad_mm))
+        return 1.0 + sum((c * angle ** (n + 1) for n, c in enumerate(self.softening)), np.zeros_like(angle))
 
     def check_aperture(self, aperture: Aperture, owner: str) -> None:
         """Raise `PlanError` when this machine cannot form the aperture."""
@@ -263,7 +332,16 @@ def machine_from_json(text: str, where: str = "machine") -> Machine:
         mlc=mlc,
         calibration=calibration,
         provenance=dict(data["provenance"]),
+        softening=tuple(map(float, off_axis.get("softening", ()))),
+        **{key: kind(**data[key]) for key, kind in _HEAD_PARTS.items() if key in data},
     )
+
+
+_HEAD_PARTS = {
+    "extra_focal": ExtraFocalSource,
+    "electron_contamination": ElectronContamination,
+    "monitor_backscatter": MonitorBackscatter,
+}
 
 
 def _refuse_constant(text: str) -> float:

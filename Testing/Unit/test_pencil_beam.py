@@ -206,7 +206,8 @@ def test_jit_agrees_with_plain_python():
                  step=np.array([15.0, 15, 10]), table=rng.random((100, 2)), kernel_sigma=np.array([1.0, 9.0]),
                  values=rng.random(3 * 64).astype(np.float32), offset=np.array([0, 64, 128]), half=np.array([4, 4, 4]),
                  pixel=np.array([4.0, 5.0, 6.0]), level_sigma=np.array([1.0, 4.0, 16.0]))  # fmt: skip
-    rest = dict(sad=1000.0, source_sigma=0.7, collimation=500.0, photons=1e9)
+    rest = dict(sad=1000.0, source_sigma=0.7, collimation=500.0, source_distance=0.0,
+                softening=np.array([1e-3, 2e-3]), photons=1e9)  # fmt: skip
     inside = np.ones((3, 3, 3), bool)
     results = []
     for function in (pencil_beam._accumulate, pencil_beam._accumulate.py_func):

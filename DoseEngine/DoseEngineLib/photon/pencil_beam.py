@@ -209,31 +209,34 @@ def _add_segment(
     photons_per_cm2: float,
 ) -> None:
     fan = trace_depth_fan(patient, segment.frame, machine.sad_mm)
-    space = make_scale_space(segment.fluence, _LARGEST_SIGMA_MM)
     # index (i, j, k, 1) of the dose grid -> beam coordinates
     to_beam = np.eye(4)
     to_beam[:3, :3] = segment.frame.rotation.T
     to_beam[:3, 3] = -segment.frame.rotation.T @ segment.frame.isocenter_RAS_mm
     to_beam = to_beam @ grid.affine
-    _accumulate(
-        dose,
-        inside,
-        to_beam,
-        fan.depth_mm,
-        fan.first,
-        fan.step,
-        depth_table(kernel),
-        kernel.sigma_mm,
-        space.values,
-        space.offset,
-        space.half_count,
-        space.pixel_mm,
-        space.sigma_mm,
-        machine.sad_mm,
-        machine.source_sigma_mm,
-        segment.collimation_distance_mm,
-        photons_per_cm2,
-    )
+    for source in segment.sources:
+        space = make_scale_space(source.fluence, _LARGEST_SIGMA_MM)
+        _accumulate(
+            dose,
+            inside,
+            to_beam,
+            fan.depth_mm,
+            fan.first,
+            fan.step,
+            depth_table(kernel),
+            kernel.sigma_mm,
+            space.values,
+            space.offset,
+            space.half_count,
+            space.pixel_mm,
+            space.sigma_mm,
+            machine.sad_mm,
+            source.edge_sigma_mm,
+            segment.collimation_distance_mm,
+            source.distance_mm,
+            np.array(machine.softening, dtype=float),
+            photons_per_cm2 * source.weight,
+        )
 
 
 @numba.njit(cache=True, inline="always")
@@ -275,7 +278,7 @@ def _level_value(values, offset, half, pixel, u, v):
 @numba.njit(cache=True, parallel=True)
 def _accumulate(
     dose, inside, to_beam, depth, first, step, table, kernel_sigma, values, offset, half, pixel, level_sigma,
-    sad, source_sigma, collimation, photons,
+    sad, source_sigma, collimation, source_distance, softening, photons,
 ):  # fmt: skip
     nk, nj, ni = dose.shape
     levels = offset.size
@@ -296,7 +299,14 @@ def _accumulate(
             u = x * scale
             v = y * scale
             depth_here = _fan_depth(depth, first, step, u, v, distance)
-            d = min(depth_here / _TABLE_STEP_MM, last_depth)
+            ratio = 1.0
+            power = 1.0
+            if softening.size:
+                angle = np.degrees(np.arctan(np.sqrt(u * u + v * v) / sad))
+                for c in softening:
+                    power *= angle
+                    ratio += c * power
+            d = min(depth_here * ratio / _TABLE_STEP_MM, last_depth)
             at = int(d)
             share = d - at
             blur = source_sigma * (distance / collimation - 1.0) * scale
@@ -319,7 +329,8 @@ def _accumulate(
                     (1 - t) * _level_value(values, offset[low], half[low], pixel[low], u, v)
                     + t * _level_value(values, offset[low + 1], half[low + 1], pixel[low + 1], u, v)
                 )
-            dose[k, j, i] += np.float32(total * scale * scale * photons)
+            spread = (sad - source_distance) / (distance - source_distance)
+            dose[k, j, i] += np.float32(total * spread * spread * photons)
 
 
 def _package_version() -> str:
