@@ -287,3 +287,20 @@ def test_run_on_a_volume_file_gives_the_dose_of_the_same_case(case, plan_file, r
     assert "Goals: 1 passed, 1 failed, 1 not evaluated" in capsys.readouterr().out
     same = plan_from_json((tmp_path / "o" / "plan.json").read_text(encoding="utf-8"))
     assert [beam.meterset_MU for beam in same.beams] == pytest.approx([beam.meterset_MU for beam in result.plan.beams])
+
+
+def test_a_plan_changed_after_its_dose_is_shown_as_such(result):
+    from RTPlanningLib.headless import HeadlessSlicer
+    from RTPlanningLib.logic import RTPlanningLogic
+    from RTPlanningLib.mrml.plan_summary import planSummary
+    from RTPlanningLib.mrml.write_volume import VolumeFileError, writeVolume
+
+    with HeadlessSlicer() as runtime:
+        logic = RTPlanningLogic(runtime.scene)
+        logic.loadScene(result.folder / "scene.mrb")
+        (planNode,) = logic.planNodes()
+        assert not any("changed since" in line for line in planSummary(planNode))
+        logic.updatePlan(planNode, replace(logic.planFromNode(planNode), dose_grid_spacing_mm=5.0))
+        assert any("changed since" in line for line in planSummary(planNode))
+        with pytest.raises(VolumeFileError, match=r"written as \.nrrd"):
+            writeVolume(planNode.GetNodeReference("outputTotalDoseVolumeRef"), result.folder / "dose.vtk")
