@@ -12,6 +12,15 @@ from types import SimpleNamespace
 
 from DoseEngineLib.errors import PlanningError
 
+# A scene can neither read nor write nodes whose classes are not registered, and says so only in its log.
+_LOGICS_THAT_REGISTER_NODES = (
+    "vtkSlicerMarkupsLogic",
+    "vtkSlicerSequencesLogic",
+    "vtkSlicerVolumeRenderingLogic",
+    "vtkSlicerCropVolumeLogic",
+    "vtkSlicerSceneViewsModuleLogic",
+)
+
 
 class HeadlessError(PlanningError):
     """Slicer's headless runtime is not installed, or this is desktop Slicer already."""
@@ -42,7 +51,7 @@ def _missing(reason: str) -> HeadlessError:
 
 
 class HeadlessSlicer:
-    """A fresh MRML scene with Slicer's application, color and segmentation logics.
+    """A fresh MRML scene with Slicer's application, color, segmentation, markups and further logics.
 
     As a context manager it makes its scene the current one (``slicer.mrmlScene``), and at the end empties it and puts
     the former one back::
@@ -80,7 +89,15 @@ class HeadlessSlicer:
         self.application_logic.SetModuleLogic("Segmentations", self.segmentations_logic)
         segmentations_logic = self.segmentations_logic
         slicer.modules = SimpleNamespace(segmentations=SimpleNamespace(logic=lambda: segmentations_logic))
+        self._other_logics = [self._start_logic(name) for name in _LOGICS_THAT_REGISTER_NODES]
+        self.scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())
         self.subject_hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(self.scene)
+
+    def _start_logic(self, class_name: str):
+        logic = getattr(self._slicer, class_name)()
+        logic.SetMRMLApplicationLogic(self.application_logic)
+        logic.SetMRMLScene(self.scene)
+        return logic
 
     def __enter__(self) -> HeadlessSlicer:
         return self
@@ -96,6 +113,7 @@ class HeadlessSlicer:
         self.scene.Clear(True)
         if slicer.mrmlScene is self.scene:
             slicer.mrmlScene, slicer.modules = self._former
+        self._other_logics = []
         self.scene = self.application_logic = self.segmentations_logic = self.subject_hierarchy = None
 
 

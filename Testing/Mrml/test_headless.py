@@ -71,6 +71,40 @@ def test_saving_to_a_wrong_place_is_refused(scene, tmp_path, name):
         save_scene(scene, tmp_path / name)
 
 
+def test_nodes_of_kinds_not_known_here_are_told(scene, tmp_path, caplog):
+    _add_volume(scene)
+    good = save_scene(scene, tmp_path / "good.mrb")
+    with zipfile.ZipFile(good) as bundle:
+        entries = {name: bundle.read(name) for name in bundle.namelist()}
+    path = tmp_path / "foreign.mrb"
+    with zipfile.ZipFile(path, "w") as bundle:
+        for name, content in entries.items():
+            foreign = b'<FromElsewhere id="vtkMRMLFromElsewhereNode1" name="X"></FromElsewhere></MRML>'
+            bundle.writestr(name, content.replace(b"</MRML>", foreign) if name.endswith(".mrml") else content)
+    assert not caplog.records
+    assert load_scene(path).GetFirstNodeByName("CT") is not None
+    assert "FromElsewhere" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "class_name",
+    ["vtkMRMLMarkupsFiducialNode", "vtkMRMLMarkupsROINode", "vtkMRMLMarkupsPlaneNode", "vtkMRMLSequenceNode"],
+)
+def test_nodes_of_slicers_modules_survive(scene, tmp_path, class_name):
+    node = scene.AddNewNodeByClass(class_name, "Node")
+    if node.IsA("vtkMRMLMarkupsNode"):
+        node.AddControlPoint((1.0, 2.0, 3.0), "Point")
+    else:
+        node.SetDataNodeAtValue(_add_volume(scene), "7")
+    loaded = load_scene(save_scene(scene, tmp_path / "scene.mrb")).GetFirstNodeByName("Node")
+    assert loaded.GetClassName() == class_name
+    if node.IsA("vtkMRMLMarkupsNode"):
+        assert loaded.GetNthControlPointPositionWorld(0) == pytest.approx((1.0, 2.0, 3.0))
+        assert loaded.GetNthControlPointLabel(0) == "Point"
+    else:
+        assert loaded.GetNumberOfDataNodes() == 1
+
+
 def test_bad_scene_files_leave_the_scene_as_it_was(tmp_path):
     from RTPlanningLib.mrml.scene_file import loadScene
 

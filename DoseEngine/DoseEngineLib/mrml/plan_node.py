@@ -25,6 +25,7 @@ BEAM_TRANSFORM = "beamTransformRef"
 BEAM_MODEL = "beamModelRef"
 
 BEAM_NAME = "RTPlanning.BeamName"
+_CLASS = "vtkMRMLScriptedModuleNode"
 _NODE_TYPE, _PLAN_TYPE = "RTPlanning.NodeType", "Plan"
 _NAME_SUFFIX = "Name"
 _PLAN, _DELIVERED_PLAN, _DOSE_PLAN_HASH, _GOALS = "Plan", "DeliveredPlan", "DosePlanHash", "Goals"
@@ -63,7 +64,9 @@ def createPlanNode(scene, plan: Plan, volumeNode, segmentationNode=None):
 
 def planNodes(scene) -> list:
     """Return every plan node of a scene."""
-    nodes = slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode", scene=scene)
+    # slicer.util.getNodesByClass looks into slicer.mrmlScene whatever scene it is given
+    count = scene.GetNumberOfNodesByClass(_CLASS)
+    nodes = (scene.GetNthNodeByClass(n, _CLASS) for n in range(count))
     return [node for node in nodes if isPlanNode(node)]
 
 

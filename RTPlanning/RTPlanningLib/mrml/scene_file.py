@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import tempfile
@@ -12,6 +13,7 @@ from xml.etree import ElementTree
 
 from DoseEngineLib.errors import CaseError
 
+_log = logging.getLogger(__name__)
 # The earliest time a zip entry can carry; a real clock would make every save different.
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
@@ -59,6 +61,9 @@ def saveScene(scene, path: str | Path) -> Path:
 def loadScene(scene, path: str | Path) -> None:
     """Replace a scene's content by that of an ``.mrb`` file.
 
+    Nodes of kinds that this Slicer does not know (made by an extension that is not here) are left out, with a warning
+    in the log.
+
     Raises
     ------
     CaseError
@@ -70,6 +75,7 @@ def loadScene(scene, path: str | Path) -> None:
         raise CaseError(f"There is no scene file {path}.")
     with tempfile.TemporaryDirectory() as folder:
         scene_file = _unpack(path, Path(folder))
+        _leave_out_unknown_nodes(scene, scene_file, path)
         scene.SetURL(str(scene_file))
         scene.SetRootDirectory(str(scene_file.parent))
         ok = scene.Connect()
@@ -78,6 +84,20 @@ def loadScene(scene, path: str | Path) -> None:
     if not ok:
         scene.Clear(False)
         raise CaseError(f"Not all data of the scene {path} could be read; the file is damaged, load another copy.")
+
+
+def _leave_out_unknown_nodes(scene, scene_file: Path, path: Path) -> None:
+    """Take nodes the scene cannot make out of an unpacked scene file: with them reading it would count as failed."""
+    tree = ElementTree.parse(scene_file)
+    root = tree.getroot()
+    unknown = [element for element in root if not scene.GetClassNameByTag(element.tag)]
+    if not unknown:
+        return
+    kinds = ", ".join(sorted({element.tag for element in unknown}))
+    _log.warning("%s holds nodes of kinds not known here, which are left out: %s", path, kinds)
+    for element in unknown:
+        root.remove(element)
+    tree.write(scene_file, encoding="utf-8", xml_declaration=True)
 
 
 def _unpack(path: Path, folder: Path) -> Path:
