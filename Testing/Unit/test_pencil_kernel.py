@@ -9,7 +9,7 @@ from scipy.special import erf
 from DoseEngineLib.geometry import Grid
 from DoseEngineLib.iec61217 import beam_frame
 from DoseEngineLib.machine import load_machine
-from DoseEngineLib.materials.water import mass_attenuation_cm2_g, mass_energy_absorption_cm2_g
+from DoseEngineLib.materials.attenuation import mass_attenuation_cm2_g, mass_energy_absorption_cm2_g
 from DoseEngineLib.patient import Patient
 from DoseEngineLib.photon.fluence import aperture_fluence, beam_segments
 from DoseEngineLib.photon.pencil_kernel import annular_energy, pencil_kernel

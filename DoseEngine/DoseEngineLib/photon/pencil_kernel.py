@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.optimize import nnls
 
-from DoseEngineLib.materials.water import mass_attenuation_cm2_g
+from DoseEngineLib.materials.attenuation import mass_attenuation_cm2_g
 from DoseEngineLib.photon.point_kernels import load_point_kernels
 
 _GY_PER_MEV_G = 1.602176634e-10
