@@ -12,7 +12,9 @@ import vtk
 from scipy import ndimage
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
+from DoseEngineLib.body import find_body
 from DoseEngineLib.errors import PlanningError
+from DoseEngineLib.geometry import Grid
 from DoseEngineLib.mrml.plan_node import (
     BEAM_MODEL,
     DOSE,
@@ -23,7 +25,7 @@ from DoseEngineLib.mrml.plan_node import (
 )
 from DoseEngineLib.mrml.segmentations import structuresFromSegmentation
 from DoseEngineLib.mrml.transforms import matrixToWorld
-from DoseEngineLib.mrml.volumes import gridFromVolume
+from DoseEngineLib.mrml.volumes import arrayFromVolume, gridFromVolume
 from DoseEngineLib.plan import Structure
 from RTPlanningLib.display.isodose_surface import INDEX_ARRAY, contour
 from RTPlanningLib.mrml.isodose_node import isodoseModel
@@ -37,6 +39,8 @@ _BEAM_OPACITY, _BEAM_LINE_WIDTH = 0.16, 2.5
 _ISODOSE_OPACITY = 0.25
 # Smooths the voxel staircase before contouring; display only.
 _SMOOTHING_VOXELS = 0.8
+# A level of its own for each structure keeps surfaces that coincide (lungs, left lung) some tenths of a voxel apart.
+_SURFACE_LEVELS = (0.4, 0.6)
 _NOT_DRAWN = ("SUPPORT", "CONTROL", "OTHER")
 _ZOOM = 1.15
 _PEELS = 12
@@ -82,19 +86,22 @@ def renderPlan(
     direction = np.asarray(view_direction_RAS, float)
     if direction.shape != (3,) or not np.isfinite(direction).all() or not direction.any():
         raise RenderingError(f"A view direction needs three numbers, not all zero; got {view_direction_RAS}.")
-    grid = gridFromVolume(referencedNode(planNode, REFERENCE_VOLUME, "CT volume"))
+    volumeNode = referencedNode(planNode, REFERENCE_VOLUME, "CT volume")
+    grid = gridFromVolume(volumeNode)
     segmentationNode = referencedNode(planNode, SEGMENTATION, "segmentation", optional=True)
     structures = structuresFromSegmentation(segmentationNode, grid) if segmentationNode is not None else ()
     structures = [s for s in structures if not s.is_empty and s.role not in _NOT_DRAWN]
+    if not any(structure.role == "EXTERNAL" for structure in structures):
+        # as the dose engine's patient: without a contour the body is found in the image
+        body = find_body(arrayFromVolume(volumeNode), grid)
+        structures.insert(0, Structure("Body", body, grid, "EXTERNAL", _BODY_COLOR))
     renderer = vtk.vtkRenderer()
     renderer.SetBackground(*_BACKGROUND)
-    bounds = grid.bounds_RAS_mm
-    for structure in structures:
-        actor = _structureActor(structure)
+    for structure, level in zip(structures, np.linspace(*_SURFACE_LEVELS, len(structures))):
+        actor = _structureActor(structure, float(level))
         renderer.AddActor(actor)
         if structure.role == "EXTERNAL":
-            low_high = np.array(actor.GetBounds()).reshape(3, 2).T
-            bounds = low_high
+            bounds = np.array(actor.GetBounds()).reshape(3, 2).T
     for node in referencedNodes(planNode, BEAM_MODEL):
         for actor in _beamActors(node):
             renderer.AddActor(actor)
@@ -121,7 +128,7 @@ def writePng(image: np.ndarray, path: str | Path) -> Path:
     return Path(path)
 
 
-def _structureActor(structure: Structure) -> vtk.vtkActor:
+def _structureActor(structure: Structure, level: float) -> vtk.vtkActor:
     part, slices = structure.grid.crop(structure.mask)
     # a margin of nothing all round closes surfaces at the end of the image
     pad = 3
@@ -129,8 +136,8 @@ def _structureActor(structure: Structure) -> vtk.vtkActor:
     affine = part.affine.copy()
     affine[:3, 3] = part.index_to_ras((-pad, -pad, -pad))
     smooth = ndimage.gaussian_filter(values, _SMOOTHING_VOXELS)
-    level = min(0.5, 0.5 * float(smooth.max()))
-    surface = contour(smooth, type(part)(values.shape, affine), level)
+    # structures thinner than the smoothing would vanish at a fixed level
+    surface = contour(smooth, Grid(values.shape, affine), level * min(1.0, float(smooth.max())))
     actor = _actor(surface)
     actor.GetProperty().SetColor(*structure.color)
     if structure.role == "EXTERNAL":
