@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -158,7 +158,7 @@ class Machine:
     field_radius_mm: float
     mlc: Mlc | None
     calibration: ReferenceCalibration | float
-    provenance: dict[str, str]
+    provenance: dict[str, str] = field(hash=False)
     softening: tuple[float, ...] = ()
     extra_focal: ExtraFocalSource | None = None
     electron_contamination: ElectronContamination | None = None

@@ -23,7 +23,7 @@ from DoseEngineLib.geometry import Grid
 from DoseEngineLib.machine import load_machine
 from DoseEngineLib.normalization import dose_at_points
 from DoseEngineLib.patient import Patient
-from DoseEngineLib.photon.pencil_beam import axis_dose_in_water, photons_per_cm2_per_MU
+from DoseEngineLib.photon.water_dose import axis_dose_in_water, photons_per_cm2_per_MU
 from DoseEngineLib.plan import Aperture, Beam, ControlPoint, Plan, Prescription, Structure
 
 ENGINE = create_engine("photon-pencil-beam")

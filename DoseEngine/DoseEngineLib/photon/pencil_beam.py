@@ -15,19 +15,19 @@ from typing import ClassVar
 
 import numba
 import numpy as np
-from scipy.special import erf
 
 from DoseEngineLib.engine import DoseEngine, DoseResult
 from DoseEngineLib.errors import EngineError, PlanError
 from DoseEngineLib.geometry import Grid, resample
-from DoseEngineLib.machine import Machine, ReferenceCalibration, load_machine
+from DoseEngineLib.machine import Machine, load_machine
 from DoseEngineLib.normalization import normalization_factor
 from DoseEngineLib.patient import Patient
-from DoseEngineLib.photon.fluence import BeamSegment, beam_segments, collimation_distance_mm
-from DoseEngineLib.photon.pencil_kernel import PencilKernel, pencil_kernel
+from DoseEngineLib.photon.fluence import BeamSegment, beam_segments
+from DoseEngineLib.photon.pencil_kernel import PencilKernel
 from DoseEngineLib.photon.raytrace import trace_depth_fan
 from DoseEngineLib.photon.scale_space import LEVELS_PER_OCTAVE, make_scale_space
-from DoseEngineLib.plan import Aperture, Beam, Plan
+from DoseEngineLib.photon.water_dose import dose_kernel, photons_per_cm2_per_MU
+from DoseEngineLib.plan import Beam, Plan
 from DoseEngineLib.progress import Progress, part
 
 _TABLE_STEP_MM = 0.5
@@ -152,11 +152,11 @@ class PhotonPencilBeamEngine(DoseEngine):
     def _beam_dose_per_MU(
         self, patient: Patient, beam: Beam, machine: Machine, position: str, grid: Grid, inside: np.ndarray
     ) -> np.ndarray:
-        kernel = pencil_kernel(machine.energy_MeV, machine.fluence)
+        kernel = dose_kernel(machine)
         fluence_per_MU = photons_per_cm2_per_MU(machine)
         dose = np.zeros(grid.shape, np.float32)
         for segment in beam_segments(beam, machine, position):
-            _add_segment(dose, inside, grid, patient, segment, kernel, machine, fluence_per_MU * segment.weight)
+            add_segment(dose, inside, grid, patient, segment, kernel, machine, fluence_per_MU * segment.weight)
         return dose
 
 
@@ -166,39 +166,7 @@ def depth_table(kernel: PencilKernel) -> np.ndarray:
     return np.stack([np.interp(depth, kernel.depth_mm, row) for row in kernel.weights_Gy_cm2], axis=1)
 
 
-def source_blur(machine: Machine, collimation_mm: float, distance_mm: float) -> float:
-    """Standard deviation, scaled to the isocentre plane in mm, of the penumbra that the source's size gives."""
-    return machine.source_sigma_mm * (distance_mm / collimation_mm - 1.0) * machine.sad_mm / distance_mm
-
-
-def axis_dose_in_water(machine: Machine, ssd_mm: float, depth_mm: float, field_mm: tuple[float, float]) -> float:
-    """Dose on the axis of an open field in a water phantom, Gy cm2: Gy for 1 photon/cm2 in air on the axis at the SAD.
-
-    Closed form of what the engine computes, without transmission and off-axis shape.
-
-    Parameters
-    ----------
-    field_mm : (float, float)
-        Jaw setting X, Y at the isocentre plane.
-    """
-    kernel = pencil_kernel(machine.energy_MeV, machine.fluence)
-    distance = ssd_mm + depth_mm
-    blur = source_blur(machine, collimation_distance_mm(Aperture(), machine), distance)
-    sigma = np.sqrt((kernel.sigma_mm * machine.sad_mm / distance) ** 2 + blur**2)
-    within = erf(field_mm[0] / 2 / sigma / np.sqrt(2)) * erf(field_mm[1] / 2 / sigma / np.sqrt(2))
-    return float((machine.sad_mm / distance) ** 2 * (kernel.weights_at(depth_mm) * within).sum())
-
-
-def photons_per_cm2_per_MU(machine: Machine) -> float:
-    """Photon fluence in air on the axis at the SAD for each MU, from the machine's calibration."""
-    calibration = machine.calibration
-    if isinstance(calibration, ReferenceCalibration):
-        reference = axis_dose_in_water(machine, calibration.ssd_mm, calibration.depth_mm, calibration.field_mm)
-        return calibration.dose_Gy_per_MU / reference
-    return calibration
-
-
-def _add_segment(
+def add_segment(
     dose: np.ndarray,
     inside: np.ndarray,
     grid: Grid,
@@ -208,6 +176,7 @@ def _add_segment(
     machine: Machine,
     photons_per_cm2: float,
 ) -> None:
+    """Add the dose of a pencil kernel under a segment's fluence, within the mask, to ``dose`` (Gy)."""
     fan = trace_depth_fan(patient, segment.frame, machine.sad_mm)
     # index (i, j, k, 1) of the dose grid -> beam coordinates
     to_beam = np.eye(4)
