@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.interpolate import PchipInterpolator
 
 from DoseEngineLib.errors import MachineError
 from DoseEngineLib.machine import Machine, load_machine, machine_from_json
@@ -19,7 +20,7 @@ MachineData = dict[str, Any]
 
 # Radii at the isocentre plane, in steps of which the fluence off the axis is fitted.
 _KNOT_STEP_MM = 25.0
-# Slow enough to be told from each other by the noise of a profile, fast enough for the shoulder of a flattening filter.
+_TABLE_STEP_MM = 10.0
 _RATIO_LIMITS = (0.2, 1.6)
 
 
@@ -41,6 +42,9 @@ class MachineParameter:
         Value in the base machine.
     low, high : float
         Bounds.
+    scale : float
+        A change that is plainly seen in the curves. A parameter whose uncertainty is more than four times this counts
+        as not determined.
     write : callable
         ``write(data, values)`` changes a copy of the base machine's data by the values of all parameters, by key.
     """
@@ -53,6 +57,7 @@ class MachineParameter:
     base: float
     low: float
     high: float
+    scale: float
     write: Callable[[MachineData, Mapping[str, float]], None]
 
 
@@ -80,11 +85,29 @@ def machine_parameters(base: MachineData, off_axis_reach_mm: float) -> list[Mach
         _spectrum_tilt(base),
         *_numbers(
             base,
-            ("source", "sigma_mm", "Focal spot, one standard deviation", "mm", "penumbra", 0.05, 3.0),
-            ("electron_contamination", "surface_ratio", "Electron contamination at the surface", "", None, 0.0, 0.6),
-            ("electron_contamination", "decay_mm", "Electron contamination, depth of 1/e", "mm", None, 1.0, 40.0),
-            ("extra_focal", "weight", "Extra-focal share of the fluence", "", "head_scatter", 0.0, 0.3),
-            ("extra_focal", "sigma_mm", "Extra-focal source, one standard deviation", "mm", "head_scatter", 3.0, 60.0),
+            ("source", "sigma_mm", "Focal spot, one standard deviation", "mm", "penumbra", 0.05, 3.0, 0.2),
+            (
+                "electron_contamination",
+                "surface_ratio",
+                "Electron contamination at the surface",
+                "",
+                None,
+                0.0,
+                0.6,
+                0.03,
+            ),
+            ("electron_contamination", "decay_mm", "Electron contamination, depth of 1/e", "mm", None, 1.0, 40.0, 2.0),
+            ("extra_focal", "weight", "Extra-focal share of the fluence", "", "head_scatter", 0.0, 0.3, 0.02),
+            (
+                "extra_focal",
+                "sigma_mm",
+                "Extra-focal source, one standard deviation",
+                "mm",
+                "head_scatter",
+                3.0,
+                60.0,
+                4.0,
+            ),
         ),
     ]
     if off_axis_reach_mm >= _KNOT_STEP_MM:
@@ -106,7 +129,7 @@ def changed_machine(
 
 def _numbers(base: MachineData, *rows: tuple) -> list[MachineParameter]:
     found = []
-    for part, name, label, unit, stage, low, high in rows:
+    for part, name, label, unit, stage, low, high, scale in rows:
         if name not in base.get(part, {}):
             continue
 
@@ -124,6 +147,7 @@ def _numbers(base: MachineData, *rows: tuple) -> list[MachineParameter]:
                 value,
                 min(low, value),
                 max(high, value),
+                scale,
                 write,
             )
         )
@@ -151,8 +175,14 @@ def _spectrum_tilt(base: MachineData) -> MachineParameter:
         0.0,
         -reach,
         reach,
+        0.04,
         write,
     )
+
+
+def off_axis_key(radius_mm: float) -> str:
+    """Key of the factor at a radius."""
+    return f"off_axis/{radius_mm:.4g}_mm"
 
 
 def base_off_axis_ratio(base: MachineData, radius_mm: np.ndarray) -> np.ndarray:
@@ -167,24 +197,25 @@ def base_off_axis_ratio(base: MachineData, radius_mm: np.ndarray) -> np.ndarray:
 
 
 def _off_axis_ratios(base: MachineData, reach_mm: float) -> list[MachineParameter]:
-    """One factor on the base's fluence in air at each knot; straight between knots, constant beyond the last."""
+    """One factor on the base's fluence in air at each knot; smooth between them, constant beyond the last."""
     knots = np.arange(_KNOT_STEP_MM, reach_mm + 1e-6, _KNOT_STEP_MM)
     if reach_mm - knots[-1] > 0.4 * _KNOT_STEP_MM:
         knots = np.append(knots, reach_mm)
-    table = base["off_axis"].get("radius_mm", np.arange(0.0, 300.0, _KNOT_STEP_MM))
-    radius = np.unique(np.concatenate(([0.0], np.round(knots, 1), np.asarray(table, float))))
+    edge = float(base["jaws"]["field_radius_mm"])
+    given = np.asarray(base["off_axis"].get("radius_mm", ()), float)
+    radius = np.unique(np.concatenate((np.arange(0.0, edge + _TABLE_STEP_MM, _TABLE_STEP_MM), given)))
     ratio = base_off_axis_ratio(base, radius)
-
-    keys = [f"off_axis/{knot:g}_mm" for knot in knots]
+    keys = [off_axis_key(knot) for knot in knots]
 
     def write(data: MachineData, values: Mapping[str, float]) -> None:
         factors = [1.0, *(values.get(key, 1.0) for key in keys)]
-        changed = ratio * np.interp(radius, np.concatenate(([0.0], knots)), factors)
+        between = PchipInterpolator(np.concatenate(([0.0], knots)), factors)
+        changed = ratio * between(np.minimum(radius, knots[-1]))
         softening = {name: value for name, value in data["off_axis"].items() if name == "softening"}
         data["off_axis"] = {
             "kind": "radial",
             "radius_mm": radius.tolist(),
-            "ratio": [1.0, *changed[1:].tolist()],
+            "ratio": [1.0, *(round(r, 6) for r in changed[1:].tolist())],
             **softening,
         }
 
@@ -197,6 +228,7 @@ def _off_axis_ratios(base: MachineData, reach_mm: float) -> list[MachineParamete
             "off_axis",
             1.0,
             *_RATIO_LIMITS,
+            0.02,
             write,
         )
         for key, knot in zip(keys, knots)
@@ -219,6 +251,7 @@ def _softening(base: MachineData) -> MachineParameter:
             1.0,
             -0.5,
             3.0,
+            0.3,
             write,
         )
 
@@ -227,7 +260,7 @@ def _softening(base: MachineData) -> MachineParameter:
 
     return MachineParameter(
         "off_axis/softening", "Off-axis softening of the attenuation, a degree", "1/deg", "off_axis", "off_axis",
-        0.0, -0.01, 0.03, write,
+        0.0, -0.01, 0.03, 0.003, write,
     )  # fmt: skip
 
 

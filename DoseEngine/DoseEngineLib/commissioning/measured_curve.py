@@ -53,6 +53,8 @@ class MeasuredCurve:
         Lines of the file the points stand on.
     file, line : str, int
         Where the curve begins.
+    uncertainty_percent, position_uncertainty_mm : float
+        One standard deviation of a point: per cent of the curve's maximum (of each output factor), and in position.
     """
 
     kind: str

@@ -35,8 +35,8 @@ A file holds any number of curves. Each begins with ``kind`` and goes on with it
 Lengths may be given in cm where the name says so (``ssd_cm``, ``position_cm``). Fields are jaw settings at the
 isocentre plane. Output factors of rectangles have three columns, ``field_x_mm, field_y_mm, dose``; the field of the
 header is the one they are relative to and must be among them. Optional conditions: ``detector``,
-``uncertainty_percent`` (one standard deviation of a point, per cent of the dose at the normalization point) and
-``position_uncertainty_mm``. Text behind ``#`` is a comment.
+``uncertainty_percent`` (one standard deviation of a point, per cent of the curve's maximum, or of each output factor)
+and ``position_uncertainty_mm``. Text behind ``#`` is a comment.
 """
 
 from __future__ import annotations
