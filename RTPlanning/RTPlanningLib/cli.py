@@ -1,4 +1,4 @@
-"""The command line: ``rtplanning demo``, ``run``, ``show``, ``cases``, ``machines``, ``engines``.
+"""The command line: ``rtplanning demo``, ``run``, ``show``, ``commission``, ``cases``, ``machines``, ``engines``.
 
 Nothing heavy is imported before a command needs it, so that ``--help`` answers at once.
 """
@@ -208,6 +208,39 @@ a plan file (plan.toml):
     )
     show.add_argument("scene", metavar="SCENE.mrb", type=Path, help="a scene that RTPlanning or 3D Slicer saved")
 
+    commission = _command(
+        commands,
+        "commission",
+        _commission,
+        "fit a photon machine to measured depth doses, profiles and output factors",
+        """\
+examples:
+  rtplanning commission scans/ --machine generic_6mv --out my-linac
+  rtplanning commission beam.csv --machine base.json --name ward_6mv --centre-profiles --out my-linac
+
+measurements: one file or a folder of .csv, .asc (W2CAD) and .txt files. A CSV file holds curves one after the other:
+  kind = pdd                     # or profile, output_factor
+  ssd_mm = 1000
+  field_x_mm = 100               # jaw setting at the isocentre plane
+  field_y_mm = 100
+  detector = ionization chamber
+  depth_mm, dose                 # profile: position_mm, dose and above depth_mm, axis = crossline|inline|diagonal
+  5, 81.2                        # output_factor: field_mm, dose and above depth_mm
+  10, 96.5
+
+writes <name>.json (the machine: plan with machine = "my-linac/<name>.json"), commissioning.html and curves.csv""",
+    )
+    commission.add_argument(
+        "measurements", metavar="MEASUREMENTS", type=Path, help="a file or folder of measured curves"
+    )
+    commission.add_argument("--machine", metavar="NAME|FILE", required=True, help="the machine to begin from")
+    commission.add_argument("--name", help="name of the fitted machine (default: the base's with _commissioned)")
+    commission.add_argument(
+        "--centre-profiles", action="store_true", help="move profiles to their centre; else shifts are only reported"
+    )
+    commission.add_argument("--robust", action="store_true", help="let outlying points count less (soft L1 loss)")
+    _output_arguments(commission)
+
     _command(commands, "cases", _cases, "list the built-in cases", "example:\n  rtplanning cases")
     _command(commands, "machines", _machines, "list the machines", "example:\n  rtplanning machines")
     _command(
@@ -297,6 +330,29 @@ def _run(options: argparse.Namespace) -> None:
             progress=part(progress, 0.1, 1.0),
         )
     _print_result(result)
+
+
+def _commission(options: argparse.Namespace) -> None:
+    from RTPlanningLib.commission import commission_to_folder
+
+    with _progress_bar() as progress:
+        output = commission_to_folder(
+            options.measurements,
+            options.machine,
+            options.out,
+            name=options.name,
+            centre_profiles=options.centre_profiles,
+            robust=options.robust,
+            force=options.force,
+            progress=progress,
+        )
+    for note in output.result.notes:
+        print(f"Note: {note}")
+    for line in output.headlines():
+        print(line)
+    print(f"Written to {output.folder}:")
+    _print_columns([(f"  {path.name}", _size(path.stat().st_size)) for path in output.files])
+    print(_NOTICE)
 
 
 def _cases(options: argparse.Namespace) -> None:

@@ -9,19 +9,28 @@ from importlib import resources
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from RTPlanningLib.report.report_data import Picture, ReportData
 
 _TEMPLATE = "report.html.j2"
+_STYLE = "report.css"
 
 
 def render_report(data: ReportData) -> str:
     """Return the report as HTML text: no scripts, no outside resources, the same text for the same data."""
-    # every value is escaped; the template alone writes markup
+    return render_page(_TEMPLATE, data)
+
+
+def render_page(template: str, data: object) -> str:
+    """Render a template of this folder with ``report`` = ``data`` and the style all reports share."""
+    # every value is escaped; template and style sheet alone write markup
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["data_uri"] = _data_uri
-    source = resources.files("RTPlanningLib.report").joinpath(_TEMPLATE).read_text(encoding="utf-8")
-    return environment.from_string(source).render(report=data)
+    folder = resources.files("RTPlanningLib.report")
+    source = folder.joinpath(template).read_text(encoding="utf-8")
+    style = Markup(folder.joinpath(_STYLE).read_text(encoding="utf-8"))
+    return environment.from_string(source).render(report=data, style=style)
 
 
 def write_report(path: str | Path, data: ReportData) -> None:
