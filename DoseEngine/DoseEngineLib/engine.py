@@ -153,3 +153,10 @@ register_engine(
     "PhotonPencilBeamEngine",
     requires=("numba",),
 )
+register_engine(
+    "photon-collapsed-cone",
+    "Photon collapsed cone",
+    "DoseEngineLib.photon.collapsed_cone",
+    "PhotonCollapsedConeEngine",
+    requires=("numba",),
+)

@@ -10,25 +10,22 @@ radiological depth along the ray. Source size adds its own blur in quadrature.
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import ClassVar
 
 import numba
 import numpy as np
 
-from DoseEngineLib.engine import DoseEngine, DoseResult
-from DoseEngineLib.errors import EngineError, PlanError
-from DoseEngineLib.geometry import Grid, resample
-from DoseEngineLib.machine import Machine, load_machine
-from DoseEngineLib.normalization import normalization_factor
+from DoseEngineLib.geometry import Grid
+from DoseEngineLib.machine import Machine
 from DoseEngineLib.patient import Patient
+from DoseEngineLib.photon.beam_engine import PhotonBeamEngine
 from DoseEngineLib.photon.fluence import BeamSegment, beam_segments
 from DoseEngineLib.photon.pencil_kernel import PencilKernel
 from DoseEngineLib.photon.raytrace import trace_depth_fan
 from DoseEngineLib.photon.scale_space import LEVELS_PER_OCTAVE, make_scale_space
 from DoseEngineLib.photon.water_dose import dose_kernel, photons_per_cm2_per_MU
-from DoseEngineLib.plan import Beam, Plan
-from DoseEngineLib.progress import Progress, part
+from DoseEngineLib.plan import Beam
+from DoseEngineLib.progress import Progress
 
 _TABLE_STEP_MM = 0.5
 # Lateral spread grows in light media: each Gaussian is widened by one over the mean density along the ray over about
@@ -42,16 +39,8 @@ _LEAST_DENSITY = 0.15
 _LARGEST_SIGMA_MM = 500.0
 
 
-class PhotonPencilBeamEngine(DoseEngine):
-    """Pencil-beam convolution for photons.
-
-    Parameters
-    ----------
-    max_memory_GB : float
-        Refuse requests whose arrays would need more.
-    allow_isocenter_outside : bool
-        Compute beams whose isocentre is outside the image (extended distances).
-    """
+class PhotonPencilBeamEngine(PhotonBeamEngine):
+    """Pencil-beam convolution for photons; options are those of `PhotonBeamEngine`."""
 
     label: ClassVar[str] = "photon-pencil-beam"
     title: ClassVar[str] = "Photon pencil beam"
@@ -60,7 +49,8 @@ class PhotonPencilBeamEngine(DoseEngine):
         "beam divergence and inverse square law",
         "depth dose and lateral scatter in water from Monte Carlo point kernels, with spectral hardening",
         "jaws and MLC with transmission, moving leaves, arcs in steps",
-        "finite source size",
+        "focal spot, head scatter by an extra-focal source behind jaws and leaves, horns or cone, off-axis softening, "
+        "electron contamination, monitor backscatter, leaf ends, tongue and groove: as far as the machine has them",
         "oblique surfaces and heterogeneities by radiological depth along each ray",
         "wider lateral spread in lung and air, by the mean density upstream",
     )
@@ -68,94 +58,25 @@ class PhotonPencilBeamEngine(DoseEngine):
         "electronic disequilibrium at the interfaces of lung, air, bone and metal: errors of 4 to 5 per cent in and "
         "behind lung and bone, more for small fields and in air cavities",
         "loss of backscatter and side scatter at exit surfaces and edges of the body",
-        "head scatter, electron contamination, horns and off-axis softening, rounded leaf ends, tongue and groove",
+        "scatter from jaws and leaves; penumbra of the primary takes one distance, the mean of both jaws or the MLC's",
     )
 
-    def __init__(self, max_memory_GB: float = 8.0, allow_isocenter_outside: bool = False) -> None:
-        if not max_memory_GB > 0:
-            raise EngineError(f"max_memory_GB must be positive; got {max_memory_GB}.")
-        self.max_memory_GB = float(max_memory_GB)
-        self.allow_isocenter_outside = bool(allow_isocenter_outside)
-
-    def calculate_dose(
-        self, patient: Patient, plan: Plan, grid: Grid | None = None, progress: Progress | None = None
-    ) -> DoseResult:
-        """Calculate the dose of a plan; see `DoseEngine.calculate_dose`."""
-        report = part(progress, 0.0, 1.0)
-        grid = grid or patient.body_grid.with_spacing(plan.dose_grid_spacing_mm)
-        self._check_memory(grid, len(plan.beams))
-        machines = {beam.machine: load_machine(beam.machine) for beam in plan.beams}
-        self._check_isocenters(patient, plan)
-        inside = resample(patient.body, patient.grid, grid)
-        if not inside.any():
-            raise EngineError("The dose grid does not meet the body; check the grid's position.")
-        metersets = [beam.meterset_MU if plan.has_MU else 100.0 * beam.weight for beam in plan.beams]
-        doses = {}
-        for number, (beam, meterset) in enumerate(zip(plan.beams, metersets, strict=True)):
-            report(number / len(plan.beams), f"Pencil beam: {beam.name}")
-            dose = self._beam_dose_per_MU(patient, beam, machines[beam.machine], plan.patient_position, grid, inside)
-            dose *= np.float32(meterset * plan.fractions)
-            doses[beam.name] = dose
-        total = np.zeros(grid.shape, np.float32)
-        for dose in doses.values():
-            total += dose
-        normalization = "MU as planned"
-        if not plan.has_MU:
-            factor, normalization = normalization_factor(plan, patient, total, grid)
-            metersets = [meterset * factor for meterset in metersets]
-            total *= np.float32(factor)
-            for dose in doses.values():
-                dose *= np.float32(factor)
-        delivered = plan.with_metersets(metersets)
-        report(1.0, "Pencil beam: done")
-        return DoseResult(
-            dose_Gy=total,
-            grid=grid,
-            beam_doses_Gy=doses,
-            plan=delivered,
-            dose_to="water",
-            provenance={
-                "engine": self.label,
-                "engine_version": self.version,
-                "rtplanning_version": _package_version(),
-                "machines": {name: machine.title for name, machine in machines.items()},
-                "dose_to": "water",
-                "grid_shape_kji": list(grid.shape),
-                "grid_spacing_mm": [round(float(s), 6) for s in grid.spacing_mm],
-                "normalization": normalization,
-                "plan_hash": delivered.hash(),
-                "patient": patient.provenance,
-                "does_not_model": list(self.does_not_model),
-            },
-        )
-
-    def _check_memory(self, grid: Grid, beams: int) -> None:
-        # plan and beam doses, mask, and the fan of depths
-        need_GB = grid.size * (4 * (beams + 1) + 1) / 1e9 + 0.3
-        if need_GB > self.max_memory_GB:
-            raise EngineError(
-                f"A dose grid of {grid.size / 1e6:.1f} million voxels for {beams} beams needs about {need_GB:.1f} GB, "
-                f"more than the {self.max_memory_GB:g} GB allowed; use a coarser grid or raise max_memory_GB."
-            )
-
-    def _check_isocenters(self, patient: Patient, plan: Plan) -> None:
-        if self.allow_isocenter_outside:
-            return
-        for beam in plan.beams:
-            if not patient.grid.contains(np.array(beam.isocenter_RAS_mm)):
-                raise PlanError(
-                    f"Beam {beam.name}: the isocentre R {beam.isocenter_RAS_mm[0]:.1f}, A "
-                    f"{beam.isocenter_RAS_mm[1]:.1f}, S {beam.isocenter_RAS_mm[2]:.1f} mm lies outside the image; "
-                    "place it in the patient, or create the engine with allow_isocenter_outside=True."
-                )
-
     def _beam_dose_per_MU(
-        self, patient: Patient, beam: Beam, machine: Machine, position: str, grid: Grid, inside: np.ndarray
+        self,
+        patient: Patient,
+        beam: Beam,
+        machine: Machine,
+        position: str,
+        grid: Grid,
+        inside: np.ndarray,
+        progress: Progress,
     ) -> np.ndarray:
         kernel = dose_kernel(machine)
         fluence_per_MU = photons_per_cm2_per_MU(machine)
         dose = np.zeros(grid.shape, np.float32)
-        for segment in beam_segments(beam, machine, position):
+        segments = beam_segments(beam, machine, position)
+        for number, segment in enumerate(segments):
+            progress(number / len(segments), f"{self.title}: {beam.name}")
             add_segment(dose, inside, grid, patient, segment, kernel, machine, fluence_per_MU * segment.weight)
         return dose
 
@@ -300,10 +221,3 @@ def _accumulate(
                 )
             spread = (sad - source_distance) / (distance - source_distance)
             dose[k, j, i] += np.float32(total * spread * spread * photons)
-
-
-def _package_version() -> str:
-    try:
-        return version("rtplanning")
-    except PackageNotFoundError:
-        return "source tree"

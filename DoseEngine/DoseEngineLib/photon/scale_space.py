@@ -90,3 +90,30 @@ def _taps(sigma: float) -> np.ndarray:
     n = int(np.ceil(_TRUNCATE * sigma))
     taps = np.exp(-0.5 * (np.arange(-n, n + 1) / sigma) ** 2)
     return taps / taps.sum()
+
+
+def read_plane(space: ScaleSpace, u_mm: np.ndarray, v_mm: np.ndarray, sigma_mm: float) -> np.ndarray:
+    """Blurred fluence (v, u), float32, at the lattice of ``u_mm`` and ``v_mm`` in the isocentre plane.
+
+    A blur below the narrowest level is read from that level.
+    """
+    place = LEVELS_PER_OCTAVE * np.log2(max(sigma_mm, 1e-9) / space.sigma_mm[0])
+    place = float(np.clip(place, 0.0, space.sigma_mm.size - 1.000001))
+    low = int(place)
+    result = np.zeros((v_mm.size, u_mm.size), np.float32)
+    for level, share in ((low, 1 - (place - low)), (low + 1, place - low)):
+        half, pixel = int(space.half_count[level]), float(space.pixel_mm[level])
+        image = space.values[space.offset[level] :][: 4 * half * half].reshape(2 * half, 2 * half)
+        rows, row_share, row_inside = _bilinear_places(v_mm, half, pixel)
+        columns, column_share, column_inside = _bilinear_places(u_mm, half, pixel)
+        lines = image[rows] * (1 - row_share)[:, None] + image[rows + 1] * row_share[:, None]
+        values = lines[:, columns] * (1 - column_share) + lines[:, columns + 1] * column_share
+        result += np.float32(share) * (values * row_inside[:, None] * column_inside)
+    return result
+
+
+def _bilinear_places(at_mm: np.ndarray, half: int, pixel_mm: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    place = at_mm / pixel_mm + half - 0.5
+    inside = (place >= 0) & (place < 2 * half - 1)
+    low = np.clip(np.floor(place).astype(int), 0, 2 * half - 2)
+    return low, np.where(inside, place - low, 0.0).astype(np.float32), inside

@@ -1,0 +1,322 @@
+"""Photon collapsed-cone superposition.
+
+TERMA of each spectral group is released on a lattice of cubes along the beam (`terma`). Its energy is carried along
+straight lines of whole cells in the directions of the cones, by exponentials of radiological distance (`cone_kernels`),
+one recursion a line: the cost grows linearly with the number of cells. Transport scales with mass density. Kernels are
+tilted to the diverging rays: what a cell sends into a direction follows from the angle with its own ray.
+
+A. Ahnesjo, Med. Phys. 16 (1989) 577. Lines of whole cells, the tilt by weights and the fitted sums of exponentials are
+this implementation's own.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import ClassVar
+
+import numba
+import numpy as np
+
+from DoseEngineLib.errors import EngineError
+from DoseEngineLib.geometry import Grid, resample
+from DoseEngineLib.machine import Machine, ReferenceCalibration
+from DoseEngineLib.materials.attenuation import water_to_medium_stopping_ratio
+from DoseEngineLib.patient import Patient
+from DoseEngineLib.photon.beam_engine import PhotonBeamEngine
+from DoseEngineLib.photon.cone_kernels import RANGES_G_CM2, ConeKernels, cone_kernels
+from DoseEngineLib.photon.fluence import BeamSegment, beam_segments
+from DoseEngineLib.photon.pencil_beam import add_segment as add_pencil_segment
+from DoseEngineLib.photon.terma import TermaLattice, add_to_grid, make_terma_lattice
+from DoseEngineLib.photon.water_dose import contamination_kernel
+from DoseEngineLib.plan import Beam
+from DoseEngineLib.progress import Progress
+
+MEV_G_IN_GY = 1.602176634e-10
+_TERMS = len(RANGES_G_CM2)
+_GROUPS = 3
+# Rows of the table of the kernel's energy over the cosine with the ray.
+_COSINES = 1025
+_GOLDEN = 0.6180339887498949
+# Radiological thickness of a cell, quantized for the tables of exponentials.
+_LEVEL_G_CM2 = 2e-4
+_FLUENCE_PIXEL_MM = 0.5
+# Cells are this part of the dose grid's spacing, so that interpolation does not widen penumbras.
+_PITCH_OF_SPACING = 0.6
+_PITCH_LIMITS_MM = (1.0, 3.0)
+
+
+class PhotonCollapsedConeEngine(PhotonBeamEngine):
+    """Collapsed-cone superposition for photons.
+
+    Parameters
+    ----------
+    rings, azimuths : int
+        Cones: rings of equal energy times directions around each.
+    pitch_mm : float, optional
+        Cell of the calculation at the isocentre plane; by default 0.8 of the dose grid's spacing, within 1 to 3 mm.
+    dose_to : {"medium", "water"}
+        Dose to the medium is what the transport gives; dose to water is that times the ratio of collision stopping
+        powers (NIST ESTAR, 1 MeV) of what the density stands for.
+    """
+
+    label: ClassVar[str] = "photon-collapsed-cone"
+    title: ClassVar[str] = "Photon collapsed cone"
+    version: ClassVar[str] = "1.0"
+    models: ClassVar[tuple[str, ...]] = (
+        "TERMA by ray tracing, each energy bin attenuated on its own by water, bone or metal as the density says",
+        "Monte Carlo point kernels for three spectral groups, so that the kernel hardens with depth",
+        "kernel axes along the diverging rays, cones in rings of equal energy all round",
+        "density-scaled transport of electrons and scattered photons in 3D, entry and exit surfaces included",
+        "every part of the head that the machine file describes",
+    )
+    does_not_model: ClassVar[tuple[str, ...]] = (
+        "electron scattering that differs from water's but for density: small fields in lung are off by +4 and -3 per "
+        "cent at its interfaces",
+        "scatter further than 20 cm from the field's edge",
+    )
+
+    def __init__(
+        self,
+        rings: int = 24,
+        azimuths: int = 8,
+        pitch_mm: float | None = None,
+        dose_to: str = "medium",
+        **options: object,
+    ) -> None:
+        super().__init__(**options)
+        if not (isinstance(rings, int) and isinstance(azimuths, int) and 4 <= rings <= 96 and 4 <= azimuths <= 96):
+            raise EngineError(f"rings and azimuths must be whole numbers in 4..96; got {rings} and {azimuths}.")
+        if pitch_mm is not None and not 0.5 <= pitch_mm <= 5.0:
+            raise EngineError(f"pitch_mm must be in 0.5..5 mm; got {pitch_mm}.")
+        if dose_to not in ("medium", "water"):
+            raise EngineError(f'dose_to must be "medium" or "water"; got {dose_to!r}.')
+        self.rings, self.azimuths, self.pitch_mm, self.dose_to = rings, azimuths, pitch_mm, dose_to
+
+    def pitch_for(self, grid: Grid) -> float:
+        """Cell at the isocentre plane in mm used for a dose grid."""
+        if self.pitch_mm is not None:
+            return float(self.pitch_mm)
+        low, high = _PITCH_LIMITS_MM
+        return float(np.clip(_PITCH_OF_SPACING * grid.spacing_mm.min(), low, high))
+
+    def _beam_dose_per_MU(
+        self,
+        patient: Patient,
+        beam: Beam,
+        machine: Machine,
+        position: str,
+        grid: Grid,
+        inside: np.ndarray,
+        progress: Progress,
+    ) -> np.ndarray:
+        pitch = self.pitch_for(grid)
+        per_MU = _photons_per_cm2_per_MU(machine, self.rings, self.azimuths, pitch)
+        segments = beam_segments(beam, machine, position, _FLUENCE_PIXEL_MM)
+        dose = np.zeros(grid.shape, np.float32)
+        kernels = cone_kernels(machine.energy_MeV, machine.fluence, self.rings, _GROUPS)
+        for number, segment in enumerate(segments):
+
+            def report(fraction: float, text: str, number: int = number) -> None:
+                progress((number + fraction) / len(segments), text)
+
+            _add_segment(dose, inside, grid, patient, segment, kernels, machine, self.azimuths, pitch,
+                         per_MU * segment.weight, report)  # fmt: skip
+        if self.dose_to == "water":
+            density = resample(patient.density_g_cm3, patient.grid, grid)
+            dose *= water_to_medium_stopping_ratio(density.ravel()).reshape(grid.shape).astype(np.float32)
+        return dose
+
+
+@lru_cache(maxsize=32)
+def _photons_per_cm2_per_MU(machine_key: Machine, rings: int, azimuths: int, pitch_mm: float) -> float:
+    """Photons/cm2 in air on the axis at the SAD for each MU, so that this engine meets the machine's calibration.
+
+    The reference condition is computed like any other dose, in a water phantom of 40 x 40 x 30 cm.
+    """
+    machine = machine_key
+    calibration = machine.calibration
+    if not isinstance(calibration, ReferenceCalibration):
+        return calibration
+    depth_voxels, across, voxel = 60, 80, 5.0
+    first = (-(across - 1) / 2 * voxel, -(depth_voxels - 0.5) * voxel, -(across - 1) / 2 * voxel)
+    phantom = Grid.from_spacing((across, depth_voxels, across), voxel, first)
+    patient = Patient.from_density(np.ones(phantom.shape, np.float32), phantom)
+    half = [side / 2 for side in calibration.field_mm]
+    beam = Beam.open_field(
+        "Reference",
+        jaw_x_mm=(-half[0], half[0]),
+        jaw_y_mm=(-half[1], half[1]),
+        isocenter_RAS_mm=(0.0, calibration.ssd_mm - machine.sad_mm, 0.0),
+    )
+    # averaged over 5 mm across, as an ionization chamber would
+    points = Grid.from_spacing((5, 1, 5), 1.25, (-2.5, -calibration.depth_mm, -2.5))
+    dose = np.zeros(points.shape, np.float32)
+    kernels = cone_kernels(machine.energy_MeV, machine.fluence, rings, _GROUPS)
+    for segment in beam_segments(beam, machine, "HFS", _FLUENCE_PIXEL_MM):
+        _add_segment(dose, np.ones(points.shape, bool), points, patient, segment, kernels, machine, azimuths, pitch_mm,
+                     segment.weight, lambda fraction, text: None)  # fmt: skip
+    return calibration.dose_Gy_per_MU / float(dose.mean())
+
+
+def _add_segment(
+    dose: np.ndarray,
+    inside: np.ndarray,
+    grid: Grid,
+    patient: Patient,
+    segment: BeamSegment,
+    kernels: ConeKernels,
+    machine: Machine,
+    azimuths: int,
+    pitch_mm: float,
+    photons_per_cm2: float,
+    progress: Progress,
+) -> None:
+    progress(0.0, "Collapsed cone: TERMA")
+    lattice = make_terma_lattice(patient, segment, machine, kernels.group_of_bin, pitch_mm)
+    deposited = transport(lattice, kernels, azimuths, progress)
+    deposited *= np.float32(MEV_G_IN_GY * photons_per_cm2)
+    add_to_grid(dose, inside, grid.affine, segment, lattice, deposited, machine.sad_mm)
+    electrons = contamination_kernel(machine)
+    if electrons is not None:
+        add_pencil_segment(dose, inside, grid, patient, segment, electrons, machine, photons_per_cm2)
+
+
+def cone_directions(cosine: np.ndarray, azimuths: int) -> np.ndarray:
+    """Unit vectors (rings * azimuths, 3) in (u, v, away from the source); rings are turned against each other."""
+    rows = []
+    for ring, c in enumerate(cosine):
+        phi = 2 * np.pi * (np.arange(azimuths) + (ring * _GOLDEN) % 1.0) / azimuths
+        s = np.sqrt(1 - c * c)
+        rows.append(np.stack((s * np.cos(phi), s * np.sin(phi), np.full(azimuths, c)), axis=1))
+    return np.concatenate(rows)
+
+
+def transport(lattice: TermaLattice, kernels: ConeKernels, azimuths: int, progress: Progress) -> np.ndarray:
+    """Carry TERMA along all cones.
+
+    Returns
+    -------
+    (z, y, x) float32 array
+        Energy deposited per unit mass, in the units of the lattice's TERMA.
+    """
+    side_cm = lattice.side_mm / 10.0
+    level = np.minimum(np.rint(lattice.density_g_cm3 * (side_cm / _LEVEL_G_CM2)), 65535).astype(np.uint16)
+    levels = int(level.max()) + 1
+    directions = cone_directions(kernels.cosine, azimuths)
+    rings = np.repeat(np.arange(kernels.cosine.size), azimuths)
+    shape = level.shape
+    x, y, t = (lattice.first_mm[axis] + lattice.side_mm * np.arange(shape[2 - axis]) for axis in range(3))
+    inverse = (1.0 / np.sqrt(x**2 + (y**2)[:, None] + (t**2)[:, None, None])).astype(np.float32)
+    tilted = _tilted_energy(kernels, directions, rings, azimuths)
+    cosine_with_axis = np.clip(t[:, None, None] * inverse, 0.0, 1.0)
+    correction = np.interp(np.degrees(np.arccos(cosine_with_axis)), *tilted).astype(np.float32)
+    terma = lattice.terma * (1.0 / correction)[..., None]
+    places = (x, y, t)
+    dose = np.zeros(shape, np.float32)
+    done = 0
+    for main in (2, 1, 0):
+        # array axes (z, y, x) are 0, 1, 2; components of a direction (x, y, t) are 2 - axis
+        order = {2: (0, 1, 2), 1: (1, 0, 2), 0: (2, 0, 1)}[main]
+        component = [2 - axis for axis in order]
+        chosen = [n for n, d in enumerate(directions) if np.argmax(np.abs(d)) == main]
+        if not chosen:
+            continue
+        level_t = np.ascontiguousarray(level.transpose(order))
+        inverse_t = np.ascontiguousarray(inverse.transpose(order))
+        terma_t = np.ascontiguousarray(terma.transpose(*order, 3))
+        coordinates = [places[c] for c in component]
+        out = np.zeros(level_t.shape, np.float32)
+        planes = level_t.shape[0]
+        for n in chosen:
+            unit = directions[n]
+            step = unit / np.abs(unit).max()
+            attenuated = np.arange(levels)[:, None] * (_LEVEL_G_CM2 * np.sqrt((step * step).sum()))
+            attenuated = attenuated / np.array(RANGES_G_CM2)
+            stay = np.exp(-attenuated)
+            mean = np.where(attenuated > 1e-9, -np.expm1(-attenuated) / np.maximum(attenuated, 1e-30), 1.0)
+            weights = (kernels.weights[:, rings[n], :] / azimuths).astype(np.float32)
+            phase = (n * _GOLDEN) % 1.0
+            shifts = [
+                np.floor(np.arange(planes) * step[component[a]] + (phase * (1 + a)) % 1.0).astype(np.int64)
+                for a in (1, 2)
+            ]
+            tilt = (_density_of_energy(kernels) / kernels.energy_density[rings[n]]).astype(np.float32)
+            _march(
+                level_t, terma_t, inverse_t, out, stay.astype(np.float32), mean.astype(np.float32), weights, shifts[0],
+                shifts[1], bool(unit[main] > 0), *[(unit[c] * coordinates[a]).astype(np.float32)
+                                                   for a, c in enumerate(component)], tilt,
+            )  # fmt: skip
+            done += 1
+            progress(0.1 + 0.9 * done / len(directions), "Collapsed cone: transport")
+        dose += out.transpose(np.argsort(order))
+    return dose
+
+
+def _density_of_energy(kernels: ConeKernels) -> np.ndarray:
+    """Energy a steradian, tabulated over the cosine with the ray from -1 to 1 in `_COSINES` steps."""
+    at = np.linspace(-1.0, 1.0, _COSINES)
+    order = np.argsort(kernels.table_cosine)
+    return np.interp(at, kernels.table_cosine[order], kernels.table_density[order])
+
+
+def _tilted_energy(
+    kernels: ConeKernels, directions: np.ndarray, rings: np.ndarray, azimuths: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Energy that all directions together carry for a ray at an angle with the axis, relative to a ray along it.
+
+    Fixed directions sample a tilted kernel a little unevenly; cells are corrected for it.
+    """
+    angles = np.arange(0.0, 31.0, 1.0)
+    table = _density_of_energy(kernels)
+    energy = kernels.weights.sum(axis=(0, 2))[rings] / azimuths
+    total = []
+    for angle in np.radians(angles):
+        around = []
+        for turn in np.linspace(0, 2 * np.pi, 24, endpoint=False):
+            ray = np.array([np.sin(angle) * np.cos(turn), np.sin(angle) * np.sin(turn), np.cos(angle)])
+            at = np.rint((directions @ ray + 1.0) * (0.5 * (_COSINES - 1))).astype(int)
+            around.append((energy * table[at] / kernels.energy_density[rings]).sum())
+        total.append(np.mean(around))
+    return angles, np.array(total) / energy.sum()
+
+
+@numba.njit(cache=True, parallel=True, fastmath={"reassoc", "contract", "nsz"})
+def _march(level, terma, inverse, out, stay, mean, weights, shift1, shift2, forward, part0, part1, part2, tilt):
+    """Carry one direction through the lattice; axis 0 is the one it crosses fastest.
+
+    Lines keep to whole cells: from plane to plane each moves on by the rounded slope. A line's state holds what it
+    carries, one value an exponential.
+    """
+    planes, n1, n2 = level.shape
+    w0, w1, w2 = weights[0], weights[1], weights[2]
+    top1, top2 = shift1.max(), shift2.max()
+    lines1 = n1 + top1 - shift1.min()
+    lines2 = n2 + top2 - shift2.min()
+    half = np.float32(0.5 * (_COSINES - 1))
+    for line in numba.prange(lines1):
+        state = np.zeros((lines2, _TERMS), np.float32)
+        for p in range(planes):
+            row = line - (top1 - shift1[p])
+            if row < 0 or row >= n1:
+                continue
+            k = p if forward else planes - 1 - p
+            off = top2 - shift2[p]
+            along = part0[k] + part1[row]
+            for column in range(n2):
+                at = level[k, row, column]
+                here = column + off
+                t0 = terma[k, row, column, 0]
+                t1 = terma[k, row, column, 1]
+                t2 = terma[k, row, column, 2]
+                cosine = (along + part2[column]) * inverse[k, row, column]
+                share = tilt[int((cosine + np.float32(1.0)) * half + np.float32(0.5))]
+                t0 *= share
+                t1 *= share
+                t2 *= share
+                total = np.float32(0.0)
+                for m in range(_TERMS):
+                    s = t0 * w0[m] + t1 * w1[m] + t2 * w2[m]
+                    x = state[here, m] - s
+                    total += s + x * mean[at, m]
+                    state[here, m] = s + x * stay[at, m]
+                out[k, row, column] += total

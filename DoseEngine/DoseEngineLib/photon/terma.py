@@ -1,0 +1,310 @@
+"""TERMA on a lattice of cubes along the beam: where photons interact, and with how much energy.
+
+Energy bins are attenuated on their own along a fan of diverging rays; the lattice reads the fan and the fluence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+from DoseEngineLib.errors import EngineError, GeometryError
+from DoseEngineLib.machine import Machine
+from DoseEngineLib.materials.attenuation import mass_attenuation_by_density_cm2_g
+from DoseEngineLib.patient import Patient
+from DoseEngineLib.photon.fluence import BeamSegment
+from DoseEngineLib.photon.scale_space import make_scale_space, read_plane
+
+# Nearer to the source than this nothing may lie: it would be inside the treatment head.
+_NEAREST_MM = 300.0
+# Scatter further than this from the field's edge, at the isocentre plane, is left out.
+FIELD_MARGIN_MM = 200.0
+_DENSITY_STEP_G_CM3 = 0.01
+_DENSITY_LIMIT_G_CM3 = 22.6
+_RAY_PITCH_MM = 2.0
+_RAY_STEP_MM = 1.5
+# Fluence blurred more than this (far behind the isocentre, wide sources) does not occur.
+_LARGEST_SIGMA_MM = 30.0
+
+
+@dataclass(frozen=True, eq=False)
+class TermaLattice:
+    """TERMA of spectral groups on cubes along the beam.
+
+    Attributes
+    ----------
+    terma : (z, y, x, g) float32 array
+        MeV/g for 1 photon/cm2 in air on the axis at the SAD.
+    density_g_cm3 : (z, y, x) float32 array
+    first_mm : (3,) array
+        Centre of cell (0, 0, 0): collimator x and y, and distance from the source along the axis.
+    side_mm : float
+    """
+
+    terma: np.ndarray
+    density_g_cm3: np.ndarray
+    first_mm: np.ndarray
+    side_mm: float
+
+
+def _lit_box(segment: BeamSegment) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper (u, v) in mm at the isocentre plane of what the field opens."""
+    low, high = np.full(2, np.inf), np.full(2, -np.inf)
+    values, pixel = segment.fluence.values, segment.fluence.pixel_mm
+    n = values.shape[0] // 2
+    lit = values > 0.05 * values.max()
+    for axis in (0, 1):
+        used = np.flatnonzero(lit.any(axis=axis))
+        low[axis], high[axis] = (used[0] - n) * pixel, (used[-1] + 1 - n) * pixel
+    return low, high
+
+
+def make_terma_lattice(
+    patient: Patient, segment: BeamSegment, machine: Machine, group_of_bin: np.ndarray, side_mm: float
+) -> TermaLattice:
+    """Release a segment's energy in the body.
+
+    Parameters
+    ----------
+    group_of_bin : (b,) array of int
+        Spectral group of each energy bin of the machine.
+    side_mm : float
+        Side of the lattice's cubes.
+
+    Raises
+    ------
+    GeometryError
+        When the body reaches into the treatment head or behind the source.
+    EngineError
+        When the field passes the body at more than `FIELD_MARGIN_MM`.
+    """
+    sad = machine.sad_mm
+    body_grid, slices = patient.grid.crop(patient.body, margin_mm=float(patient.grid.spacing_mm.max()))
+    corners = segment.frame.to_beam(body_grid.corners_RAS_mm)
+    near, far = sad - corners[:, 2].max(), sad - corners[:, 2].min()
+    if near < _NEAREST_MM:
+        raise GeometryError(
+            f"The image reaches to {near:.0f} mm from the radiation source (the head needs {_NEAREST_MM:.0f} mm); "
+            "check the isocentre and the couch angle, or crop the image."
+        )
+    open_low, open_high = _lit_box(segment)
+    low = np.maximum(corners[:, :2].min(axis=0), (open_low - FIELD_MARGIN_MM) * far / sad)
+    high = np.minimum(corners[:, :2].max(axis=0), (open_high + FIELD_MARGIN_MM) * far / sad)
+    if (low >= high).any():
+        raise EngineError(
+            f"The field passes the body at more than {FIELD_MARGIN_MM / 10:.0f} cm; check isocentre, jaws and angles."
+        )
+    # cells meet at the axis
+    first = np.append((np.floor(low / side_mm) + 0.5) * side_mm, near + side_mm / 2)
+    counts = np.ceil((np.append(high, far) - first) / side_mm + 0.5).astype(int)
+    x, y, distance = (first[axis] + side_mm * np.arange(counts[axis]) for axis in range(3))
+    to_ras = np.eye(4)
+    to_ras[:3, :3] = segment.frame.rotation * (1.0, 1.0, -1.0)
+    to_ras[:3, 3] = segment.frame.source_RAS_mm(sad)
+    to_index = body_grid.inverse_affine @ to_ras
+    ct = np.ascontiguousarray(patient.density_g_cm3[slices], dtype=np.float32)
+
+    energy = np.array(machine.energy_MeV)
+    densities = np.arange(0.0, _DENSITY_LIMIT_G_CM3 + _DENSITY_STEP_G_CM3, _DENSITY_STEP_G_CM3)
+    attenuation = mass_attenuation_by_density_cm2_g(densities, energy)
+    groups = int(group_of_bin.max()) + 1
+    released = np.array(machine.fluence) * energy * attenuation[0]
+    # what a group interacts in a medium relative to water, at 10 cm depth
+    seen = released * np.exp(-10.0 * attenuation[0])
+    member = np.eye(groups)[group_of_bin]
+    relative = ((attenuation / attenuation[0] * seen) @ member) / (seen @ member)
+
+    u_low = min(low[0] * sad / near, low[0] * sad / far)
+    v_low = min(low[1] * sad / near, low[1] * sad / far)
+    u_high = max(high[0] * sad / near, high[0] * sad / far)
+    v_high = max(high[1] * sad / near, high[1] * sad / far)
+    fan_first = np.array([u_low - _RAY_PITCH_MM, v_low - _RAY_PITCH_MM, near])
+    fan_counts = (
+        np.ceil(
+            (np.array([u_high + 2 * _RAY_PITCH_MM, v_high + 2 * _RAY_PITCH_MM]) - fan_first[:2]) / _RAY_PITCH_MM
+        ).astype(int)
+        + 1
+    )
+    fan_planes = int(np.ceil((far - near) / _RAY_STEP_MM)) + 2
+    fan = _attenuate(
+        ct, to_index, fan_first, fan_counts[1], fan_counts[0], fan_planes, sad, attenuation, released,
+        group_of_bin.astype(np.int64), groups, np.array(machine.softening, dtype=float),
+    )  # fmt: skip
+    fluence = np.zeros((counts[2], counts[1], counts[0]), np.float32)
+    for source in segment.sources:
+        space = make_scale_space(source.fluence, _LARGEST_SIGMA_MM)
+        for plane, t in enumerate(distance):
+            blur = source.blur_sigma_mm(t, segment.collimation_distance_mm, sad)
+            sigma = np.hypot(blur, side_mm / np.sqrt(12) * sad / t)
+            values = read_plane(space, x * sad / t, y * sad / t, sigma)
+            fluence[plane] += np.float32(source.strength(t, sad)) * values
+    terma, density = _read(ct, to_index, first, side_mm, fluence, fan, fan_first, sad, relative.astype(np.float32))
+    return TermaLattice(terma, density, first, side_mm)
+
+
+@numba.njit(cache=True, inline="always")
+def _density_at(density, i, j, k):
+    """Trilinear density; the faces of the outer voxels end it, with the edge value up to them."""
+    nk, nj, ni = density.shape
+    if i < -0.5 or j < -0.5 or k < -0.5 or i > ni - 0.5 or j > nj - 0.5 or k > nk - 0.5:
+        return 0.0
+    i = min(max(i, 0.0), ni - 1.0)
+    j = min(max(j, 0.0), nj - 1.0)
+    k = min(max(k, 0.0), nk - 1.0)
+    i0, j0, k0 = int(i), int(j), int(k)
+    i1, j1, k1 = min(i0 + 1, ni - 1), min(j0 + 1, nj - 1), min(k0 + 1, nk - 1)
+    a, b, c = i - i0, j - j0, k - k0
+    return (
+        (density[k0, j0, i0] * (1 - a) + density[k0, j0, i1] * a) * (1 - b)
+        + (density[k0, j1, i0] * (1 - a) + density[k0, j1, i1] * a) * b
+    ) * (1 - c) + (
+        (density[k1, j0, i0] * (1 - a) + density[k1, j0, i1] * a) * (1 - b)
+        + (density[k1, j1, i0] * (1 - a) + density[k1, j1, i1] * a) * b
+    ) * c
+
+
+@numba.njit(cache=True, parallel=True)
+def _attenuate(
+    density, to_index, first, count_v, count_u, planes, sad, attenuation, released, group_of_bin, groups, softening
+):
+    """Energy each group would release a gram in water, MeV cm2/g, at the nodes (w, v, u, g) of a fan of rays."""
+    result = np.zeros((planes, count_v, count_u, groups), np.float32)
+    bins = released.size
+    last = attenuation.shape[0] - 1
+    for row in numba.prange(count_v):
+        v = first[1] + row * _RAY_PITCH_MM
+        path = np.empty(bins)
+        for column in range(count_u):
+            u = first[0] + column * _RAY_PITCH_MM
+            slant = np.sqrt(u * u + v * v + sad * sad) / sad
+            harder = 1.0
+            if softening.size:
+                angle = np.degrees(np.arctan(np.sqrt(u * u + v * v) / sad))
+                power = 1.0
+                for c in softening:
+                    power *= angle
+                    harder += c * power
+            tx, ty = u / sad, v / sad
+            sx = to_index[0, 0] * tx + to_index[0, 1] * ty + to_index[0, 2]
+            sy = to_index[1, 0] * tx + to_index[1, 1] * ty + to_index[1, 2]
+            sz = to_index[2, 0] * tx + to_index[2, 1] * ty + to_index[2, 2]
+            for b in range(bins):
+                path[b] = 0.0
+                result[0, row, column, group_of_bin[b]] += released[b]
+            for plane in range(1, planes):
+                t = first[2] + (plane - 0.5) * _RAY_STEP_MM
+                here = _density_at(density, to_index[0, 3] + sx * t, to_index[1, 3] + sy * t, to_index[2, 3] + sz * t)
+                at = min(int(here / _DENSITY_STEP_G_CM3 + 0.5), last)
+                # mm to cm
+                mass = here * slant * harder * _RAY_STEP_MM * 0.1
+                for b in range(bins):
+                    path[b] += attenuation[at, b] * mass
+                    result[plane, row, column, group_of_bin[b]] += np.float32(released[b] * np.exp(-path[b]))
+    return result
+
+
+@numba.njit(cache=True, parallel=True)
+def _read(density, to_index, first, side, fluence, fan, fan_first, sad, relative):
+    """TERMA and density at the cells of the lattice."""
+    planes, rows, columns = fluence.shape
+    nw, nv, nu, groups = fan.shape
+    last = relative.shape[0] - 1
+    terma = np.zeros((planes, rows, columns, groups), np.float32)
+    mass = np.zeros((planes, rows, columns), np.float32)
+    for n in numba.prange(planes * rows):
+        plane = n // rows
+        row = n - plane * rows
+        t = first[2] + plane * side
+        y = first[1] + row * side
+        for column in range(columns):
+            x = first[0] + column * side
+            here = _density_at(
+                density,
+                to_index[0, 0] * x + to_index[0, 1] * y + to_index[0, 2] * t + to_index[0, 3],
+                to_index[1, 0] * x + to_index[1, 1] * y + to_index[1, 2] * t + to_index[1, 3],
+                to_index[2, 0] * x + to_index[2, 1] * y + to_index[2, 2] * t + to_index[2, 3],
+            )
+            mass[plane, row, column] = here
+            lit = fluence[plane, row, column]
+            if lit <= 0.0:
+                continue
+            a = min(max((x * sad / t - fan_first[0]) / _RAY_PITCH_MM, 0.0), nu - 1.000001)
+            b = min(max((y * sad / t - fan_first[1]) / _RAY_PITCH_MM, 0.0), nv - 1.000001)
+            c = min(max((t - fan_first[2]) / _RAY_STEP_MM, 0.0), nw - 1.000001)
+            i, j, k = int(a), int(b), int(c)
+            a -= i
+            b -= j
+            c -= k
+            at = min(int(here / _DENSITY_STEP_G_CM3 + 0.5), last)
+            for g in range(groups):
+                value = (
+                    (fan[k, j, i, g] * (1 - a) + fan[k, j, i + 1, g] * a) * (1 - b)
+                    + (fan[k, j + 1, i, g] * (1 - a) + fan[k, j + 1, i + 1, g] * a) * b
+                ) * (1 - c) + (
+                    (fan[k + 1, j, i, g] * (1 - a) + fan[k + 1, j, i + 1, g] * a) * (1 - b)
+                    + (fan[k + 1, j + 1, i, g] * (1 - a) + fan[k + 1, j + 1, i + 1, g] * a) * b
+                ) * c
+                terma[plane, row, column, g] = value * lit * relative[at, g]
+    return terma, mass
+
+
+@numba.njit(cache=True, inline="always")
+def _cubic(t):
+    """Catmull-Rom weights: interpolation that, unlike linear, does not widen edges."""
+    return (
+        ((-0.5 * t + 1.0) * t - 0.5) * t,
+        (1.5 * t - 2.5) * t * t + 1.0,
+        ((-1.5 * t + 2.0) * t + 0.5) * t,
+        (0.5 * t - 0.5) * t * t,
+    )
+
+
+@numba.njit(cache=True, parallel=True)
+def _gather(dose, inside, to_lattice, values):
+    """Read lattice values (z, y, x) at the voxels of a dose grid, cubic across the beam, linear along it; add them."""
+    nk, nj, ni = dose.shape
+    nz, ny, nx = values.shape
+    for row in numba.prange(nk * nj):
+        k = row // nj
+        j = row - k * nj
+        for i in range(ni):
+            if not inside[k, j, i]:
+                continue
+            a = to_lattice[0, 0] * i + to_lattice[0, 1] * j + to_lattice[0, 2] * k + to_lattice[0, 3]
+            b = to_lattice[1, 0] * i + to_lattice[1, 1] * j + to_lattice[1, 2] * k + to_lattice[1, 3]
+            c = to_lattice[2, 0] * i + to_lattice[2, 1] * j + to_lattice[2, 2] * k + to_lattice[2, 3]
+            if a < -0.5 or b < -0.5 or a > nx - 0.5 or b > ny - 0.5:
+                continue
+            c = min(max(c, 0.0), nz - 1.000001)
+            iu, iv, iq = int(np.floor(a)), int(np.floor(b)), int(c)
+            wu, wv = _cubic(a - iu), _cubic(b - iv)
+            share = c - iq
+            total = 0.0
+            for n in range(4):
+                at_v = min(max(iv - 1 + n, 0), ny - 1)
+                for m in range(4):
+                    at_u = min(max(iu - 1 + m, 0), nx - 1)
+                    here = values[iq, at_v, at_u] * (1 - share) + values[iq + 1, at_v, at_u] * share
+                    total += wv[n] * wu[m] * here
+            dose[k, j, i] += max(total, 0.0)
+
+
+def add_to_grid(
+    dose: np.ndarray,
+    inside: np.ndarray,
+    grid_affine: np.ndarray,
+    segment: BeamSegment,
+    lattice: TermaLattice,
+    values: np.ndarray,
+    sad_mm: float,
+) -> None:
+    """Add values (z, y, x) on a lattice to a dose array (k, j, i) on the grid of ``grid_affine`` where ``inside``."""
+    to_lattice = np.eye(4)
+    # RAS -> collimator x, y and distance from the source -> index x, y, z
+    rotation = segment.frame.rotation.T * np.array([[1.0], [1.0], [-1.0]])
+    offset = -rotation @ segment.frame.isocenter_RAS_mm + np.array([0.0, 0.0, sad_mm])
+    to_lattice[:3, :3] = rotation / lattice.side_mm
+    to_lattice[:3, 3] = (offset - lattice.first_mm) / lattice.side_mm
+    _gather(dose, inside, to_lattice @ grid_affine, values)
