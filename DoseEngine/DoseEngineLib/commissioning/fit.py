@@ -34,7 +34,7 @@ LOSSES = ("linear", "soft_l1")
 _STEP = 0.15
 _UNDETERMINED_SCALES = 4.0
 # Second differences, 2.5 cm apart, of the factors on the fluence off the axis: filters have no steps.
-_SMOOTHNESS = 0.02
+_SMOOTHNESS = 0.008
 _MOST_STEPS_STAGE, _MOST_STEPS_JOINT = 6, 10
 _GAMMA_THRESHOLD_PERCENT = 5.0
 _FINE_STEP_MM = 1.0

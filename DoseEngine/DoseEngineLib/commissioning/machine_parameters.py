@@ -259,7 +259,7 @@ def _softening(base: MachineData) -> MachineParameter:
         data["off_axis"]["softening"] = [float(values["off_axis/softening"])]
 
     return MachineParameter(
-        "off_axis/softening", "Off-axis softening of the attenuation, a degree", "1/deg", "off_axis", "off_axis",
+        "off_axis/softening", "Off-axis softening, change of the attenuation a degree", "1/deg", "off_axis", "off_axis",
         0.0, -0.01, 0.03, 0.003, write,
     )  # fmt: skip
 

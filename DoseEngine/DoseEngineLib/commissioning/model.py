@@ -7,7 +7,7 @@ import numpy as np
 from DoseEngineLib.commissioning.curve_normalization import Normalization
 from DoseEngineLib.commissioning.measured_curve import MeasuredCurve
 from DoseEngineLib.machine import Machine
-from DoseEngineLib.photon.water_dose import water_dose
+from DoseEngineLib.photon.water_dose import dose_for_fluence
 from DoseEngineLib.plan import Aperture
 
 # Points a curve counts for in a fit; denser scans are thinned, where the dose changes least.
@@ -24,7 +24,9 @@ def open_field(field_mm: np.ndarray | tuple[float, float]) -> Aperture:
 
 
 def curve_dose(machine: Machine, curve: MeasuredCurve, position_mm: np.ndarray | None = None) -> np.ndarray:
-    """Dose in Gy per MU at a curve's positions.
+    """Dose at a curve's positions, in Gy cm2: for one photon/cm2 in air on the axis at the SAD with jaws wide open.
+
+    Curves are relative, so that the machine's calibration does not matter.
 
     Parameters
     ----------
@@ -33,7 +35,7 @@ def curve_dose(machine: Machine, curve: MeasuredCurve, position_mm: np.ndarray |
     """
     if curve.kind == "output_factor":
         point = np.array([[0.0, 0.0, curve.depth_mm]])
-        return np.array([water_dose(machine, open_field(f), curve.ssd_mm, point)[0] for f in curve.fields_mm])
+        return np.array([dose_for_fluence(machine, open_field(f), curve.ssd_mm, point)[0] for f in curve.fields_mm])
     position = curve.position_mm if position_mm is None else np.asarray(position_mm, float)
     points = np.zeros((len(position), 3))
     if curve.kind == "pdd":
@@ -41,7 +43,7 @@ def curve_dose(machine: Machine, curve: MeasuredCurve, position_mm: np.ndarray |
     else:
         points[:, :2] = position[:, None] * curve.direction()
         points[:, 2] = curve.depth_mm
-    return water_dose(machine, open_field(curve.field_mm), curve.ssd_mm, points)
+    return dose_for_fluence(machine, open_field(curve.field_mm), curve.ssd_mm, points)
 
 
 class CurveModel:

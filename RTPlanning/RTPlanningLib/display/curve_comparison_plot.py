@@ -12,7 +12,7 @@ from DoseEngineLib.photon.fluence import off_axis_ratio
 from RTPlanningLib.display.figure_bytes import new_figure
 
 _INK, _GRID = "#1b1f24", "#d9dde2"
-_MEASURED, _COMPUTED, _BEFORE, _FAILED = "#1b1f24", "#1f6fb4", "#9aa4af", "#c62838"
+_MEASURED, _COMPUTED, _BEFORE, _FAILED = "#6b7681", "#1f6fb4", "#9aa4af", "#c62838"
 _POSITION = {"pdd": "Depth (mm)", "profile": "Off-axis position (mm)", "output_factor": "Equivalent square (mm)"}
 # Differences are drawn to at least this, and to no more than that: a penumbra's would hide all others.
 _DIFFERENCE_RANGE_PERCENT = (2.0, 6.0)
@@ -28,9 +28,9 @@ def draw_curve_comparison(comparison: CurveComparison, *, width_inch: float = 4.
     lower = figure.add_axes((0.125, 0.135, 0.86, 0.235), sharex=upper)
     at, curve = comparison.curve.position_mm, comparison.curve
     marker = {"markersize": 5 if curve.kind == "output_factor" else 2.2, "linestyle": "none"}
-    upper.plot(at, comparison.before_percent, color=_BEFORE, linewidth=1.0, dashes=(4, 2), label="base machine")
-    upper.plot(at, comparison.computed_percent, color=_COMPUTED, linewidth=1.4, label="fitted machine")
     upper.plot(at, comparison.measured_percent, "o", color=_MEASURED, label="measured", **marker)
+    upper.plot(at, comparison.before_percent, color=_BEFORE, linewidth=1.0, dashes=(4, 2), label="base machine")
+    upper.plot(at, comparison.computed_percent, color=_COMPUTED, linewidth=1.0, label="fitted machine")
     if curve.kind != "output_factor":
         upper.set_ylim(0.0, 1.06 * comparison.measured_percent.max())
     upper.set_ylabel(f"Dose (%), {comparison.normalization}".replace("100 % ", ""), fontsize=7.5, color=_INK)

@@ -42,7 +42,7 @@ def render_commissioning_report(result: CommissioningResult, software: Mapping[s
         "base_name": result.base.name,
         "headline": (
             ("Curves", str(len(result.curves))),
-            ("RMS difference, all curves", f"{_rms(result, False):.2f} % (base {_rms(result, True):.2f} %)"),
+            ("RMS difference, base to fitted", f"{_rms(result, True):.2f} → {_rms(result, False):.2f} %"),
             ("Least γ pass rate, 2 %/2 mm", f"{min(judged):.1f} %"),
             ("Reduced χ²", f"{result.chi2_reduced:.2f}"),
         ),
@@ -102,7 +102,7 @@ def _curve_row(comparison: CurveComparison) -> dict[str, Any]:
     worst = int(np.argmax(np.abs(comparison.difference_percent)))
     gammas = [f"{comparison.passed_percent(criteria):.1f} %" for criteria in ((1.0, 1.0), (2.0, 2.0))]
     caption = (
-        f"{curve.title}: measured, base and fitted machine ({comparison.normalization}); differences below. Greatest "
+        f"{comparison.normalization.capitalize()}. Greatest difference "
         f"{comparison.difference_percent[worst]:+.1f} % at {curve.position_mm[worst]:g} mm."
     )
     return {
