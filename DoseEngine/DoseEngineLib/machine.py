@@ -172,6 +172,27 @@ class Machine:
         angle = np.degrees(np.arctan(np.asarray(radius_mm, dtype=float) / self.sad_mm))
         return 1.0 + sum((c * angle ** (n + 1) for n, c in enumerate(self.softening)), np.zeros_like(angle))
 
+    @property
+    def does_not_model(self) -> tuple[str, ...]:
+        """Parts of a head that this machine leaves out, for reports."""
+        mlc = self.mlc
+        return tuple(
+            text
+            for missing, text in (
+                (self.source_sigma_mm == 0, "size of the focal spot"),
+                (self.extra_focal is None, "head scatter"),
+                (self.off_axis_kind != "radial", "horns or cone of the beam's profile"),
+                (not self.softening, "off-axis softening"),
+                (self.electron_contamination is None, "electron contamination"),
+                (self.monitor_backscatter is None, "backscatter into the monitor"),
+                (self.jaw_x.transmission == 0 and self.jaw_y.transmission == 0, "transmission of the jaws"),
+                (mlc is not None and mlc.transmission == 0, "transmission of the leaves"),
+                (mlc is not None and mlc.leaf_end_offset_mm == 0, "rounded leaf ends"),
+                (mlc is not None and mlc.tongue_and_groove_mm == 0, "tongue and groove"),
+            )
+            if missing
+        )
+
     def check_aperture(self, aperture: Aperture, owner: str) -> None:
         """Raise `PlanError` when this machine cannot form the aperture."""
         for name, jaw, (low, high) in (
@@ -308,6 +329,12 @@ def machine_from_json(text: str, where: str = "machine") -> Machine:
             raise MachineError(f"{where}, {name}: minimum_mm must be below maximum_mm.")
         if part.distance_mm >= data["sad_mm"]:
             raise MachineError(f"{where}, {name}: distance_mm must be less than sad_mm.")
+    if mlc is not None and 2 * mlc.tongue_and_groove_mm >= np.diff(mlc.boundaries_mm).min():
+        raise MachineError(f"{where}, mlc/tongue_and_groove_mm: the strip must be narrower than half a leaf.")
+    if "extra_focal" in data:
+        nearest = min(part.distance_mm for part in (*jaws.values(), mlc) if part is not None)
+        if data["extra_focal"]["distance_mm"] >= nearest:
+            raise MachineError(f"{where}, extra_focal/distance_mm: the source must lie above jaws and leaves.")
     calibration: ReferenceCalibration | float
     if data["calibration"]["kind"] == "dose_in_water":
         values = {key: value for key, value in data["calibration"].items() if key != "kind"}
@@ -315,7 +342,7 @@ def machine_from_json(text: str, where: str = "machine") -> Machine:
         calibration = ReferenceCalibration(**values)
     else:
         calibration = float(data["calibration"]["photons_per_cm2_per_MU"])
-    return Machine(
+    machine = Machine(
         name=data["name"],
         title=data["title"],
         energy_label=data["energy_label"],
@@ -335,6 +362,13 @@ def machine_from_json(text: str, where: str = "machine") -> Machine:
         softening=tuple(map(float, off_axis.get("softening", ()))),
         **{key: kind(**data[key]) for key, kind in _HEAD_PARTS.items() if key in data},
     )
+    at_edge = machine.attenuation_ratio(np.linspace(0.0, machine.field_radius_mm, 50))
+    if at_edge.min() < 0.5 or at_edge.max() > 2.0:
+        raise MachineError(
+            f"{where}, off_axis/softening: attenuation must stay within a factor of two of the axis' in the field; "
+            f"it reaches {at_edge.min():.2f}..{at_edge.max():.2f}."
+        )
+    return machine
 
 
 _HEAD_PARTS = {

@@ -158,7 +158,8 @@ def test_rotating_patient_and_beam_together_changes_nothing():
     assert max(difference, wrong_way) > 0.1
 
 
-def test_mlc_and_jaws_form_the_same_field_but_for_the_penumbra():
+def test_mlc_and_jaws_form_the_same_field_but_for_head_scatter():
+    """The same field by leaves in wider jaws: 1 to 4 % more dose as more extra-focal source is seen."""
     jaws = Aperture((-30, 30), (-40, 40))
     leaves = Aperture((-60, 60), (-60, 60), tuple((-30.0, 30.0) if 22 <= n < 38 else (0.0, 0.0) for n in range(60)))
     grid = water_box((50, 4, 50), 2.0).grid
@@ -167,7 +168,9 @@ def test_mlc_and_jaws_form_the_same_field_but_for_the_penumbra():
         for aperture in (jaws, leaves)
     ]
     core = np.s_[10:40, :, 15:35]
-    assert doses[1][core] == pytest.approx(doses[0][core], rel=0.01)
+    ratio = doses[1][core] / doses[0][core]
+    assert 1.01 < ratio.mean() < 1.04
+    assert ratio == pytest.approx(ratio.mean(), rel=0.01)
 
 
 def test_an_arc_on_a_cylinder_is_round():
@@ -323,7 +326,7 @@ def test_what_cannot_be_computed_says_so():
 
 def test_the_registry_lists_engines_and_says_why_not():
     assert "photon-pencil-beam" in [info.label for info in available_engines() if info.available]
-    with pytest.raises(EngineUnavailableError, match="choose one of: photon-pencil-beam"):
+    with pytest.raises(EngineUnavailableError, match=r"choose one of: .*photon-pencil-beam"):
         create_engine("monte-carlo")
     with pytest.raises(EngineError, match="registered already"):
         register_engine("photon-pencil-beam", "Again", "x", "Y")

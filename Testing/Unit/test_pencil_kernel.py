@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import erf
@@ -20,6 +22,13 @@ from DoseEngineLib.plan import Aperture, Beam, ControlPoint
 
 MACHINE = load_machine("ideal_6mv")
 LINAC = load_machine("generic_6mv")
+# straight, narrow-sided leaves under a flat beam: areas and edges have closed forms
+PLAIN = replace(
+    LINAC,
+    off_axis_kind="flat",
+    monitor_backscatter=None,
+    mlc=replace(LINAC.mlc, leaf_end_offset_mm=0.0, tongue_and_groove_mm=0.0),
+)
 
 
 def test_point_kernels_conserve_energy():
@@ -81,7 +90,7 @@ def test_scale_space_is_gaussian_blur():
     Below that pixels of 1 mm show: the edge is off by at most a tenth of a millimetre.
     """
     aperture = Aperture((-23.3, 41.7), (-12.1, 30.4))
-    flat = load_machine("generic_6mv")
+    flat = PLAIN
     space = make_scale_space(aperture_fluence(aperture, flat), 100.0)
     leak = flat.jaw_x.transmission
     for level, sigma in enumerate(space.sigma_mm):
@@ -101,8 +110,8 @@ def test_scale_space_is_gaussian_blur():
 def test_fluence_pixels_hold_exact_area():
     """The open area of any aperture is the sum over its pixels."""
     leaves = tuple((-10.25, 20.75) if abs(n - 29.5) < 8 else (0.0, 0.0) for n in range(60))
-    ideal_mlc = aperture_fluence(Aperture((-15, 30), (-33.3, 21.2), leaves), LINAC, pixel_mm=1.0)
-    leak = np.array([LINAC.jaw_x.transmission, LINAC.mlc.transmission])
+    ideal_mlc = aperture_fluence(Aperture((-15, 30), (-33.3, 21.2), leaves), PLAIN, pixel_mm=1.0)
+    leak = np.array([PLAIN.jaw_x.transmission, PLAIN.mlc.transmission])
     open_area = 54.5 * 31.0
     signal = ideal_mlc.values[ideal_mlc.values > 0.5].sum()
     assert signal == pytest.approx(open_area, rel=0.02)
@@ -111,14 +120,17 @@ def test_fluence_pixels_hold_exact_area():
     assert corner == pytest.approx(leak[0] * leak[1], rel=1e-5)
 
 
-def test_a_sliding_window_integrates_to_its_opening_time():
+@pytest.mark.parametrize("machine", [PLAIN, LINAC])
+def test_a_sliding_window_integrates_to_its_opening_time(machine):
     """A 10 mm slit moving 60 mm: the fluence in the middle is the share of time it is open there."""
     first, last = (((-40.0 + s, -30.0 + s),) * 60 for s in (0.0, 60.0))
     points = [ControlPoint(aperture=Aperture(leaf_positions_mm=p), cumulative_meterset_weight=w)
               for p, w in ((first, 0.0), (last, 1.0))]  # fmt: skip
-    (segment,) = beam_segments(Beam("DMLC", tuple(points), (0, 0, 0)), LINAC, "HFS")
+    beam = Beam("DMLC", tuple(points), (0, 0, 0), machine="generic_6mv")
+    (segment,) = beam_segments(beam, replace(machine, off_axis_kind="flat", monitor_backscatter=None), "HFS")
     n = segment.fluence.values.shape[0] // 2
-    expected = 10 / 60 + (1 - 10 / 60) * LINAC.mlc.transmission
+    open_mm = 10 + 2 * machine.mlc.leaf_end_offset_mm
+    expected = open_mm / 60 + (1 - open_mm / 60) * machine.mlc.transmission
     assert segment.fluence.values[n, n - 20 : n + 10].mean() == pytest.approx(expected, rel=0.01)
     assert segment.weight == pytest.approx(1.0)
 

@@ -29,8 +29,8 @@ from DoseEngineLib.photon.scale_space import LEVELS_PER_OCTAVE, ScaleSpace, make
 from DoseEngineLib.plan import Aperture
 
 # Widths of the Gaussians of the radius that make up the off-axis shape; the last is flat.
-_SHAPE_SIGMAS_MM = np.array([8.0, 16.0, 32.0, 50.0, 70.0, 100.0, 140.0, 200.0, 300.0, 500.0, 1e6])
-_SHAPE_TOLERANCE = 0.01
+_SHAPE_SIGMAS_MM = np.array([6.0, 9.0, 14.0, 20.0, 30.0, 45.0, 65.0, 90.0, 130.0, 180.0, 260.0, 400.0, 1e6])
+_SHAPE_TOLERANCE = 0.015
 # Kernels wider than this on the isocentre plane are read from the widest level.
 _LARGEST_SIGMA_MM = 500.0
 
@@ -143,7 +143,7 @@ def _off_axis_shape(machine: Machine) -> np.ndarray:
     radius = np.arange(0.0, machine.field_radius_mm + 1.0, 2.0)
     terms = np.exp(-0.5 * (radius[:, None] / _SHAPE_SIGMAS_MM) ** 2)
     # a little damping keeps amplitudes of neighbouring widths from cancelling each other in large numbers
-    damping = 1e-4 * np.eye(terms.shape[1])
+    damping = 1e-5 * np.eye(terms.shape[1])
     ratio = off_axis_ratio(machine, radius)
     amplitude = np.linalg.lstsq(np.vstack([terms, damping]), np.append(ratio, np.zeros(terms.shape[1])), rcond=None)[0]
     worst = np.abs(terms @ amplitude - ratio)[radius < machine.field_radius_mm - 10].max()
