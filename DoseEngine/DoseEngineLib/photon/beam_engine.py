@@ -94,6 +94,7 @@ class PhotonBeamEngine(DoseEngine):
                 "engine_version": self.version,
                 "rtplanning_version": _package_version(),
                 "machines": {name: machine.title for name, machine in machines.items()},
+                "machines_do_not_model": {name: list(machine.does_not_model) for name, machine in machines.items()},
                 "dose_to": self.dose_to,
                 "grid_shape_kji": list(grid.shape),
                 "grid_spacing_mm": [round(float(s), 6) for s in grid.spacing_mm],
