@@ -28,6 +28,7 @@ def base_data() -> MachineData:
     """A base machine with every part that can be fitted."""
     data = read_machine_data("generic_6mv")
     data["name"] = "base_6mv"
+    data["source"] = {"sigma_mm": 0.7}
     data["extra_focal"] = {"weight": 0.08, "sigma_mm": 20.0, "distance_mm": 125.0}
     data["electron_contamination"] = {"surface_ratio": 0.10, "decay_mm": 10.0, "sigma_mm": 60.0}
     data["off_axis"] = {"kind": "flat", "softening": [0.002]}
