@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from DoseEngineLib.dvh import calculate_dvh
 from DoseEngineLib.errors import PlanError
 from DoseEngineLib.geometry import Grid
 from DoseEngineLib.patient import Patient
@@ -27,11 +28,11 @@ def dose_at_points(dose_Gy: np.ndarray, grid: Grid, points_RAS_mm: np.ndarray) -
 def normalization_value_Gy(plan: Plan, patient: Patient, dose_Gy: np.ndarray, grid: Grid) -> tuple[float, str]:
     """Return the dose that the prescription refers to, and in words what it is.
 
-    Volume metrics are read at the target's voxel centres on the target's own grid, dose interpolated linearly.
+    Volume metrics are those of the target's DVH (`DoseEngineLib.dvh`), the same that the evaluation shows.
 
     Raises
     ------
-    PlanError
+    PlanError, EvaluationError
         When the point or target is not where dose was computed.
     """
     prescription = plan.prescription
@@ -44,16 +45,11 @@ def normalization_value_Gy(plan: Plan, patient: Patient, dose_Gy: np.ndarray, gr
     target = patient.structure(prescription.target)
     if target.is_empty:
         raise PlanError(f"The target {target.name} is empty; contour it or normalize to a point.")
-    k, j, i = np.nonzero(target.mask)
-    points = target.grid.index_to_ras(np.stack((i, j, k), axis=-1))
-    outside = int(np.count_nonzero(~grid.contains(points)))
-    if outside:
-        raise PlanError(f"{outside} voxels of the target {target.name} lie outside the dose grid; enlarge the grid.")
-    doses = dose_at_points(dose_Gy, grid, points)
+    dvh = calculate_dvh(dose_Gy, grid, target)
     if prescription.normalization == "mean":
-        return float(doses.mean()), f"mean dose of {target.name}"
+        return dvh.mean_Gy, f"mean dose of {target.name}"
     percent = _VOLUME_PERCENT[prescription.normalization]
-    return float(np.percentile(doses, 100.0 - percent)), f"{prescription.normalization}% of {target.name}"
+    return dvh.dose_at_volume_percent(percent), f"{prescription.normalization}% of {target.name}"
 
 
 def normalization_factor(plan: Plan, patient: Patient, dose_Gy: np.ndarray, grid: Grid) -> tuple[float, str]:

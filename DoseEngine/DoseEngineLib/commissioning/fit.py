@@ -22,6 +22,7 @@ from DoseEngineLib.commissioning.machine_parameters import (
 from DoseEngineLib.commissioning.measured_curve import MeasuredCurve, MeasurementError
 from DoseEngineLib.commissioning.measurements import Measurements, fit_for_machine, read_measurements
 from DoseEngineLib.commissioning.model import CurveModel, curve_dose
+from DoseEngineLib.errors import MachineError
 from DoseEngineLib.machine import Machine, machine_from_json
 from DoseEngineLib.progress import Progress, part
 
@@ -33,11 +34,14 @@ LOSSES = ("linear", "soft_l1")
 # bends the curves.
 _STEP = 0.15
 _UNDETERMINED_SCALES = 4.0
+# Residuals, in standard deviations, of a step that leaves what a machine file can hold.
+_NO_MACHINE = 1e3
 # Second differences, 2.5 cm apart, of the factors on the fluence off the axis: filters have no steps.
 _SMOOTHNESS = 0.008
 _MOST_STEPS_STAGE, _MOST_STEPS_JOINT = 6, 10
 _GAMMA_THRESHOLD_PERCENT = 5.0
 _FINE_STEP_MM = 1.0
+_FITTED = ", fitted to measurements"
 
 
 @dataclass(frozen=True)
@@ -202,8 +206,11 @@ def commission(
         if of_stage:
             span = part(report, 0.02 + 0.1 * number, 0.12 + 0.1 * number)
             fit.solve(of_stage, values, stage, _MOST_STEPS_STAGE, span)
-    span = part(report, 0.52, 0.9)
+    begin, end = 0.52, 0.9
     while True:
+        # should there be another round, it has the rest of the bar
+        span = part(report, begin, begin + 0.7 * (end - begin))
+        begin += 0.7 * (end - begin)
         solution = fit.solve(free, values, None, _MOST_STEPS_JOINT, span)
         uncertainty, chi2 = _uncertainty(solution)
         loose = [
@@ -262,13 +269,13 @@ class _Fit:
         low, high = (np.array([getattr(p, side) for p in free]) / scale for side in ("low", "high"))
         start = np.array([values[p.key] for p in free]) / scale
         title = "all parameters" if stage is None else stage.replace("_", " ")
-        done = 0
+        done = count = 0
         # what an earlier stage has found stays in the machine
         self.known |= {p.key: p for p in free}
         present = [p for p in self.known.values() if p.key in values]
         bend = _smoothness(free)
 
-        def residuals(x: np.ndarray) -> np.ndarray:
+        def evaluate(x: np.ndarray) -> np.ndarray:
             trial = values | dict(zip((p.key for p in free), x * scale))
             _, machine = changed_machine(self.data, present, trial)
             chosen = [
@@ -276,9 +283,19 @@ class _Fit:
             ]
             return np.concatenate([*chosen, bend @ (x * scale)])
 
+        def residuals(x: np.ndarray) -> np.ndarray:
+            try:
+                return evaluate(x)
+            except MachineError:
+                if done == 0:
+                    raise
+                # a step to what is no machine is a bad step: it is taken back
+                return np.full(count, _NO_MACHINE)
+
         def jacobian(x: np.ndarray) -> np.ndarray:
-            nonlocal done
-            here = residuals(x)
+            nonlocal done, count
+            here = evaluate(x)
+            count = here.size
             columns = []
             for n in range(len(x)):
                 progress(min((done + n / len(x)) / steps, 1.0), f"Fitting {title}")
@@ -286,7 +303,7 @@ class _Fit:
                 step = _STEP if x[n] + _STEP <= high[n] else -_STEP
                 moved = x.copy()
                 moved[n] += step
-                columns.append((residuals(moved) - here) / step)
+                columns.append((evaluate(moved) - here) / step)
             done += 1
             return np.stack(columns, axis=1)
 
@@ -408,7 +425,7 @@ def _describe(
 ) -> None:
     """Name the fitted machine and write down where its numbers come from."""
     data["name"] = name or f"{base['name']}_commissioned"
-    data["title"] = f"{base['title']}, fitted to measurements"
+    data["title"] = f"{base['title'].removesuffix(_FITTED)}{_FITTED}"
     source = ", ".join(files)
     for piece in dict.fromkeys(p.part for p in free):
         texts = [

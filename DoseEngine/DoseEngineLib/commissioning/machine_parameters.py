@@ -21,6 +21,7 @@ MachineData = dict[str, Any]
 # Radii at the isocentre plane, in steps of which the fluence off the axis is fitted.
 _KNOT_STEP_MM = 25.0
 _TABLE_STEP_MM = 10.0
+_FEWEST_ENERGIES = 5
 _RATIO_LIMITS = (0.2, 1.6)
 
 
@@ -82,7 +83,7 @@ def machine_parameters(base: MachineData, off_axis_reach_mm: float) -> list[Mach
         Radius at the isocentre plane to which profiles determine the fluence in air; 0 for not at all.
     """
     found = [
-        _spectrum_tilt(base),
+        *_spectrum_tilt(base),
         *_numbers(
             base,
             ("source", "sigma_mm", "Focal spot, one standard deviation", "mm", "penumbra", 0.05, 3.0, 0.2),
@@ -154,30 +155,27 @@ def _numbers(base: MachineData, *rows: tuple) -> list[MachineParameter]:
     return found
 
 
-def _spectrum_tilt(base: MachineData) -> MachineParameter:
+def _spectrum_tilt(base: MachineData) -> list[MachineParameter]:
     energy = np.array(base["spectrum"]["energy_MeV"], float)
+    if energy.size < _FEWEST_ENERGIES:
+        # lines, as of cobalt-60, are what they are
+        return []
     fluence = np.array(base["spectrum"]["fluence"], float)
     fluence = fluence / fluence.sum()
     mean = float(energy @ fluence)
 
     def write(data: MachineData, values: Mapping[str, float]) -> None:
         changed = fluence * np.exp(values["spectrum/tilt"] * (energy - mean))
-        data["spectrum"]["fluence"] = (changed / changed.sum()).tolist()
+        data["spectrum"]["fluence"] = [float(f"{share:.6g}") for share in changed / changed.sum()]
 
     # at the bounds the mean energy has moved by more than any linac of one nominal energy differs from another
     reach = 1.5 / max(mean, 0.1)
-    return MachineParameter(
-        "spectrum/tilt",
-        "Spectrum, tilt a: photons x exp(a E)",
-        "1/MeV",
-        "spectrum",
-        "spectrum",
-        0.0,
-        -reach,
-        reach,
-        0.04,
-        write,
-    )
+    return [
+        MachineParameter(
+            "spectrum/tilt", "Spectrum, tilt a: photons x exp(a E)", "1/MeV", "spectrum", "spectrum",
+            0.0, -reach, reach, 0.04, write,
+        )
+    ]  # fmt: skip
 
 
 def off_axis_key(radius_mm: float) -> str:

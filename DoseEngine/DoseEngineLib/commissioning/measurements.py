@@ -16,6 +16,7 @@ from DoseEngineLib.commissioning.profile_shape import asymmetry_percent, profile
 from DoseEngineLib.commissioning.w2cad import is_w2cad, parse_w2cad
 from DoseEngineLib.errors import PlanError
 from DoseEngineLib.machine import Machine
+from DoseEngineLib.photon.fluence import collimation_distance_mm
 from DoseEngineLib.plan import Aperture
 
 _SUFFIXES = (".csv", ".asc", ".txt")
@@ -115,6 +116,9 @@ def fit_for_machine(measurements: Measurements, machine: Machine, centre_profile
     notes = list(measurements.notes)
     curves = []
     for curve in measurements.curves:
+        head = collimation_distance_mm(Aperture(), machine)
+        if curve.ssd_mm <= head:
+            raise curve.error(f"ssd_mm is {curve.ssd_mm:g}, inside the head of {machine.name} ({head:g} mm); check it.")
         for index, (x, y) in enumerate(curve.fields_mm if curve.fields_mm is not None else [curve.field_mm]):
             try:
                 machine.check_aperture(Aperture((-x / 2, x / 2), (-y / 2, y / 2)), f"Field {x:g} x {y:g} mm")
@@ -269,7 +273,8 @@ def _fitted_profile(curve: MeasuredCurve, machine: Machine, centre: bool, notes:
     shape = profile_shape(curve.position_mm, curve.dose)
     expected = projected_width_mm(curve, machine)
     if shape is None:
-        reach = float(np.abs(curve.position_mm).max())
+        # of a half profile the axis is the end
+        reach = float(min(-curve.position_mm[0], curve.position_mm[-1]))
         if reach > 0.5 * expected + 15.0:
             raise curve.error(
                 f"the scan reaches {reach:g} mm, but does not show both edges of a field of {expected:g} mm; "

@@ -1,0 +1,309 @@
+"""Dose-volume histograms from dose samples inside a structure: no bins, so no bin bias.
+
+Terms follow ICRU Report 83 (2010): ``D_V`` is the dose that the best-irradiated volume V receives at least (D98% is the
+near-minimum, D2% the near-maximum), ``V_D`` the volume that receives at least the dose D.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import ndimage
+
+from DoseEngineLib.errors import EvaluationError
+from DoseEngineLib.geometry import Grid
+from DoseEngineLib.plan import Structure
+from DoseEngineLib.progress import Progress, silent
+
+# A structure gets about this many samples; more voxels than that are sampled once each, at their centres.
+_SAMPLES = 200_000
+_MAXIMUM_SAMPLES = 20_000_000
+_MAXIMUM_DIVISION = 15
+_CHUNK = 1_000_000
+# Width of the Gaussian, in voxels, that turns the voxel staircase into a surface. Against analytic spheres (radius 5 to
+# 25 mm, voxels of 1 to 3 mm) it cuts the staircase's error of D95% in a radial gradient to a third, of D98% to a half.
+_SURFACE_SIGMA_VOXELS = 0.7
+# Steps of an additive recurrence that fills the unit cube evenly (Roberts 2018, the R3 sequence): points spread over
+# their sub-voxels, where a lattice of centres would draw steps into the DVH of a dose that varies along one axis only.
+_SPREAD = 1.2207440846057596 ** -np.arange(1.0, 4.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Dvh:
+    """The dose-volume histogram of one structure, exact for its samples (all of equal volume).
+
+    Attributes
+    ----------
+    structure_name : str
+    volume_cm3 : float
+        Volume of the whole structure by voxel count.
+    dose_samples_Gy : (n,) float32 array
+        Dose samples inside the structure, ascending.
+    covered_fraction : float
+        Part of the structure inside the dose grid. Below 1 the doses and volumes of this DVH are those of the covered
+        part alone; `calculate_dvh` makes such a DVH only when asked to.
+    """
+
+    structure_name: str
+    volume_cm3: float
+    dose_samples_Gy: np.ndarray
+    covered_fraction: float = 1.0
+
+    def __post_init__(self) -> None:
+        samples = np.asarray(self.dose_samples_Gy, dtype=np.float32)
+        if samples.ndim != 1 or not samples.size:
+            raise EvaluationError(f"The DVH of {self.structure_name} needs at least one dose sample.")
+        if not np.isfinite(samples).all():
+            raise EvaluationError(f"The DVH of {self.structure_name} has NaN or infinite doses; repair the dose first.")
+        if not 0.0 < self.covered_fraction <= 1.0:
+            raise EvaluationError(f"{self.structure_name}: covered fraction {self.covered_fraction} is not in 0..1.")
+        if not self.volume_cm3 > 0.0:
+            raise EvaluationError(f"{self.structure_name}: volume {self.volume_cm3} cm3 is not positive.")
+        samples = np.sort(samples)
+        samples.setflags(write=False)
+        object.__setattr__(self, "dose_samples_Gy", samples)
+
+    @property
+    def covered_volume_cm3(self) -> float:
+        """Volume inside the dose grid in cm3: what 100 % of this DVH means."""
+        return self.volume_cm3 * self.covered_fraction
+
+    @cached_property
+    def mean_Gy(self) -> float:
+        """Mean dose in Gy."""
+        return float(self.dose_samples_Gy.mean(dtype=np.float64))
+
+    @property
+    def min_Gy(self) -> float:
+        """Smallest sampled dose in Gy (ICRU 83 recommends D98% instead)."""
+        return float(self.dose_samples_Gy[0])
+
+    @property
+    def max_Gy(self) -> float:
+        """Largest sampled dose in Gy (ICRU 83 recommends D2% instead)."""
+        return float(self.dose_samples_Gy[-1])
+
+    def dose_at_volume_percent(self, percent: float) -> float:
+        """Return the dose in Gy that the best-irradiated ``percent`` of the volume receives at least.
+
+        0 gives the maximum, 100 the minimum, 50 the median. Anything outside 0..100 raises `EvaluationError`.
+        """
+        if not 0.0 <= percent <= 100.0:
+            raise EvaluationError(f"D{percent:g}% of {self.structure_name}: give a volume between 0 and 100 %.")
+        count = self.dose_samples_Gy.size
+        # sample n stands for the slice of volume between n/count and (n + 1)/count: its dose is that at the middle
+        position = min(max((1.0 - percent / 100.0) * count - 0.5, 0.0), count - 1.0)
+        lower = int(position)
+        upper = min(lower + 1, count - 1)
+        low, high = float(self.dose_samples_Gy[lower]), float(self.dose_samples_Gy[upper])
+        return min(max(low + (high - low) * (position - lower), low), high)
+
+    def dose_at_volume_cm3(self, volume_cm3: float) -> float:
+        """Return the dose in Gy that the best-irradiated ``volume_cm3`` receives at least.
+
+        Raises
+        ------
+        EvaluationError
+            When the volume is negative or larger than the structure.
+        """
+        if not 0.0 <= volume_cm3 <= self.covered_volume_cm3 * (1.0 + 1e-9):
+            raise EvaluationError(
+                f"D{volume_cm3:g}cc of {self.structure_name}: the structure has {self.covered_volume_cm3:.4g} cc; "
+                "ask for a volume between 0 and that."
+            )
+        return self.dose_at_volume_percent(min(100.0 * volume_cm3 / self.covered_volume_cm3, 100.0))
+
+    def volume_percent_at_dose(self, dose_Gy: float) -> float:
+        """Return the volume in % that receives at least ``dose_Gy``."""
+        if not np.isfinite(dose_Gy) or dose_Gy < 0.0:
+            raise EvaluationError(f"V{dose_Gy:g}Gy of {self.structure_name}: give a dose of 0 Gy or more.")
+        return float(self._percent_at_least(np.float32(dose_Gy)))
+
+    def volume_cm3_at_dose(self, dose_Gy: float) -> float:
+        """Return the volume in cm3 that receives at least ``dose_Gy``."""
+        return self.volume_percent_at_dose(dose_Gy) / 100.0 * self.covered_volume_cm3
+
+    def curve(self, step_Gy: float = 0.1, stop_Gy: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return the cumulative histogram for plots and tables.
+
+        Parameters
+        ----------
+        step_Gy : float
+            Distance of the points.
+        stop_Gy : float, optional
+            The curve ends at the first point at or beyond it; by default where the volume has come down to zero.
+
+        Returns
+        -------
+        dose_Gy, volume_percent : (n,) float64 arrays
+            ``volume_percent`` is the volume that receives at least ``dose_Gy``; it starts at (0, 100).
+        """
+        if not np.isfinite(step_Gy) or step_Gy <= 0.0:
+            raise EvaluationError(f"A DVH curve needs a positive step; got {step_Gy} Gy.")
+        stop = self.max_Gy + step_Gy if stop_Gy is None else float(stop_Gy)
+        points = int(np.ceil(stop / step_Gy - 1e-9)) + 1
+        if not 1 <= points <= _MAXIMUM_SAMPLES:
+            raise EvaluationError(f"A DVH curve of {points} points is not sensible; choose another step or end.")
+        dose_Gy = np.arange(points) * float(step_Gy)
+        return dose_Gy, self._percent_at_least(dose_Gy.astype(np.float32))
+
+    def _percent_at_least(self, dose_Gy: np.ndarray) -> np.ndarray:
+        count = self.dose_samples_Gy.size
+        return 100.0 * (count - np.searchsorted(self.dose_samples_Gy, dose_Gy, side="left")) / count
+
+
+def calculate_dvh(dose_Gy: np.ndarray, dose_grid: Grid, structure: Structure, *, allow_partial: bool = False) -> Dvh:
+    """Calculate the DVH of a structure.
+
+    Each voxel of the structure is divided into sub-voxels, the more the smaller the structure, down to a single one for
+    structures of more than 200 000 voxels. Where voxels are divided, the staircase of the mask's edge gives way to a
+    smooth surface that encloses the same volume. The dose is interpolated linearly at a point of every sub-voxel; the
+    points are spread evenly, and are the same at every call.
+
+    Parameters
+    ----------
+    dose_Gy : (k, j, i) array
+        Dose on ``dose_grid``.
+    dose_grid : Grid
+    structure : Structure
+        On a grid of its own; spacing and orientation need not be the dose grid's.
+    allow_partial : bool
+        Evaluate the covered part of a structure that reaches out of the dose grid, and say in
+        ``covered_fraction`` how much that is.
+
+    Raises
+    ------
+    EvaluationError
+        An empty structure; a structure outside the dose grid, or partly outside unless ``allow_partial``; a dose of the
+        wrong shape, with NaN or with negative values.
+    """
+    return _dvh(_checked_dose(dose_Gy, dose_grid), dose_grid, structure, allow_partial)
+
+
+def calculate_dvhs(
+    dose_Gy: np.ndarray,
+    dose_grid: Grid,
+    structures: Iterable[Structure],
+    *,
+    allow_partial: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Dvh]:
+    """Calculate the DVH of every structure, as `calculate_dvh` does; keyed by name, in the order given."""
+    dose = _checked_dose(dose_Gy, dose_grid)
+    structures = tuple(structures)
+    names = [structure.name for structure in structures]
+    if len(set(names)) != len(names):
+        raise EvaluationError(f"Structure names must be unique; got {', '.join(names)}.")
+    report = progress or silent
+    dvhs = {}
+    for done, structure in enumerate(structures):
+        report(done / len(structures), f"DVH of {structure.name}")
+        dvhs[structure.name] = _dvh(dose, dose_grid, structure, allow_partial)
+    report(1.0, "DVHs ready")
+    return dvhs
+
+
+def _checked_dose(dose_Gy: np.ndarray, dose_grid: Grid) -> np.ndarray:
+    dose = np.asarray(dose_Gy)
+    if dose.shape != dose_grid.shape:
+        raise EvaluationError(f"The dose array's shape {dose.shape} is not its grid's {dose_grid.shape} (k, j, i).")
+    dose = dose.astype(np.float32, copy=False)
+    low, high = float(dose.min()), float(dose.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise EvaluationError("The dose has NaN or infinite voxels; repair it before evaluating.")
+    if low < 0.0:
+        raise EvaluationError(
+            f"The dose goes down to {low:.4g} Gy; a dose cannot be negative, check its offset and unit."
+        )
+    return dose
+
+
+def _dvh(dose: np.ndarray, dose_grid: Grid, structure: Structure, allow_partial: bool) -> Dvh:
+    if structure.is_empty:
+        raise EvaluationError(f"Structure {structure.name} is empty; contour it or leave it out of the evaluation.")
+    to_dose = dose_grid.inverse_affine @ structure.grid.affine
+    upper = np.array(dose_grid.shape[::-1]) - 0.5
+    samples, inside_count, count = [], 0, 0
+    for points, of_voxel, in_mask in _samples(structure, dose_grid):
+        # a voxel is covered when its centre is within the outer faces; its points beyond them take the dose at the face
+        centres = of_voxel @ to_dose[:3, :3].T + to_dose[:3, 3]
+        inside = ((centres >= -0.5 - 1e-4) & (centres <= upper + 1e-4)).all(axis=1)
+        count += int(np.count_nonzero(in_mask))
+        inside_count += int(np.count_nonzero(in_mask & inside))
+        at = (points if inside.all() else points[inside]) @ to_dose[:3, :3].T + to_dose[:3, 3]
+        samples.append(ndimage.map_coordinates(dose, at[:, ::-1].T, order=1, mode="nearest", output=np.float32))
+    if inside_count == 0:
+        raise EvaluationError(
+            f"Structure {structure.name} lies outside the dose grid; calculate the dose on a grid that covers it."
+        )
+    if inside_count < count and not allow_partial:
+        raise EvaluationError(
+            f"Only {100.0 * inside_count / count:.1f} % of structure {structure.name} lie inside the dose grid; "
+            "calculate the dose on a larger grid, or allow a partial DVH, which counts the covered part alone."
+        )
+    return Dvh(structure.name, structure.volume_cm3, np.concatenate(samples), inside_count / count)
+
+
+def _division(structure: Structure, voxels: int, dose_grid: Grid) -> np.ndarray:
+    """Return into how many parts a voxel of the structure is divided along i, j and k."""
+    spacing = structure.grid.spacing_mm
+    wanted_mm = (voxels * float(np.prod(spacing)) / _SAMPLES) ** (1.0 / 3.0)
+    # finer than the dose voxels too, where the structure is coarser than they are
+    least = np.ceil(spacing / dose_grid.spacing_mm.min() - 1e-6)
+    division = np.clip(np.maximum(np.round(spacing / wanted_mm), least), 1, _MAXIMUM_DIVISION).astype(int)
+    if voxels > _SAMPLES and spacing.max() <= dose_grid.spacing_mm.max():
+        return np.ones(3, int)
+    while voxels * np.prod(division) > _MAXIMUM_SAMPLES and division.max() > 1:
+        division[np.argmax(division)] -= 1
+    return division
+
+
+def _samples(structure: Structure, dose_grid: Grid) -> Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield, in chunks, sample points and their voxels (n, 3) as i, j, k, and which voxels belong to the mask."""
+    voxels = int(np.count_nonzero(structure.mask))
+    division = _division(structure, voxels, dose_grid)
+    if division.max() == 1:
+        for points, of_voxel in _points(np.argwhere(structure.mask)[:, ::-1], division):
+            yield points, of_voxel, np.ones(len(points), bool)
+        return
+    # a voxel of margin all round, beyond the array too: the surface may leave the mask's voxels by less than that
+    low, mask = _with_margin(structure.mask)
+    occupancy = ndimage.gaussian_filter(mask.astype(np.float32), _SURFACE_SIGMA_VOXELS, mode="constant")
+    candidates = np.argwhere(ndimage.binary_dilation(mask, np.ones((3, 3, 3), bool)))[:, ::-1]
+    filling = [
+        ndimage.map_coordinates(occupancy, points[:, ::-1].T, order=1, mode="nearest", output=np.float32)
+        for points, _ in _points(candidates, division)
+    ]
+    # the level of the surface that encloses as much volume as the mask's voxels
+    everything = np.concatenate(filling)
+    rank = everything.size - voxels * int(np.prod(division))
+    level = np.partition(everything, rank)[rank]
+    for filled, (points, of_voxel) in zip(filling, _points(candidates, division), strict=True):
+        chosen = filled >= level
+        if chosen.any():
+            of_chosen = of_voxel[chosen]
+            yield points[chosen] + low, of_chosen + low, mask[tuple(of_chosen.T[::-1])]
+
+
+def _points(voxels: np.ndarray, division: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    """Yield, in chunks, a point in every sub-voxel (n, 3) and the voxel it belongs to (n, 3), both as i, j, k."""
+    corners = np.stack(np.meshgrid(*(np.arange(n) / n - 0.5 for n in division), indexing="ij"), axis=-1).reshape(-1, 3)
+    step = max(_CHUNK // len(corners), 1)
+    for start in range(0, len(voxels), step):
+        of_voxel = np.repeat(voxels[start : start + step], len(corners), axis=0)
+        number = start * len(corners) + np.arange(len(of_voxel))
+        within = np.modf(0.5 + number[:, None] * _SPREAD)[0] / division
+        yield of_voxel + np.tile(corners, (len(of_voxel) // len(corners), 1)) + within, of_voxel
+
+
+def _with_margin(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the index (i, j, k) of the first voxel and the mask cut to its bounding box with a voxel of margin."""
+    low, slices = [], []
+    for axis in range(3):
+        used = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
+        low.append(used[0] - 1)
+        slices.append(slice(int(used[0]), int(used[-1]) + 1))
+    return np.array(low[::-1], float), np.pad(mask[tuple(slices)], 1)
