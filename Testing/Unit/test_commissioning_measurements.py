@@ -175,6 +175,7 @@ MACHINE_FAULTS = {
         PROFILE_HEADER + rows(POSITIONS / 10, flat_profile(POSITIONS)), "is 11.0 mm wide, .* check the unit",
     ),
     "no edges": (PROFILE_HEADER + rows(POSITIONS, 0 * POSITIONS + 100), "does not show both edges"),
+    "surface in the head": (PDD.replace("ssd_mm = 1000", "ssd_mm = 410"), "line 1: ssd_mm is 410, inside the head"),
     "far off centre": (PROFILE_HEADER + rows(POSITIONS + 15, flat_profile(POSITIONS)), "centre is at 15.0 mm"),
     "a wedge": (PROFILE_HEADER + rows(POSITIONS, flat_profile(POSITIONS) * np.exp(POSITIONS / 300)), "wedge"),
 }  # fmt: skip
@@ -183,8 +184,12 @@ MACHINE_FAULTS = {
 @pytest.mark.parametrize("name", MACHINE_FAULTS)
 def test_curves_that_the_machine_contradicts(name):
     text, expected = MACHINE_FAULTS[name]
+    machine = load_machine("generic_6mv")
+    if "head" in name:
+        machine = replace(machine, jaw_x=replace(machine.jaw_x, distance_mm=600.0))
+    measurements = check_measurements(parse_csv(text, "a.csv"))
     with pytest.raises(MeasurementError, match=expected):
-        fit_for_machine(check_measurements(parse_csv(text, "a.csv")), load_machine("generic_6mv"))
+        fit_for_machine(measurements, machine)
 
 
 def test_a_shift_is_reported_and_corrected_only_when_asked():
@@ -203,6 +208,11 @@ def test_a_profile_that_ends_inside_the_field_is_used_unchecked():
     inner = POSITIONS[np.abs(POSITIONS) <= 50]
     measurements = check_measurements(parse_csv(PROFILE_HEADER + rows(inner, flat_profile(inner)), "a.csv"))
     found = fit_for_machine(measurements, load_machine("generic_6mv"))
+    assert "does not cover both field edges" in found.notes[0]
+    half = POSITIONS[POSITIONS >= 0]
+    measurements = check_measurements(parse_csv(PROFILE_HEADER + rows(half, flat_profile(half)), "a.csv"))
+    found = fit_for_machine(measurements, load_machine("generic_6mv"), centre_profiles=True)
+    np.testing.assert_array_equal(found.curves[0].position_mm, half)
     assert "does not cover both field edges" in found.notes[0]
 
 
