@@ -3,10 +3,10 @@
 What the numbers are, and from where:
 
 - Scans in water at SSD 100 cm from the BistroMath test environment, github.com/kegge13/BistroMath_testenvironment at
-  commit 62efce5a: ``output/varian`` (CC13 chamber, 2011-2012: a 6 MV beam without flattening filter, and a flattened one
-  whose file names no energy; its shape and its depth of maximum of 15 mm are those of 6 MV), and depth doses of linacs
-  of UMC Utrecht (IC15 chamber, 2004, 2010 and 2012) in ``output/references`` and ``output/iba``. A few values of each
-  curve are quoted.
+  commit 62efce5a: ``output/varian`` (CC13 chamber, 2011-2012: a 6 MV beam without flattening filter, and a flattened
+  one whose file names no energy; its shape and its depth of maximum of 15 mm are those of 6 MV), and depth doses of
+  linacs of UMC Utrecht (IC15 chamber, 2004, 2010 and 2012) in ``output/references`` and ``output/iba``. A few values
+  of each curve are quoted.
 - Output factors of small fields 10 cm deep, means over many linacs of a make (Radiological Physics Center): D. S.
   Followill et al., J. Appl. Clin. Med. Phys. 13(5) (2012) 3962. The 10 MV values are those of its Table 2 (Elekta); the
   6 MV values are the Varian ones as they are quoted from it.
