@@ -8,6 +8,7 @@ is smooth and read from its map. The primary collimator is a square here: what i
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import lru_cache
 
 import numba
@@ -155,8 +156,25 @@ def _off_axis_shape(machine: Machine) -> np.ndarray:
     return amplitude
 
 
-@lru_cache(maxsize=64)
 def _extra_focal_space(aperture: Aperture, machine: Machine) -> ScaleSpace:
+    # a fit changes one number at a time, and most do not change what is seen of the source
+    seen_through = replace(
+        machine,
+        energy_MeV=(),
+        fluence=(),
+        source_sigma_mm=0.0,
+        off_axis_radius_mm=(),
+        off_axis_ratio=(),
+        softening=(),
+        extra_focal=replace(machine.extra_focal, weight=0.0),
+        electron_contamination=None,
+        provenance={},
+    )
+    return _cached_extra_focal_space(aperture, seen_through)
+
+
+@lru_cache(maxsize=64)
+def _cached_extra_focal_space(aperture: Aperture, machine: Machine) -> ScaleSpace:
     return make_scale_space(extra_focal_fluence(aperture, machine), _LARGEST_SIGMA_MM)
 
 
