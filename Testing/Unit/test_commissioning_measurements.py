@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import replace
 
 import numpy as np
@@ -61,6 +62,12 @@ def test_the_example_of_the_documentation_is_read():
     assert (pdd.position_mm[0], pdd.dose[0], pdd.detector) == (5.0, 81.2, "ionization chamber")
     assert (profile.depth_mm, profile.axis, profile.field_mm) == (100.0, "crossline", (100.0, 100.0))
     assert output.fields_mm.tolist() == [[30.0, 30.0], [100.0, 100.0]]
+
+
+def test_the_users_guide_shows_the_same_example(repository):
+    example = textwrap.dedent(measurement_csv.__doc__.split("::\n")[1].split("Lengths may")[0]).strip()
+    guide = (repository / "DoseEngine" / "Documentation" / "DoseEngine.md").read_text(encoding="utf-8")
+    assert f"```\n{example}\n```" in guide
 
 
 def test_curves_keep_their_lines_and_rise():
