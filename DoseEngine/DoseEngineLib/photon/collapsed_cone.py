@@ -182,13 +182,23 @@ def _add_segment(
 
 
 def cone_directions(cosine: np.ndarray, azimuths: int) -> np.ndarray:
-    """Unit vectors (rings * azimuths, 3) in (u, v, away from the source); rings are turned against each other."""
+    """Unit vectors (rings * azimuths, 3) in (x, y, away from the source).
+
+    Every other ring is turned by half a step; each keeps the mirror symmetries of a square where azimuths are a
+    multiple of four.
+    """
     rows = []
     for ring, c in enumerate(cosine):
-        phi = 2 * np.pi * (np.arange(azimuths) + (ring * _GOLDEN) % 1.0) / azimuths
+        phi = 2 * np.pi * (np.arange(azimuths) + 0.5 * (ring % 2)) / azimuths
         s = np.sqrt(1 - c * c)
         rows.append(np.stack((s * np.cos(phi), s * np.sin(phi), np.full(azimuths, c)), axis=1))
     return np.concatenate(rows)
+
+
+def _whole_cells(slope: float, planes: int, phase: float) -> np.ndarray:
+    """Cells (planes,) that a line has moved by at each plane; opposite slopes move exactly oppositely."""
+    slope = 0.0 if abs(slope) < 1e-9 else slope
+    return (np.sign(slope) * np.floor(abs(slope) * np.arange(planes) + phase)).astype(np.int64)
 
 
 def transport(lattice: TermaLattice, kernels: ConeKernels, azimuths: int, progress: Progress) -> np.ndarray:
@@ -235,11 +245,10 @@ def transport(lattice: TermaLattice, kernels: ConeKernels, azimuths: int, progre
             stay = np.exp(-attenuated)
             mean = np.where(attenuated > 1e-9, -np.expm1(-attenuated) / np.maximum(attenuated, 1e-30), 1.0)
             weights = (kernels.weights[:, rings[n], :] / azimuths).astype(np.float32)
-            phase = (n * _GOLDEN) % 1.0
-            shifts = [
-                np.floor(np.arange(planes) * step[component[a]] + (phase * (1 + a)) % 1.0).astype(np.int64)
-                for a in (1, 2)
-            ]
+            # rounding starts at another place in every ring, in pairs that balance
+            pair = ((rings[n] // 2) * _GOLDEN) % 1.0
+            phase = 1.0 - pair if rings[n] % 2 else pair
+            shifts = [_whole_cells(step[component[a]], planes, phase) for a in (1, 2)]
             tilt = (_density_of_energy(kernels) / kernels.energy_density[rings[n]]).astype(np.float32)
             _march(
                 level_t, terma_t, inverse_t, out, stay.astype(np.float32), mean.astype(np.float32), weights, shifts[0],

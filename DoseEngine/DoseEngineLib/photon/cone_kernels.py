@@ -31,8 +31,7 @@ class ConeKernels:
     cosine : (r,) array
         Representative polar cosine of each ring: its energy's mean.
     weights : (g, r, m) array
-        Energy fraction of the exponentials of ring and group; over rings and terms they add up to what the kernel
-        deposits within its 60 cm.
+        Energy fraction of the exponentials of ring and group; over rings and terms they add up to one within 1 %.
     group_of_bin : (b,) array of int
         Spectral group of each energy bin.
     table_cosine, table_density : (c,) arrays
@@ -102,10 +101,12 @@ def cone_kernels(
         if share.sum() == 0:
             continue
         shells = in_rings(np.tensordot(share / share.sum(), bins, axes=1))
+        # what leaves the tabulated 60 cm is deposited further out: all terms together carry the whole energy
+        everything = 1.0 / shells.sum()
         for ring, shell in enumerate(shells):
             total = shell.sum()
-            matrix = np.vstack((within, damping))
-            target = np.concatenate((np.cumsum(shell) / total, np.zeros(ranges.size)))
+            matrix = np.vstack((within, np.ones(ranges.size), damping))
+            target = np.concatenate((np.cumsum(shell) / total, [everything], np.zeros(ranges.size)))
             weights[group, ring] = np.linalg.lstsq(matrix, target, rcond=None)[0] * total
     cone_cosine = (np.cos(angle[1:]) + np.cos(angle[:-1])) / 2
     cone_density = whole.sum(axis=1) / (2 * np.pi * -np.diff(np.cos(angle)))

@@ -14,7 +14,7 @@ from DoseEngineLib.patient import Patient
 _RAY_PITCH_MM = 2.0
 _STEP_MM = 1.25
 # Nearer to the source than this nothing may lie: it would be inside the treatment head.
-_NEAREST_MM = 300.0
+NEAREST_MM = 300.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,9 +48,9 @@ def trace_depth_fan(patient: Patient, frame: BeamFrame, sad_mm: float) -> DepthF
     body_grid, slices = patient.grid.crop(patient.body, margin_mm=float(patient.grid.spacing_mm.max()))
     corners = frame.to_beam(body_grid.corners_RAS_mm)
     distance = sad_mm - corners[:, 2]
-    if distance.min() < _NEAREST_MM:
+    if distance.min() < NEAREST_MM:
         raise GeometryError(
-            f"The image reaches to {distance.min():.0f} mm from the radiation source (the head needs {_NEAREST_MM:.0f} "
+            f"The image reaches to {distance.min():.0f} mm from the radiation source (the head needs {NEAREST_MM:.0f} "
             "mm); check the isocentre and the couch angle, or crop the image."
         )
     projected = corners[:, :2] * (sad_mm / distance)[:, None]
@@ -70,7 +70,7 @@ def trace_depth_fan(patient: Patient, frame: BeamFrame, sad_mm: float) -> DepthF
 
 
 @numba.njit(cache=True, inline="always")
-def _density_at(density, i, j, k):
+def density_at(density, i, j, k):
     """Trilinear density; the faces of the outer voxels end it, with the edge value up to them."""
     nk, nj, ni = density.shape
     if i < -0.5 or j < -0.5 or k < -0.5 or i > ni - 0.5 or j > nj - 0.5 or k > nk - 0.5:
@@ -107,7 +107,7 @@ def _trace(density, to_index, first, step, planes, count_v, count_u, sad_mm):
             depth[0, row, column] = 0.0
             for plane in range(1, planes):
                 t = first[2] + (plane - 0.5) * step[2]
-                here = _density_at(density, to_index[0, 3] + sx * t, to_index[1, 3] + sy * t, to_index[2, 3] + sz * t)
+                here = density_at(density, to_index[0, 3] + sx * t, to_index[1, 3] + sy * t, to_index[2, 3] + sz * t)
                 total += here * slant * step[2]
                 depth[plane, row, column] = total
     return depth

@@ -15,10 +15,9 @@ from DoseEngineLib.machine import Machine
 from DoseEngineLib.materials.attenuation import mass_attenuation_by_density_cm2_g
 from DoseEngineLib.patient import Patient
 from DoseEngineLib.photon.fluence import BeamSegment
+from DoseEngineLib.photon.raytrace import NEAREST_MM, density_at
 from DoseEngineLib.photon.scale_space import make_scale_space, read_plane
 
-# Nearer to the source than this nothing may lie: it would be inside the treatment head.
-_NEAREST_MM = 300.0
 # Scatter further than this from the field's edge, at the isocentre plane, is left out.
 FIELD_MARGIN_MM = 200.0
 _DENSITY_STEP_G_CM3 = 0.01
@@ -84,9 +83,9 @@ def make_terma_lattice(
     body_grid, slices = patient.grid.crop(patient.body, margin_mm=float(patient.grid.spacing_mm.max()))
     corners = segment.frame.to_beam(body_grid.corners_RAS_mm)
     near, far = sad - corners[:, 2].max(), sad - corners[:, 2].min()
-    if near < _NEAREST_MM:
+    if near < NEAREST_MM:
         raise GeometryError(
-            f"The image reaches to {near:.0f} mm from the radiation source (the head needs {_NEAREST_MM:.0f} mm); "
+            f"The image reaches to {near:.0f} mm from the radiation source (the head needs {NEAREST_MM:.0f} mm); "
             "check the isocentre and the couch angle, or crop the image."
         )
     open_low, open_high = _lit_box(segment)
@@ -144,27 +143,6 @@ def make_terma_lattice(
     return TermaLattice(terma, density, first, side_mm)
 
 
-@numba.njit(cache=True, inline="always")
-def _density_at(density, i, j, k):
-    """Trilinear density; the faces of the outer voxels end it, with the edge value up to them."""
-    nk, nj, ni = density.shape
-    if i < -0.5 or j < -0.5 or k < -0.5 or i > ni - 0.5 or j > nj - 0.5 or k > nk - 0.5:
-        return 0.0
-    i = min(max(i, 0.0), ni - 1.0)
-    j = min(max(j, 0.0), nj - 1.0)
-    k = min(max(k, 0.0), nk - 1.0)
-    i0, j0, k0 = int(i), int(j), int(k)
-    i1, j1, k1 = min(i0 + 1, ni - 1), min(j0 + 1, nj - 1), min(k0 + 1, nk - 1)
-    a, b, c = i - i0, j - j0, k - k0
-    return (
-        (density[k0, j0, i0] * (1 - a) + density[k0, j0, i1] * a) * (1 - b)
-        + (density[k0, j1, i0] * (1 - a) + density[k0, j1, i1] * a) * b
-    ) * (1 - c) + (
-        (density[k1, j0, i0] * (1 - a) + density[k1, j0, i1] * a) * (1 - b)
-        + (density[k1, j1, i0] * (1 - a) + density[k1, j1, i1] * a) * b
-    ) * c
-
-
 @numba.njit(cache=True, parallel=True)
 def _attenuate(
     density, to_index, first, count_v, count_u, planes, sad, attenuation, released, group_of_bin, groups, softening
@@ -195,7 +173,7 @@ def _attenuate(
                 result[0, row, column, group_of_bin[b]] += released[b]
             for plane in range(1, planes):
                 t = first[2] + (plane - 0.5) * _RAY_STEP_MM
-                here = _density_at(density, to_index[0, 3] + sx * t, to_index[1, 3] + sy * t, to_index[2, 3] + sz * t)
+                here = density_at(density, to_index[0, 3] + sx * t, to_index[1, 3] + sy * t, to_index[2, 3] + sz * t)
                 at = min(int(here / _DENSITY_STEP_G_CM3 + 0.5), last)
                 # mm to cm
                 mass = here * slant * harder * _RAY_STEP_MM * 0.1
@@ -220,7 +198,7 @@ def _read(density, to_index, first, side, fluence, fan, fan_first, sad, relative
         y = first[1] + row * side
         for column in range(columns):
             x = first[0] + column * side
-            here = _density_at(
+            here = density_at(
                 density,
                 to_index[0, 0] * x + to_index[0, 1] * y + to_index[0, 2] * t + to_index[0, 3],
                 to_index[1, 0] * x + to_index[1, 1] * y + to_index[1, 2] * t + to_index[1, 3],
