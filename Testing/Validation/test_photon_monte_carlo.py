@@ -24,6 +24,19 @@ def pencil_beam_dose():
     return of
 
 
+@pytest.fixture(scope="module")
+def collapsed_cone_dose():
+    """Collapsed-cone dose by case, computed once."""
+    doses = {}
+
+    def of(name):
+        if name not in doses:
+            doses[name] = calculate(name, "photon-collapsed-cone")
+        return doses[name]
+
+    return of
+
+
 def depth_dose_deviation(shared_data, dose, name):
     """Relative deviation on the axis beyond the build-up and above the last 2 cm, and the reference's error there."""
     reference = load_reference(shared_data, name)
@@ -108,5 +121,51 @@ def test_pencil_beam_gamma(shared_data, pencil_beam_dose, name, percent, distanc
     Measured: w10 99.9 %, w03 100.0 %, 15 MV 99.9 %, l10 99.2 %, l03 99.6 %, b03 99.9 %. The bars lie just below.
     """
     rate = gamma_pass_rate(load_reference(shared_data, name), pencil_beam_dose(name), percent, distance_mm)
+    print(f"{name}: gamma {percent} %/{distance_mm} mm passes {100 * rate:.2f} %")
+    assert rate >= least
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "within"),
+    [("w03", 0.01), ("w10", 0.01), ("w10_15MV", 0.015), ("l10", 0.02), ("l03", 0.04), ("b03", 0.03)],
+)
+def test_collapsed_cone_depth_dose(shared_data, collapsed_cone_dose, name, within):
+    """Absolute axis dose beyond the build-up, two standard deviations of the reference allowed.
+
+    Water 1 % (15 MV 1.5 %), lung 10 x 10 cm 2 %, lung 3 x 3 cm 4 % (the method's limit), bone 3 x 3 cm 3 %.
+    """
+    deviation, error = depth_dose_deviation(shared_data, collapsed_cone_dose(name), name)
+    beyond = np.abs(deviation) - 2 * error
+    print(f"{name}: at most {100 * np.abs(deviation).max():.2f} %, beyond 2 sigma {100 * max(beyond.max(), 0):.2f} %")
+    assert beyond.max() < within
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["w03", "w10"])
+@pytest.mark.parametrize("depth_mm", [15, 50, 100, 200])
+def test_collapsed_cone_penumbra_in_water_within_half_a_millimetre(shared_data, collapsed_cone_dose, name, depth_mm):
+    """Position of the 50 % edge and 80-20 % width within 0.5 mm of Monte Carlo."""
+    reference = load_reference(shared_data, name)
+    ours = penumbra_mm(reference.x_mm, reference.profile_of(collapsed_cone_dose(name), depth_mm))
+    theirs = penumbra_mm(reference.x_mm, reference.profile_of(reference.dose, depth_mm))
+    assert ours == pytest.approx(theirs, abs=0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "percent", "distance_mm", "least"),
+    [
+        ("w03", 2, 1, 0.99),
+        ("w10", 2, 1, 0.99),
+        ("w10_15MV", 2, 1, 0.98),
+        ("l10", 2, 2, 0.97),
+        ("l03", 3, 2, 0.95),
+        ("b03", 3, 2, 0.99),
+    ],
+)
+def test_collapsed_cone_gamma(shared_data, collapsed_cone_dose, name, percent, distance_mm, least):
+    """Global gamma of the cube, 10 % threshold, by pymedphys: water 2 %/1 mm, lung 2 %/2 mm and 3 %/2 mm."""
+    rate = gamma_pass_rate(load_reference(shared_data, name), collapsed_cone_dose(name), percent, distance_mm)
     print(f"{name}: gamma {percent} %/{distance_mm} mm passes {100 * rate:.2f} %")
     assert rate >= least
