@@ -25,9 +25,15 @@ OFF_AXIS_KNOTS_MM = (25.0, 50.0, 75.0, 100.0, 125.0)
 
 
 def base_data() -> MachineData:
-    """A base machine with every part that can be fitted."""
+    """A base machine with every part that can be fitted; jaws, leaves and calibration are the generic machine's."""
     data = read_machine_data("generic_6mv")
     data["name"] = "base_6mv"
+    # a filtered 6 MV spectrum in outline, of few energies to be quick
+    energy = np.arange(0.25, 6.0, 0.5)
+    data["spectrum"] = {
+        "energy_MeV": energy.tolist(),
+        "fluence": (energy * (6.0 - energy) / np.exp(1.2 * energy)).tolist(),
+    }
     data["source"] = {"sigma_mm": 0.7}
     data["extra_focal"] = {"weight": 0.08, "sigma_mm": 20.0, "distance_mm": 125.0}
     data["electron_contamination"] = {"surface_ratio": 0.10, "decay_mm": 10.0, "sigma_mm": 60.0}

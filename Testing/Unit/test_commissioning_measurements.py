@@ -204,7 +204,8 @@ def test_a_shift_is_reported_and_corrected_only_when_asked():
     measurements = check_measurements(parse_csv(text, "a.csv"))
     machine = load_machine("generic_6mv")
     left = fit_for_machine(measurements, machine)
-    assert left.curves[0] is measurements.curves[0]
+    np.testing.assert_array_equal(left.curves[0].position_mm, POSITIONS + 1.5)
+    assert left.curves[0].position_uncertainty_mm == pytest.approx(np.hypot(0.5, 1.5), abs=0.05)
     assert "centred at +1.50 mm; used as it is" in left.notes[0]
     moved = fit_for_machine(measurements, machine, centre_profiles=True)
     np.testing.assert_allclose(moved.curves[0].position_mm, POSITIONS, atol=0.05)

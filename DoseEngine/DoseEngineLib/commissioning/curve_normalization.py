@@ -7,7 +7,10 @@ import numpy as np
 from DoseEngineLib.commissioning.measured_curve import MeasuredCurve
 
 _REFERENCE_DEPTH_MM = 100.0
-_REFERENCE_WINDOW_MM = 10.0
+# A parabola follows a depth dose over this on either side to 0.03 %.
+_REFERENCE_WINDOW_MM = 25.0
+_LEAST_BEHIND_MM = 10.0
+_AXIS_WINDOW_MM, _AXIS_WINDOW_SHARE = 20.0, 0.12
 
 
 class Normalization:
@@ -48,9 +51,9 @@ class Normalization:
         if curve.kind == "profile":
             if not position[0] <= 0.0 <= position[-1]:
                 raise curve.error("the profile does not cross the axis; it must, to be normalized there.")
-            at, window = 0.0, min(_REFERENCE_WINDOW_MM, 0.15 * min(curve.field_mm))
+            at, window = 0.0, min(_AXIS_WINDOW_MM, _AXIS_WINDOW_SHARE * min(curve.field_mm))
             self.text = "100 % on the axis"
-        elif position[0] <= _REFERENCE_DEPTH_MM <= position[-1] - _REFERENCE_WINDOW_MM:
+        elif position[0] <= _REFERENCE_DEPTH_MM <= position[-1] - _LEAST_BEHIND_MM:
             at, window = _REFERENCE_DEPTH_MM, _REFERENCE_WINDOW_MM
             self.text = "100 % at 10 cm depth"
         else:

@@ -370,7 +370,10 @@ def _why_not(parameter: MachineParameter, models: Sequence[CurveModel]) -> str:
     if parameter.stage == "head_scatter":
         sides = np.array([side for m in tables for side in m.curve.position_mm])
         spread = sides.size >= 4 and sides.max() >= 2.0 * sides.min()
-        return "" if spread else "no output factors of four fields or more, the largest twice the smallest"
+        outside = max((m.stage["head_scatter"].sum() for m in profiles), default=0)
+        return (
+            "" if spread or outside >= 8 else "neither output factors of four fields or more nor dose outside a field"
+        )
     return ""
 
 

@@ -24,7 +24,7 @@ _LARGEST_FILE_BYTES = 50_000_000
 
 # A profile's centre is mentioned from, and refused from, this distance off the axis.
 _SHIFT_NOTE_MM = 0.5
-_SHIFT_ERROR_MM = 10.0
+_SHIFT_ERROR_MM = 5.0
 _ASYMMETRY_NOTE_PERCENT = 3.0
 _ASYMMETRY_ERROR_PERCENT = 10.0
 # Width of a profile against the field of its header: jaws are calibrated to about a millimetre.
@@ -106,7 +106,8 @@ def fit_for_machine(measurements: Measurements, machine: Machine, centre_profile
     Parameters
     ----------
     centre_profiles : bool
-        Move profiles so that their field edges are symmetric; otherwise a shift is only reported.
+        Move profiles so that their field edges are symmetric; otherwise a shift is reported, and counts as uncertainty
+        of the profile's positions.
 
     Raises
     ------
@@ -309,9 +310,12 @@ def _fitted_profile(curve: MeasuredCurve, machine: Machine, centre: bool, notes:
         if abs(shape.centre_mm) >= 0.05:
             notes.append(f"{curve.where}: {curve.title} moved by {-shape.centre_mm:+.2f} mm to its centre.")
         return curve.shifted(-shape.centre_mm)
-    if abs(shape.centre_mm) > _SHIFT_NOTE_MM:
-        notes.append(
-            f"{curve.where}: {curve.title} is centred at {shape.centre_mm:+.2f} mm; used as it is (profiles can be "
-            "centred on request)."
-        )
-    return curve
+    if abs(shape.centre_mm) <= _SHIFT_NOTE_MM:
+        return curve
+    # a symmetric field cannot follow it: without this its edges would outweigh everything else
+    widened = min(float(np.hypot(curve.position_uncertainty_mm, shape.centre_mm)), _SHIFT_ERROR_MM)
+    notes.append(
+        f"{curve.where}: {curve.title} is centred at {shape.centre_mm:+.2f} mm; used as it is, its positions uncertain "
+        f"by {widened:.2g} mm (profiles can be centred on request)."
+    )
+    return replace(curve, position_uncertainty_mm=widened)
