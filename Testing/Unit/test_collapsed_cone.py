@@ -67,13 +67,18 @@ def lattice(density, shape=(60, 60, 60), side_mm=2.0, distance_mm=950.0):
     return TermaLattice(terma, mass, first, side_mm)
 
 
+def transport_all(released):
+    """Both halves of the exponentials on the same cells."""
+    return sum(transport(released, kernels(24), slice(start, start + 4), 8, silent) for start in (0, 4))
+
+
 def test_energy_is_conserved():
     """TERMA of one cell in a phantom that lets 3 % out (6 cm of 20 g/cm3): all that is deposited is 95 to 100.3 %.
 
     Nothing is created, and what lacks is what the kernel carries beyond 120 g/cm2.
     """
     released = lattice(20.0)
-    deposited = transport(released, kernels(24), 8, silent)
+    deposited = transport_all(released)
     share = deposited.sum() / released.terma.sum()
     # energy that the fitted kernel carries further than the faces, straight along each cone
     ranges = np.array(collapsed_cone.RANGES_G_CM2)
@@ -89,7 +94,7 @@ def test_a_point_spreads_evenly_about_the_axis():
     shape = (41, 41, 41)
     released = lattice(1.0, shape)
     centred = TermaLattice(released.terma, released.density_g_cm3, np.array([-40.0, -40.0, 950.0]), 2.0)
-    deposited = transport(centred, kernels(24), 8, silent)
+    deposited = transport_all(centred)
     top = deposited[20, 18:23, 18:23].max()
     for other in (deposited[:, ::-1], deposited[:, :, ::-1], np.rot90(deposited, axes=(1, 2))):
         assert np.abs(other - deposited).max() < 5e-3 * top

@@ -3,7 +3,9 @@
 TERMA of each spectral group is released on a lattice of cubes along the beam (`terma`). Its energy is carried along
 straight lines of whole cells in the directions of the cones, by exponentials of radiological distance (`cone_kernels`),
 one recursion a line: the cost grows linearly with the number of cells. Transport scales with mass density. Kernels are
-tilted to the diverging rays: what a cell sends into a direction follows from the angle with its own ray.
+tilted to the diverging rays: what a cell sends into a direction follows from the angle with its own ray. The
+exponentials of short range, electrons and soft scatter, are carried on fine cells around the field; those of long
+range on cells twice as wide everywhere, with more cones.
 
 A. Ahnesjo, Med. Phys. 16 (1989) 577. Lines of whole cells, the tilt by weights and the fitted sums of exponentials are
 this implementation's own.
@@ -26,13 +28,17 @@ from DoseEngineLib.photon.beam_engine import PhotonBeamEngine
 from DoseEngineLib.photon.cone_kernels import RANGES_G_CM2, ConeKernels, cone_kernels
 from DoseEngineLib.photon.fluence import BeamSegment, beam_segments
 from DoseEngineLib.photon.pencil_beam import add_segment as add_pencil_segment
-from DoseEngineLib.photon.terma import TermaLattice, add_to_grid, make_terma_lattice
+from DoseEngineLib.photon.terma import TermaLattice, add_to_grid, coarsened, make_terma_lattice, windowed
 from DoseEngineLib.photon.water_dose import contamination_kernel
 from DoseEngineLib.plan import Beam
-from DoseEngineLib.progress import Progress
+from DoseEngineLib.progress import Progress, part
 
 MEV_G_IN_GY = 1.602176634e-10
-_TERMS = len(RANGES_G_CM2)
+# Exponentials carried at a time: the short ranges on fine cells, then the long ones on coarse cells.
+_TERMS = 4
+_SHORT, _LONG = slice(0, _TERMS), slice(_TERMS, 2 * _TERMS)
+# Around the field, short ranges matter this far in water; further in light media, up to twice as far.
+_SHORT_MARGIN_MM = 60.0
 _GROUPS = 3
 # Rows of the table of the kernel's energy over the cosine with the ray.
 _COSINES = 1025
@@ -41,7 +47,7 @@ _GOLDEN = 0.6180339887498949
 _LEVEL_G_CM2 = 2e-4
 _FLUENCE_PIXEL_MM = 0.5
 # Cells are this part of the dose grid's spacing, so that interpolation does not widen penumbras.
-_PITCH_OF_SPACING = 0.6
+_PITCH_OF_SPACING = 0.7
 _PITCH_LIMITS_MM = (1.0, 3.0)
 
 
@@ -51,9 +57,9 @@ class PhotonCollapsedConeEngine(PhotonBeamEngine):
     Parameters
     ----------
     rings, azimuths : int
-        Cones: rings of equal energy times directions around each.
+        Cones for the long ranges: rings of equal energy times directions around each. Short ranges take half the rings.
     pitch_mm : float, optional
-        Cell of the calculation at the isocentre plane; by default 0.8 of the dose grid's spacing, within 1 to 3 mm.
+        Cell of the calculation at the isocentre plane; by default 0.7 of the dose grid's spacing, within 1 to 3 mm.
     dose_to : {"medium", "water"}
         Dose to the medium is what the transport gives; dose to water is that times the ratio of collision stopping
         powers (NIST ESTAR, 1 MeV) of what the density stands for.
@@ -113,13 +119,12 @@ class PhotonCollapsedConeEngine(PhotonBeamEngine):
         per_MU = _photons_per_cm2_per_MU(machine, self.rings, self.azimuths, pitch)
         segments = beam_segments(beam, machine, position, _FLUENCE_PIXEL_MM)
         dose = np.zeros(grid.shape, np.float32)
-        kernels = cone_kernels(machine.energy_MeV, machine.fluence, self.rings, _GROUPS)
         for number, segment in enumerate(segments):
 
             def report(fraction: float, text: str, number: int = number) -> None:
                 progress((number + fraction) / len(segments), text)
 
-            _add_segment(dose, inside, grid, patient, segment, kernels, machine, self.azimuths, pitch,
+            _add_segment(dose, inside, grid, patient, segment, machine, self.rings, self.azimuths, pitch,
                          per_MU * segment.weight, report)  # fmt: skip
         if self.dose_to == "water":
             density = resample(patient.density_g_cm3, patient.grid, grid)
@@ -151,9 +156,8 @@ def _photons_per_cm2_per_MU(machine_key: Machine, rings: int, azimuths: int, pit
     # averaged over 5 mm across, as an ionization chamber would
     points = Grid.from_spacing((5, 1, 5), 1.25, (-2.5, -calibration.depth_mm, -2.5))
     dose = np.zeros(points.shape, np.float32)
-    kernels = cone_kernels(machine.energy_MeV, machine.fluence, rings, _GROUPS)
     for segment in beam_segments(beam, machine, "HFS", _FLUENCE_PIXEL_MM):
-        _add_segment(dose, np.ones(points.shape, bool), points, patient, segment, kernels, machine, azimuths, pitch_mm,
+        _add_segment(dose, np.ones(points.shape, bool), points, patient, segment, machine, rings, azimuths, pitch_mm,
                      segment.weight, lambda fraction, text: None)  # fmt: skip
     return calibration.dose_Gy_per_MU / float(dose.mean())
 
@@ -164,21 +168,28 @@ def _add_segment(
     grid: Grid,
     patient: Patient,
     segment: BeamSegment,
-    kernels: ConeKernels,
     machine: Machine,
+    rings: int,
     azimuths: int,
     pitch_mm: float,
     photons_per_cm2: float,
     progress: Progress,
 ) -> None:
     progress(0.0, "Collapsed cone: TERMA")
-    lattice = make_terma_lattice(patient, segment, machine, kernels.group_of_bin, pitch_mm)
-    deposited = transport(lattice, kernels, azimuths, progress)
-    deposited *= np.float32(MEV_G_IN_GY * photons_per_cm2)
-    add_to_grid(dose, inside, grid.affine, segment, lattice, deposited, machine.sad_mm)
+    few = cone_kernels(machine.energy_MeV, machine.fluence, max(rings // 2, 4), _GROUPS)
+    many = cone_kernels(machine.energy_MeV, machine.fluence, rings, _GROUPS)
+    fine = make_terma_lattice(patient, segment, machine, many.group_of_bin, pitch_mm)
+    coarse = coarsened(fine)
+    near = windowed(fine, segment, machine.sad_mm, _SHORT_MARGIN_MM)
+    to_Gy = np.float32(MEV_G_IN_GY * photons_per_cm2)
+    for lattice, kernels, terms, start, stop in ((near, few, _SHORT, 0.1, 0.8), (coarse, many, _LONG, 0.8, 1.0)):
+        deposited = transport(lattice, kernels, terms, azimuths, part(progress, start, stop))
+        add_to_grid(dose, inside, grid.affine, segment, lattice, deposited * to_Gy, machine.sad_mm)
     electrons = contamination_kernel(machine)
     if electrons is not None:
         add_pencil_segment(dose, inside, grid, patient, segment, electrons, machine, photons_per_cm2)
+    # fitted kernels and cubic interpolation leave a trace below zero far from the field
+    np.maximum(dose, 0.0, out=dose)
 
 
 def cone_directions(cosine: np.ndarray, azimuths: int) -> np.ndarray:
@@ -201,8 +212,10 @@ def _whole_cells(slope: float, planes: int, phase: float) -> np.ndarray:
     return (np.sign(slope) * np.floor(abs(slope) * np.arange(planes) + phase)).astype(np.int64)
 
 
-def transport(lattice: TermaLattice, kernels: ConeKernels, azimuths: int, progress: Progress) -> np.ndarray:
-    """Carry TERMA along all cones.
+def transport(
+    lattice: TermaLattice, kernels: ConeKernels, terms: slice, azimuths: int, progress: Progress
+) -> np.ndarray:
+    """Carry TERMA along all cones by four of the exponentials.
 
     Returns
     -------
@@ -222,6 +235,8 @@ def transport(lattice: TermaLattice, kernels: ConeKernels, azimuths: int, progre
     correction = np.interp(np.degrees(np.arccos(cosine_with_axis)), *tilted).astype(np.float32)
     terma = lattice.terma * (1.0 / correction)[..., None]
     places = (x, y, t)
+    ranges = np.array(RANGES_G_CM2[terms])
+    energy_density = _density_of_energy(kernels)
     dose = np.zeros(shape, np.float32)
     done = 0
     for main in (2, 1, 0):
@@ -241,22 +256,22 @@ def transport(lattice: TermaLattice, kernels: ConeKernels, azimuths: int, progre
             unit = directions[n]
             step = unit / np.abs(unit).max()
             attenuated = np.arange(levels)[:, None] * (_LEVEL_G_CM2 * np.sqrt((step * step).sum()))
-            attenuated = attenuated / np.array(RANGES_G_CM2)
+            attenuated = attenuated / ranges
             stay = np.exp(-attenuated)
             mean = np.where(attenuated > 1e-9, -np.expm1(-attenuated) / np.maximum(attenuated, 1e-30), 1.0)
-            weights = (kernels.weights[:, rings[n], :] / azimuths).astype(np.float32)
+            weights = (kernels.weights[:, rings[n], terms] / azimuths).astype(np.float32)
             # rounding starts at another place in every ring, in pairs that balance
             pair = ((rings[n] // 2) * _GOLDEN) % 1.0
             phase = 1.0 - pair if rings[n] % 2 else pair
             shifts = [_whole_cells(step[component[a]], planes, phase) for a in (1, 2)]
-            tilt = (_density_of_energy(kernels) / kernels.energy_density[rings[n]]).astype(np.float32)
+            tilt = (energy_density / kernels.energy_density[rings[n]]).astype(np.float32)
             _march(
                 level_t, terma_t, inverse_t, out, stay.astype(np.float32), mean.astype(np.float32), weights, shifts[0],
                 shifts[1], bool(unit[main] > 0), *[(unit[c] * coordinates[a]).astype(np.float32)
                                                    for a, c in enumerate(component)], tilt,
             )  # fmt: skip
             done += 1
-            progress(0.1 + 0.9 * done / len(directions), "Collapsed cone: transport")
+            progress(done / len(directions), "Collapsed cone: transport")
         dose += out.transpose(np.argsort(order))
     return dose
 

@@ -123,7 +123,7 @@ def pencil_kernel(energy_MeV: tuple[float, ...], fluence: tuple[float, ...]) -> 
     -------
     PencilKernel
         At each depth a non-negative least squares fit to the energy within a radius, over radii to 60 cm. Beyond 4 mm
-        it stays within 0.15 % of the lateral integral, within 0.3 % in the first two centimetres of depth.
+        it stays within 0.25 % of the lateral integral, within 0.3 % in the first two centimetres of depth.
     """
     depth, edges, energy = annular_energy(energy_MeV, fluence)
     sigma_cm = np.array(SIGMAS_MM) / 10.0

@@ -143,6 +143,57 @@ def make_terma_lattice(
     return TermaLattice(terma, density, first, side_mm)
 
 
+def windowed(lattice: TermaLattice, segment: BeamSegment, sad_mm: float, margin_mm: float) -> TermaLattice:
+    """Cut a lattice to the field and a margin across the beam, wider where the body is light (up to twice)."""
+    planes, rows, columns = lattice.density_g_cm3.shape
+    dense = lattice.density_g_cm3[lattice.density_g_cm3 > 0.05]
+    lightest = float(np.percentile(dense, 5)) if dense.size else 1.0
+    margin = margin_mm / float(np.clip(lightest, 0.5, 1.0))
+    far = (lattice.first_mm[2] + planes * lattice.side_mm) / sad_mm
+    low, high = _lit_box(segment)
+    cut = []
+    for axis, count in ((1, rows), (0, columns)):
+        start = (low[axis] * (far if low[axis] < 0 else 1.0) - margin - lattice.first_mm[axis]) / lattice.side_mm
+        stop = (high[axis] * (far if high[axis] > 0 else 1.0) + margin - lattice.first_mm[axis]) / lattice.side_mm
+        first = int(np.clip(np.floor(start), 0, max(count - 2, 0)))
+        cut.append(slice(first, int(np.clip(np.ceil(stop) + 1, first + 2, count))))
+    first_mm = lattice.first_mm + lattice.side_mm * np.array([cut[1].start, cut[0].start, 0])
+    window = (slice(None), *cut)
+    return TermaLattice(lattice.terma[window], lattice.density_g_cm3[window], first_mm, lattice.side_mm)
+
+
+def coarsened(lattice: TermaLattice) -> TermaLattice:
+    """Join cells two by two by two: mean density, TERMA averaged by mass."""
+    terma, density = _join(lattice.terma, lattice.density_g_cm3)
+    return TermaLattice(terma, density, lattice.first_mm + lattice.side_mm / 2, 2 * lattice.side_mm)
+
+
+@numba.njit(cache=True, parallel=True)
+def _join(terma, density):
+    planes, rows, columns, groups = terma.shape
+    nz, ny, nx = (planes + 1) // 2, (rows + 1) // 2, (columns + 1) // 2
+    joined = np.zeros((nz, ny, nx, groups), np.float32)
+    mass = np.zeros((nz, ny, nx), np.float32)
+    for n in numba.prange(nz * ny):
+        z = n // ny
+        y = n - z * ny
+        for x in range(nx):
+            total = np.float32(0.0)
+            for k in range(2 * z, min(2 * z + 2, planes)):
+                for j in range(2 * y, min(2 * y + 2, rows)):
+                    for i in range(2 * x, min(2 * x + 2, columns)):
+                        here = density[k, j, i]
+                        total += here
+                        for g in range(groups):
+                            joined[z, y, x, g] += here * terma[k, j, i, g]
+            # cells beyond the lattice are empty
+            mass[z, y, x] = total / np.float32(8.0)
+            if total > 0.0:
+                for g in range(groups):
+                    joined[z, y, x, g] /= total
+    return joined, mass
+
+
 @numba.njit(cache=True, parallel=True)
 def _attenuate(
     density, to_index, first, count_v, count_u, planes, sad, attenuation, released, group_of_bin, groups, softening
@@ -266,7 +317,7 @@ def _gather(dose, inside, to_lattice, values):
                     at_u = min(max(iu - 1 + m, 0), nx - 1)
                     here = values[iq, at_v, at_u] * (1 - share) + values[iq + 1, at_v, at_u] * share
                     total += wv[n] * wu[m] * here
-            dose[k, j, i] += max(total, 0.0)
+            dose[k, j, i] += total
 
 
 def add_to_grid(
