@@ -274,7 +274,16 @@ WEDGE = w2cad_measurement("WDD", w2cad_points(DEPTHS, depth_dose(DEPTHS), "Z"), 
 
 
 def test_w2cad():
-    curves, notes = parse_w2cad("$NUMS 004\n" + OPD + OPP + WEDGE + DPR + "$ENOF\n", "a.asc")
+    comments = "#\n# Comment: Detector: CC 13 %FLSZ\n"
+    curves, notes = parse_w2cad(
+        "$NUMS 004\n"
+        + OPD.replace("$STOM\n", "$STOM\n" + comments).replace("$ENOM", "$ENOM ")
+        + OPP
+        + WEDGE
+        + DPR
+        + "$ENOF\n",
+        "a.asc",
+    )
     assert [(c.kind, c.axis, c.depth_mm) for c in curves] == [
         ("pdd", None, None),
         ("profile", "inline", 100.0),

@@ -21,7 +21,7 @@ from DoseEngineLib.commissioning.machine_parameters import (
 )
 from DoseEngineLib.commissioning.measured_curve import MeasuredCurve, MeasurementError
 from DoseEngineLib.commissioning.measurements import Measurements, fit_for_machine, read_measurements
-from DoseEngineLib.commissioning.model import CurveModel, curve_dose
+from DoseEngineLib.commissioning.model import CORNER_SHARE, SHALLOWEST_MM, CurveModel, curve_dose
 from DoseEngineLib.errors import MachineError
 from DoseEngineLib.machine import Machine, machine_from_json
 from DoseEngineLib.progress import Progress, part
@@ -243,7 +243,7 @@ def commission(
         residuals=solution.fun[: solution.points],
         chi2_reduced=chi2,
         files=measurements.files,
-        notes=(*measurements.notes, *notes),
+        notes=(*measurements.notes, *notes, *_left_out(models, base)),
         weights=_weights_in_words(models, robust),
     )
 
@@ -324,6 +324,20 @@ class _Fit:
         return solution
 
 
+def _left_out(models: Sequence[CurveModel], base: Machine) -> list[str]:
+    notes = []
+    if any(m.curve.kind == "pdd" and m.curve.position_mm[0] < SHALLOWEST_MM for m in models):
+        notes.append(
+            f"Depths of less than {SHALLOWEST_MM:g} mm are compared but not fitted: cylindrical chambers misread there."
+        )
+    if any(m.left_out.any() for m in models):
+        notes.append(
+            f"Corners of diagonal profiles, beyond {CORNER_SHARE * base.field_radius_mm / 10:.0f} cm at the isocentre "
+            "plane, are compared but not fitted: the phantom's dose does not know the round primary collimator."
+        )
+    return notes
+
+
 def _smoothness(free: Sequence[MachineParameter]) -> np.ndarray:
     """Second differences of the factors on the fluence off the axis, over what they are expected to stay within."""
     at = [n for n, p in enumerate(free) if p.key.startswith("off_axis/") and p.key != "off_axis/softening"]
@@ -358,8 +372,12 @@ def _why_not(parameter: MachineParameter, models: Sequence[CurveModel]) -> str:
         spans = [np.ptp(m.curve.position_mm[m.stage["spectrum"]]) for m in depth_doses if m.stage["spectrum"].any()]
         return "" if max(spans, default=0.0) >= 100.0 else "no depth dose reaches 10 cm behind its build-up"
     if parameter.stage == "contamination":
-        shallow = [np.sum(m.curve.position_mm < 0.6 * m.depth_of_maximum_mm) for m in depth_doses]
-        return "" if max(shallow, default=0) >= 3 else "no depth dose has three points in the build-up"
+        shallow = [np.sum(m.used & (m.curve.position_mm < 0.6 * m.depth_of_maximum_mm)) for m in depth_doses]
+        return (
+            ""
+            if max(shallow, default=0) >= 3
+            else f"no depth dose has three points in the build-up, from {SHALLOWEST_MM:g} mm on"
+        )
     if parameter.stage == "penumbra":
         edges = [m.stage["penumbra"].sum() for m in profiles]
         return "" if max(edges, default=0) >= 4 else "no profile has four points in a penumbra"
@@ -456,4 +474,4 @@ def _weights_in_words(models: Sequence[CurveModel], robust: bool) -> str:
 
 
 def _span(values: list[float]) -> str:
-    return f"{values[0]:g}" if len(values) == 1 else f"{values[0]:g} to {values[-1]:g}"
+    return f"{values[0]:.2g}" if len(values) == 1 else f"{values[0]:.2g} to {values[-1]:.2g}"

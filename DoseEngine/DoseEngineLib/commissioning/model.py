@@ -15,6 +15,11 @@ MOST_POINTS = 60
 # Beside the field's edge on either side: penumbra; farther in: the open field; farther out: what reaches past the jaws.
 _PENUMBRA_MM = 12.0
 _INNER_MARGIN_MM = 18.0
+# Shallower points are not fitted: a cylindrical chamber, 3 mm in radius as a rule, is partly out of the water there.
+SHALLOWEST_MM = 3.0
+# The phantom's dose knows the primary collimator as a square, so that corners of large fields are not fitted: what lies
+# beyond this share of its radius.
+CORNER_SHARE = 0.85
 
 
 def open_field(field_mm: np.ndarray | tuple[float, float]) -> Aperture:
@@ -66,6 +71,8 @@ class CurveModel:
         Points that take part in the fit.
     stage : dict of str to (n,) bool array
         Points that tell most about the parameters of a stage.
+    left_out : (n,) bool array
+        Points of a diagonal profile in the corner that the primary collimator shapes.
     off_axis_reach_mm : float
         Radius at the isocentre plane to which a profile shows the open field; 0 for other curves.
     """
@@ -75,14 +82,16 @@ class CurveModel:
         self.normalization = Normalization(curve)
         self.measured_percent = self.normalization.percent(curve.dose)
         self.sigma_percent = self._sigma()
-        self.used = self._thinned()
+        self.used = self._thinned(np.ones(len(curve.position_mm), bool))
         self.off_axis_reach_mm = 0.0
+        self.left_out = np.zeros(len(curve.position_mm), bool)
         nothing = np.zeros(len(curve.position_mm), bool)
         self.stage = dict.fromkeys(("spectrum", "contamination", "off_axis", "penumbra", "head_scatter"), nothing)
         if curve.kind == "pdd":
             self.depth_of_maximum_mm = float(curve.position_mm[int(np.argmax(curve.dose))])
             self.stage["spectrum"] = curve.position_mm >= max(self.depth_of_maximum_mm + 10.0, 30.0)
             self.stage["contamination"] = curve.position_mm < self.depth_of_maximum_mm + 5.0
+            self.used = self._thinned(curve.position_mm >= SHALLOWEST_MM)
         elif curve.kind == "profile":
             self._sort_profile(machine)
         else:
@@ -119,17 +128,18 @@ class CurveModel:
         dose = curve.uncertainty_percent * self.measured_percent.max() / 100.0
         return np.hypot(dose, slope * curve.position_uncertainty_mm)
 
-    def _thinned(self) -> np.ndarray:
-        position, percent = self.curve.position_mm, self.measured_percent
+    def _thinned(self, wanted: np.ndarray) -> np.ndarray:
+        place = np.flatnonzero(wanted)
+        position, percent = self.curve.position_mm[place], self.measured_percent[place]
         if self.curve.kind == "output_factor" or len(position) <= MOST_POINTS:
-            return np.ones(len(position), bool)
+            return wanted
         # half of the points evenly along the curve, half evenly along its rise and fall
         length = np.diff(position) / np.ptp(position)
         climb = np.abs(np.diff(percent))
-        way = np.concatenate(([0.0], np.cumsum(length + climb / climb.sum())))
+        way = np.concatenate(([0.0], np.cumsum(length + climb / max(climb.sum(), 1e-9))))
         chosen = np.searchsorted(way, np.linspace(0.0, way[-1], MOST_POINTS))
-        used = np.zeros(len(position), bool)
-        used[np.minimum(chosen, len(position) - 1)] = True
+        used = np.zeros(len(wanted), bool)
+        used[place[np.minimum(chosen, len(position) - 1)]] = True
         return used
 
     def _sort_profile(self, machine: Machine) -> None:
@@ -144,3 +154,8 @@ class CurveModel:
         self.stage["head_scatter"] = distance > half + _PENUMBRA_MM
         if self.stage["off_axis"].sum() >= 5:
             self.off_axis_reach_mm = float(min(distance.max(), half) / magnification)
+        corner = CORNER_SHARE * machine.field_radius_mm
+        if curve.axis == "diagonal" and self.off_axis_reach_mm > corner:
+            self.off_axis_reach_mm = corner
+            self.left_out = distance > corner * magnification
+            self.used = self._thinned(~self.left_out)

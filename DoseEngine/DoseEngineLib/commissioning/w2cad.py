@@ -1,10 +1,10 @@
 """Measured curves from a W2CAD file (``.asc``), the exchange format of scanning water phantoms with Eclipse.
 
 A file is ``$NUMS n`` and n measurements, each from ``$STOM`` to ``$ENOM``, ending with ``$ENOF``. A measurement has
-header lines ``%KEY value`` and points ``<X Y Z dose>``. Lengths are mm (``%STEP`` tenths of mm), X is crossline, Y
-inline, Z depth. Read here: open photon fields, ``%TYPE`` OPD (depth dose), OPP (profile, ``%AXIS`` X or Y) and DPR
-(diagonal profile, ``%AXIS`` D). The keys are those of the format description in Varian's Eclipse algorithms reference
-guide, appendix on W2CAD, version 02, as public readers of the format quote them.
+header lines ``%KEY value``, comments ``#`` and points ``<X Y Z dose>``. Lengths are mm (``%STEP`` tenths of mm), X is
+crossline, Y inline, Z depth. Read here: open photon fields, ``%TYPE`` OPD (depth dose), OPP (profile, ``%AXIS`` X or Y)
+and DPR (diagonal profile, ``%AXIS`` D). The keys are those of the format description in Varian's Eclipse algorithms
+reference guide, appendix on W2CAD, version 02, as public readers of the format quote them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TOLERANCE_MM = 1.0
 
 def is_w2cad(text: str) -> bool:
     """Whether a text looks like a W2CAD file."""
-    return bool(re.match(r"\s*\$(NUMS|STOM)\b", text))
+    return bool(re.match(r"(\s*#.*\n)*\s*\$(NUMS|STOM)\b", text))
 
 
 def parse_w2cad(text: str, file: str) -> tuple[list[MeasuredCurve], list[str]]:
@@ -48,7 +48,7 @@ def parse_w2cad(text: str, file: str) -> tuple[list[MeasuredCurve], list[str]]:
     block: _Measurement | None = None
     for number, raw in enumerate(text.splitlines(), start=1):
         line = raw.strip()
-        if not line or line == "$ENOF":
+        if not line or line == "$ENOF" or line.startswith("#"):
             continue
         word = line.split()[0].upper()
         if word == "$NUMS":
