@@ -21,7 +21,8 @@ _DIFFERENCE_RANGE_PERCENT = (2.0, 6.0)
 def draw_curve_comparison(comparison: CurveComparison, *, width_inch: float = 4.6, height_inch: float = 3.5) -> Figure:
     """Draw measured points, the fitted machine's curve and the base's, and below them the differences.
 
-    Differences are per cent of the normalization dose; points that fail gamma 2 %/2 mm are red.
+    Differences are per cent of the normalization dose, those beyond the picture are triangles at its rim; points that
+    fail gamma 2 %/2 mm are red.
     """
     figure = new_figure(width_inch, height_inch)
     upper = figure.add_axes((0.125, 0.42, 0.86, 0.56))
@@ -41,10 +42,12 @@ def draw_curve_comparison(comparison: CurveComparison, *, width_inch: float = 4.
     lower.axhspan(-1.0, 1.0, color="#e8f1f8", zorder=0)
     lower.axhline(0.0, color="#8b949e", linewidth=0.7)
     lower.plot(at, np.clip(before, -reach, reach), color=_BEFORE, linewidth=0.8, dashes=(4, 2))
-    lower.plot(at, np.clip(difference, -reach, reach), "o", color=_COMPUTED, **marker)
     failed = _failed(comparison)
-    if failed.any():
-        lower.plot(at[failed], np.clip(difference[failed], -reach, reach), "o", color=_FAILED, **marker)
+    # what lies beyond the picture stands at its rim as a triangle
+    for symbol, chosen in (("o", np.abs(difference) <= reach), ("^", difference > reach), ("v", difference < -reach)):
+        for color, those in ((_COMPUTED, chosen & ~failed), (_FAILED, chosen & failed)):
+            if those.any():
+                lower.plot(at[those], np.clip(difference[those], -reach, reach), symbol, color=color, **marker)
     lower.set_ylim(-reach * 1.05, reach * 1.05)
     lower.set_ylabel("Difference (%)", fontsize=7.5, color=_INK)
     lower.set_xlabel(_POSITION[curve.kind], fontsize=7.5, color=_INK)
