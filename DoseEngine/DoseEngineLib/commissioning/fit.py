@@ -79,6 +79,8 @@ class CurveComparison:
         At ``curve.position_mm``.
     gamma : dict of (per cent, mm) to (n,) array
         Of the fitted machine, measured points judged by the computed curve; NaN below 5 % and for output factors.
+    left_out : (n,) bool array
+        Points that are compared but never fitted (see `CurveModel`); root mean squares are without them.
     """
 
     curve: MeasuredCurve
@@ -87,6 +89,7 @@ class CurveComparison:
     before_percent: np.ndarray
     computed_percent: np.ndarray
     gamma: dict[tuple[float, float], np.ndarray]
+    left_out: np.ndarray
 
     @property
     def difference_percent(self) -> np.ndarray:
@@ -96,12 +99,12 @@ class CurveComparison:
     @property
     def rms_percent(self) -> float:
         """Root mean square difference of the fitted machine."""
-        return float(np.sqrt(np.mean(self.difference_percent**2)))
+        return float(np.sqrt(np.mean(self.difference_percent[~self.left_out] ** 2)))
 
     @property
     def rms_before_percent(self) -> float:
         """Root mean square difference of the base machine."""
-        return float(np.sqrt(np.mean((self.before_percent - self.measured_percent) ** 2)))
+        return float(np.sqrt(np.mean((self.before_percent - self.measured_percent)[~self.left_out] ** 2)))
 
     def passed_percent(self, criteria: tuple[float, float]) -> float:
         """Share of the judged points with gamma up to 1; of output factors, within the dose criterion."""
@@ -326,11 +329,11 @@ class _Fit:
 
 def _left_out(models: Sequence[CurveModel], base: Machine) -> list[str]:
     notes = []
-    if any(m.curve.kind == "pdd" and m.curve.position_mm[0] < SHALLOWEST_MM for m in models):
+    if any(m.left_out.any() for m in models if m.curve.kind == "pdd"):
         notes.append(
             f"Depths of less than {SHALLOWEST_MM:g} mm are compared but not fitted: cylindrical chambers misread there."
         )
-    if any(m.left_out.any() for m in models):
+    if any(m.left_out.any() for m in models if m.curve.kind == "profile"):
         notes.append(
             f"Corners of diagonal profiles, beyond {CORNER_SHARE * base.field_radius_mm / 10:.0f} cm at the isocentre "
             "plane, are compared but not fitted: the phantom's dose does not know the round primary collimator."
@@ -416,7 +419,7 @@ def _compare(model: CurveModel, base: Machine, machine: Machine) -> CurveCompari
             )
             found[model.measured_percent < _GAMMA_THRESHOLD_PERCENT * model.measured_percent.max() / 100.0] = np.nan
             gamma[criteria] = found
-    return CurveComparison(curve, rule.text, model.measured_percent, before, rule.percent(dose), gamma)
+    return CurveComparison(curve, rule.text, model.measured_percent, before, rule.percent(dose), gamma, model.left_out)
 
 
 def _report(

@@ -72,7 +72,7 @@ class CurveModel:
     stage : dict of str to (n,) bool array
         Points that tell most about the parameters of a stage.
     left_out : (n,) bool array
-        Points of a diagonal profile in the corner that the primary collimator shapes.
+        Depths too shallow for a chamber; points of a diagonal profile in the corner that the primary collimator shapes.
     off_axis_reach_mm : float
         Radius at the isocentre plane to which a profile shows the open field; 0 for other curves.
     """
@@ -85,13 +85,15 @@ class CurveModel:
         self.used = self._thinned(np.ones(len(curve.position_mm), bool))
         self.off_axis_reach_mm = 0.0
         self.left_out = np.zeros(len(curve.position_mm), bool)
+        if curve.kind == "pdd":
+            self.left_out = curve.position_mm < SHALLOWEST_MM
+            self.used = self._thinned(~self.left_out)
         nothing = np.zeros(len(curve.position_mm), bool)
         self.stage = dict.fromkeys(("spectrum", "contamination", "off_axis", "penumbra", "head_scatter"), nothing)
         if curve.kind == "pdd":
             self.depth_of_maximum_mm = float(curve.position_mm[int(np.argmax(curve.dose))])
             self.stage["spectrum"] = curve.position_mm >= max(self.depth_of_maximum_mm + 10.0, 30.0)
             self.stage["contamination"] = curve.position_mm < self.depth_of_maximum_mm + 5.0
-            self.used = self._thinned(curve.position_mm >= SHALLOWEST_MM)
         elif curve.kind == "profile":
             self._sort_profile(machine)
         else:

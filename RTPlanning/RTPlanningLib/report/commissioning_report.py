@@ -79,7 +79,9 @@ def curves_csv(result: CommissioningResult) -> str:
 
 
 def _rms(result: CommissioningResult, before: bool) -> float:
-    parts = [(c.before_percent if before else c.computed_percent) - c.measured_percent for c in result.curves]
+    parts = [
+        ((c.before_percent if before else c.computed_percent) - c.measured_percent)[~c.left_out] for c in result.curves
+    ]
     return float(np.sqrt(np.mean(np.concatenate(parts) ** 2)))
 
 
