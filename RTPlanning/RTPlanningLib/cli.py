@@ -1,4 +1,4 @@
-"""The command line: ``rtplanning demo``, ``run``, ``show``, ``commission``, ``cases``, ``machines``, ``engines``.
+"""The command line: ``demo``, ``run``, ``show``, ``commission``, ``validate``; ``cases``, ``machines``, ``engines``.
 
 Nothing heavy is imported before a command needs it, so that ``--help`` answers at once.
 """
@@ -241,6 +241,38 @@ writes <name>.json (the machine: plan with machine = "my-linac/<name>.json"), co
     commission.add_argument("--robust", action="store_true", help="let outlying points count less (soft L1 loss)")
     _output_arguments(commission)
 
+    validate = _command(
+        commands,
+        "validate",
+        _validate,
+        "compare dose engines with Monte Carlo references, and the generic machine with measured data",
+        """\
+examples:
+  rtplanning validate photons --reference egsnrc/ --out validation
+  rtplanning validate photons --reference egsnrc/ --engine photon-pencil-beam --case w10 --out validation
+
+the reference folder holds a file a case, <letter><field>[_15MV].npz: w10 water, l03 lung slab, b03 bone slab.
+The gamma index needs pymedphys: pip install "rtplanning[validate]".
+A bar that is missed is a result (exit code 0); the page and the table say which.
+
+writes validation.html (table, curves, sources) and validation.csv""",
+    )
+    validate.add_argument("what", choices=("photons",), help="what to validate")
+    validate.add_argument(
+        "--reference", metavar="FOLDER", type=Path, required=True, help="folder of the Monte Carlo references (*.npz)"
+    )
+    validate.add_argument(
+        "--engine",
+        metavar="LABEL",
+        nargs="+",
+        action="extend",
+        help="dose engines (default: photon-pencil-beam photon-collapsed-cone); see: rtplanning engines",
+    )
+    validate.add_argument(
+        "--case", metavar="NAME", nargs="+", action="extend", default=[], help="references (default: all of the folder)"
+    )
+    _output_arguments(validate)
+
     _command(commands, "cases", _cases, "list the built-in cases", "example:\n  rtplanning cases")
     _command(commands, "machines", _machines, "list the machines", "example:\n  rtplanning machines")
     _command(
@@ -347,6 +379,27 @@ def _commission(options: argparse.Namespace) -> None:
             progress=progress,
         )
     for note in output.result.notes:
+        print(f"Note: {note}")
+    for line in output.headlines():
+        print(line)
+    print(f"Written to {output.folder}:")
+    _print_columns([(f"  {path.name}", _size(path.stat().st_size)) for path in output.files])
+    print(_NOTICE)
+
+
+def _validate(options: argparse.Namespace) -> None:
+    from RTPlanningLib.validation.photons import ENGINES, validate_photons_to_folder
+
+    with _progress_bar() as progress:
+        output = validate_photons_to_folder(
+            options.reference,
+            options.out,
+            engines=options.engine or ENGINES,
+            cases=options.case,
+            force=options.force,
+            progress=progress,
+        )
+    for note in output.notes:
         print(f"Note: {note}")
     for line in output.headlines():
         print(line)

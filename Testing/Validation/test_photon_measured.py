@@ -22,44 +22,23 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter1d
 
-from DoseEngineLib.machine import load_machine
-from DoseEngineLib.photon.water_dose import water_dose
-from DoseEngineLib.plan import Aperture
+from RTPlanningLib.validation.measured_beam import (
+    load_measured_data,
+    measured_penumbra_mm,
+    output_factors,
+    percent_depth_dose,
+    profile,
+)
 
 pytestmark = pytest.mark.reference
+# depth doses, output factors and penumbrae of the 6 MV machine: the values the validation report shows
+GENERIC_6MV = load_measured_data()
 
-
-def square(side_mm):
-    return Aperture((-side_mm / 2, side_mm / 2), (-side_mm / 2, side_mm / 2))
-
-
-def percent_depth_dose(machine, side_mm, depths_mm, ssd_mm=1000.0):
-    fine = np.arange(0.0, 45.0, 0.5)
-    depth = np.concatenate((fine, depths_mm))
-    dose = water_dose(load_machine(machine), square(side_mm), ssd_mm, np.stack((0 * depth, 0 * depth, depth), axis=1))
-    return 100 * dose[fine.size :] / dose[: fine.size].max()
-
-
-def output_factors(machine, sides_mm, depth_mm, ssd_mm=1000.0):
-    point = np.array([[0.0, 0.0, depth_mm]])
-    doses = [water_dose(load_machine(machine), square(side), ssd_mm, point)[0] for side in (*sides_mm, 100.0)]
-    return np.array(doses[:-1]) / doses[-1]
-
-
-def profile(machine, side_mm, depth_mm, x_mm, ssd_mm=1000.0):
-    x = np.append(x_mm, 0.0)
-    dose = water_dose(load_machine(machine), square(side_mm), ssd_mm, np.stack((x, 0 * x, 0 * x + depth_mm), axis=1))
-    return dose[:-1] / dose[-1]
-
-
-DEPTHS = [20, 25, 30, 50, 100, 150, 200, 250, 300]
 FFF_DEPTHS = [20, 30, 50, 100, 150, 200, 250, 300]
 DEPTH_DOSES = [
     # UMC Utrecht, 10 x 10 cm: 2004 and 2012
-    ("generic_6mv", 100, DEPTHS, [98.5, 96.3, 94.4, 86.1, 67.0, 51.4, 39.1, 29.9, 22.8]),
-    ("generic_6mv", 100, DEPTHS, [98.7, 96.7, 94.4, 85.8, 66.7, 50.9, 39.0, 29.9, 22.9]),
+    *(("generic_6mv", row["side_mm"], row["depth_mm"], row["percent"]) for row in GENERIC_6MV["depth_doses"]),
     # UMC Utrecht, 10.4 x 9.6 cm
     ("generic_10mv", 100, [30, 50, 100, 150, 200, 250], [98.3, 90.9, 72.7, 57.5, 45.6, 36.1]),
     # Varian without filter
@@ -82,8 +61,9 @@ def test_depth_dose_within_1_percent_of_the_maximum(machine, side, depths, measu
     assert np.abs(deviation).max() < 1.0
 
 
+SMALL, LARGER = GENERIC_6MV["output_factors"]
 SMALL_FIELDS = [
-    ("generic_6mv", [0.786, 0.828, 0.865, 0.921]),  # Varian
+    ("generic_6mv", SMALL["factor"]),  # Varian
     ("generic_10mv", [0.796, 0.857, 0.890, 0.937]),  # Elekta
 ]
 
@@ -98,7 +78,7 @@ def test_output_factors_of_small_fields_within_1_percent(machine, measured):
 
 def test_output_factors_of_larger_fields():
     """5 x 5 to 40 x 40 cm at the maximum, values in common use: within 1 %."""
-    deviation = output_factors("generic_6mv", [50, 150, 200, 300, 400], 15.0) / [0.95, 1.03, 1.05, 1.08, 1.10] - 1
+    deviation = output_factors("generic_6mv", LARGER["side_mm"], LARGER["depth_mm"]) / LARGER["factor"] - 1
     print(f"generic_6mv: {np.round(100 * deviation, 2)} %")
     assert np.abs(deviation).max() < 0.01
 
@@ -154,18 +134,9 @@ def test_off_axis_ratios_of_10_MV_within_1_percent(machine, side, depth, place, 
     assert found == pytest.approx(measured, abs=0.01)
 
 
-def penumbra_mm(x, dose):
-    """Distance from 80 to 20 % and place of 50 % of the dose on the axis, on the positive side."""
-    places = [float(np.interp(-level, -dose, x)) for level in (0.8, 0.5, 0.2)]
-    return places[2] - places[0], places[1]
-
-
-PENUMBRAS = [
-    # side, depth, 80-20 % and half-dose place as scanned
-    (30, 15, 4.99, 15.01), (30, 100, 5.58, 16.33), (60, 15, 5.23, 30.34), (60, 100, 6.20, 32.97),
-    (100, 15, 5.37, 50.98), (100, 50, 6.04, 52.76), (100, 100, 6.79, 55.27), (100, 200, 8.59, 60.35),
-    (200, 15, 5.55, 102.08), (200, 100, 8.09, 110.55),
-]  # fmt: skip
+(SCANS,) = GENERIC_6MV["penumbrae"]
+# side, depth, 80-20 % and half-dose place as scanned
+PENUMBRAS = list(zip(*(SCANS[key] for key in ("side_mm", "depth_mm", "width_mm", "edge_mm")), strict=True))
 
 
 @pytest.mark.parametrize(("side", "depth", "width", "edge"), PENUMBRAS)
@@ -175,12 +146,7 @@ def test_penumbra_within_1_mm(side, depth, width, edge):
     The scan's chamber (CC13, 3 mm inner radius) widens penumbrae: the calculation is folded with a Gaussian of the
     standard deviation of a disc of that radius, 1.5 mm.
     """
-    step = 0.25
-    half = side / 2 * (1000 + depth) / 1000
-    x = np.arange(-half - 40.0, half + 40.0, step)
-    folded = gaussian_filter1d(profile("generic_6mv", side, depth, x), 1.5 / step)
-    outer = x > 0.5 * half
-    found = penumbra_mm(x[outer], (folded / np.interp(0.0, x, folded))[outer])
+    found = measured_penumbra_mm("generic_6mv", side, depth, SCANS["ssd_mm"], SCANS["chamber_sigma_mm"])
     print(f"{side} mm field, {depth} mm deep: {found[0]:.2f} mm, measured {width:.2f}")
     assert found[0] == pytest.approx(width, abs=1.0)
     assert found[1] == pytest.approx(edge, abs=0.5)
