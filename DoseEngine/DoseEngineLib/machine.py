@@ -9,9 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import numpy as np
-from jsonschema.exceptions import best_match
 
 from DoseEngineLib.errors import MachineError, PlanError
 from DoseEngineLib.plan import Aperture
@@ -287,6 +285,10 @@ def _schema() -> dict[str, Any]:
 
 def machine_from_json(text: str, where: str = "machine") -> Machine:
     """Validate JSON text against the schema and the rules a schema cannot say, and make a `Machine`."""
+    # desktop Slicer may lack it until a panel installs it; machines are read only inside actions
+    import jsonschema
+    from jsonschema.exceptions import best_match
+
     try:
         data = json.loads(text, parse_constant=_refuse_constant)
     except ValueError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-ABSENT = ("numba", "matplotlib", "jinja2", "rich")
+ABSENT = ("jsonschema", "numba", "matplotlib", "jinja2", "rich")
 
 
 def test_logics_import_without_packages_the_desktop_lacks() -> None:

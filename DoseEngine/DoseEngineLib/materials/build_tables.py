@@ -23,8 +23,8 @@ MATERIALS = {
     "iron": "iron",
 }
 SOURCE = (
-    "Photons: J. H. Hubbell and S. M. Seltzer, NISTIR 5632 (NIST Standard Reference Database 126). Electrons: NIST ESTAR "
-    "(Standard Reference Database 124), collision stopping power at 1 MeV. Public domain."
+    "Photons: J. H. Hubbell and S. M. Seltzer, NISTIR 5632 (NIST Standard Reference Database 126). Electrons: "
+    "NIST ESTAR (Standard Reference Database 124), collision stopping power at 1 MeV. Public domain."
 )
 _LOWEST_MEV = 0.01
 
