@@ -136,13 +136,17 @@ class PhotonCollapsedConeEngine(PhotonBeamEngine):
 def _photons_per_cm2_per_MU(machine_key: Machine, rings: int, azimuths: int, pitch_mm: float) -> float:
     """Photons/cm2 in air on the axis at the SAD for each MU, so that this engine meets the machine's calibration.
 
-    The reference condition is computed like any other dose, in a water phantom of 40 x 40 x 30 cm.
+    The reference condition is computed like any other dose, in a water phantom 10 cm wider than the field on every side
+    and 15 cm deeper than the reference depth.
     """
     machine = machine_key
     calibration = machine.calibration
     if not isinstance(calibration, ReferenceCalibration):
         return calibration
-    depth_voxels, across, voxel = 60, 80, 5.0
+    voxel = 5.0
+    at_surface = max(calibration.field_mm) * calibration.ssd_mm / machine.sad_mm
+    across = int(np.ceil((at_surface + 200.0) / voxel / 2)) * 2
+    depth_voxels = int(np.ceil((calibration.depth_mm + 150.0) / voxel))
     first = (-(across - 1) / 2 * voxel, -(depth_voxels - 0.5) * voxel, -(across - 1) / 2 * voxel)
     phantom = Grid.from_spacing((across, depth_voxels, across), voxel, first)
     patient = Patient.from_density(np.ones(phantom.shape, np.float32), phantom)
