@@ -143,7 +143,7 @@ def _row(c: Comparison) -> dict[str, Any]:
 
 def _judged(figure: Figure, digits: int, sign: str) -> dict[str, str]:
     bar = "" if figure.bar is None else f"{sign} {figure.bar:g}"
-    return {"value": f"{figure.value:.{digits}f}", "bar": bar, "style": _VERDICTS[figure.reached][1]}
+    return {"value": f"{figure.value:.{digits}f}", "bar": bar, "style": _VERDICTS[figure.reached][1] if bar else ""}
 
 
 def _verdict(reached: bool | None) -> dict[str, str]:
@@ -155,7 +155,7 @@ def _case(same: Sequence[Comparison]) -> dict[str, Any]:
     reference = same[0].reference
     where = "The grey band is two standard deviations of the reference"
     if same[0].bars.axis_percent is not None:
-        where += f", the dotted lines the bar of {same[0].bars.axis_percent:g} %"
+        where += f", the dotted lines the bar of {same[0].bars.axis_percent:g}\N{NO-BREAK SPACE}%"
     if reference.phantom != "w":
         where += ", the shaded depths the slab"
     return {
