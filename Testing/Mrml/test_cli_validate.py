@@ -87,6 +87,30 @@ def test_one_case_without_pymedphys_and_what_the_terminal_says(folder, finished,
     assert "rtplanning[validate]" in (finished / "validation.html").read_text(encoding="utf-8")
 
 
+def test_a_case_without_bars_is_not_said_to_reach_them(folder, capsys):
+    references = folder / "unjudged"
+    references.mkdir()
+    write_reference(references, "l05_15MV", 5.0)
+    code = cli.main(
+        [
+            "validate",
+            "photons",
+            "--reference",
+            str(references),
+            "--engine",
+            PENCIL,
+            "--out",
+            str(folder / "unjudged-out"),
+        ]
+    )
+    assert code == cli.OK
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "l05_15MV" in line]
+    assert line.endswith("no bar is set")
+    judged = [r for r in rows_of(folder / "unjudged-out") if r["against"] == "Monte Carlo"]
+    assert {r["reached"] for r in judged} == {""}
+    assert 'class="verdict open">no bar' in (folder / "unjudged-out" / "validation.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

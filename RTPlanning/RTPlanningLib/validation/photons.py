@@ -36,11 +36,12 @@ class ValidationOutput:
             gamma = "" if c.gamma_rate is None else (
                 f", gamma {c.bars.gamma_percent:g} %/{c.bars.gamma_mm:g} mm {100 * c.gamma_rate:.2f} %"
             )  # fmt: skip
-            missed = [f.name for f in c.figures() if f.reached is False]
+            asked = [f for f in c.figures() if f.bar is not None]
+            missed = [f.name for f in asked if not f.reached]
+            verdict = f"bar missed: {', '.join(missed)}" if missed else "bars reached" if asked else "no bar is set"
             lines.append(
                 f"  {c.engine}, {c.reference.name}: axis within {c.largest_percent:.2f} % "
-                f"({c.beyond_2_sigma_percent:.2f} % beyond 2 sigma){gamma}; "
-                + (f"bar missed: {', '.join(missed)}" if missed else "bars reached")
+                f"({c.beyond_2_sigma_percent:.2f} % beyond 2 sigma){gamma}; {verdict}"
             )
         for m in self.measured:
             figure = m.figure()
