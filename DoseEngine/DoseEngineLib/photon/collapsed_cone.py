@@ -13,6 +13,7 @@ this implementation's own.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import ClassVar
 
@@ -38,16 +39,21 @@ MEV_G_IN_GY = 1.602176634e-10
 _TERMS = 4
 _SHORT, _LONG = slice(0, _TERMS), slice(_TERMS, 2 * _TERMS)
 # Around the field, short ranges matter this far in water; further in light media, up to twice as far.
-_SHORT_MARGIN_MM = 60.0
+_SHORT_MARGIN_MM = 45.0
 _GROUPS = 3
+_HIGHEST_LEVEL = 65535
+# Tangent of the tilt against the axis, up to 31 degrees, for the correction of tilted kernels.
+_TANGENT_STEP = 0.005
 # Rows of the table of the kernel's energy over the cosine with the ray.
 _COSINES = 1025
 _GOLDEN = 0.6180339887498949
 # Radiological thickness of a cell, quantized for the tables of exponentials.
 _LEVEL_G_CM2 = 2e-4
 _FLUENCE_PIXEL_MM = 0.5
+# Contaminating electrons are computed with fluence pixels joined this many by this many.
+_ELECTRON_PIXELS = 4
 # Cells are this part of the dose grid's spacing, so that interpolation does not widen penumbras.
-_PITCH_OF_SPACING = 0.7
+_PITCH_OF_SPACING = 0.8
 _PITCH_LIMITS_MM = (1.0, 3.0)
 
 
@@ -59,7 +65,7 @@ class PhotonCollapsedConeEngine(PhotonBeamEngine):
     rings, azimuths : int
         Cones for the long ranges: rings of equal energy times directions around each. Short ranges take half the rings.
     pitch_mm : float, optional
-        Cell of the calculation at the isocentre plane; by default 0.7 of the dose grid's spacing, within 1 to 3 mm.
+        Cell of the calculation at the isocentre plane; by default 0.8 of the dose grid's spacing, within 1 to 3 mm.
     dose_to : {"medium", "water"}
         Dose to the medium is what the transport gives; dose to water is that times the ratio of collision stopping
         powers (NIST ESTAR, 1 MeV) of what the density stands for.
@@ -191,7 +197,10 @@ def _add_segment(
         add_to_grid(dose, inside, grid.affine, segment, lattice, deposited * to_Gy, machine.sad_mm)
     electrons = contamination_kernel(machine)
     if electrons is not None:
-        add_pencil_segment(dose, inside, grid, patient, segment, electrons, machine, photons_per_cm2)
+        # nothing sharp in their dose
+        sources = tuple(replace(s, fluence=s.fluence.joined(_ELECTRON_PIXELS)) for s in segment.sources)
+        wide = replace(segment, sources=sources)
+        add_pencil_segment(dose, inside, grid, patient, wide, electrons, machine, photons_per_cm2)
     # fitted kernels and cubic interpolation leave a trace below zero far from the field
     np.maximum(dose, 0.0, out=dose)
 
@@ -226,22 +235,17 @@ def transport(
     (z, y, x) float32 array
         Energy deposited per unit mass, in the units of the lattice's TERMA.
     """
-    side_cm = lattice.side_mm / 10.0
-    level = np.minimum(np.rint(lattice.density_g_cm3 * (side_cm / _LEVEL_G_CM2)), 65535).astype(np.uint16)
-    levels = int(level.max()) + 1
     directions = cone_directions(kernels.cosine, azimuths)
     rings = np.repeat(np.arange(kernels.cosine.size), azimuths)
-    shape = level.shape
-    x, y, t = (lattice.first_mm[axis] + lattice.side_mm * np.arange(shape[2 - axis]) for axis in range(3))
-    inverse = (1.0 / np.sqrt(x**2 + (y**2)[:, None] + (t**2)[:, None, None])).astype(np.float32)
-    tilted = _tilted_energy(kernels, directions, rings, azimuths)
-    cosine_with_axis = np.clip(t[:, None, None] * inverse, 0.0, 1.0)
-    correction = np.interp(np.degrees(np.arccos(cosine_with_axis)), *tilted).astype(np.float32)
-    terma = lattice.terma * (1.0 / correction)[..., None]
-    places = (x, y, t)
+    places = [
+        lattice.first_mm[axis] + lattice.side_mm * np.arange(n) for axis, n in enumerate(lattice.terma.shape[2::-1])
+    ]
+    correction = 1.0 / _tilted_energy(kernels, directions, rings, azimuths)
     ranges = np.array(RANGES_G_CM2[terms])
     energy_density = _density_of_energy(kernels)
-    dose = np.zeros(shape, np.float32)
+    to_level = lattice.side_mm / 10.0 / _LEVEL_G_CM2
+    levels = int(min(round(float(lattice.density_g_cm3.max()) * to_level), _HIGHEST_LEVEL)) + 1
+    dose = np.zeros(lattice.density_g_cm3.shape, np.float32)
     done = 0
     for main in (2, 1, 0):
         # array axes (z, y, x) are 0, 1, 2; components of a direction (x, y, t) are 2 - axis
@@ -250,9 +254,10 @@ def transport(
         chosen = [n for n, d in enumerate(directions) if np.argmax(np.abs(d)) == main]
         if not chosen:
             continue
-        level_t = np.ascontiguousarray(level.transpose(order))
-        inverse_t = np.ascontiguousarray(inverse.transpose(order))
-        terma_t = np.ascontiguousarray(terma.transpose(*order, 3))
+        level_t, inverse_t, terma_t = _prepare(
+            lattice.density_g_cm3.transpose(order), lattice.terma.transpose(*order, 3), *[places[c] for c in component],
+            component.index(2), np.float32(to_level), correction.astype(np.float32),
+        )  # fmt: skip
         coordinates = [places[c] for c in component]
         out = np.zeros(level_t.shape, np.float32)
         planes = level_t.shape[0]
@@ -287,25 +292,51 @@ def _density_of_energy(kernels: ConeKernels) -> np.ndarray:
     return np.interp(at, kernels.table_cosine[order], kernels.table_density[order])
 
 
-def _tilted_energy(
-    kernels: ConeKernels, directions: np.ndarray, rings: np.ndarray, azimuths: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Energy that all directions together carry for a ray at an angle with the axis, relative to a ray along it.
+def _tilted_energy(kernels: ConeKernels, directions: np.ndarray, rings: np.ndarray, azimuths: int) -> np.ndarray:
+    """Energy that all directions together carry for a ray tilted against the axis, relative to a ray along it.
 
     Fixed directions sample a tilted kernel a little unevenly; cells are corrected for it.
+
+    Returns
+    -------
+    (t,) array
+        Over the tangent of the tilt, in steps of `_TANGENT_STEP` from 0.
     """
-    angles = np.arange(0.0, 31.0, 1.0)
     table = _density_of_energy(kernels)
-    energy = kernels.weights.sum(axis=(0, 2))[rings] / azimuths
+    energy = kernels.weights.sum(axis=(0, 2))[rings] / azimuths / kernels.energy_density[rings]
+    turn = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     total = []
-    for angle in np.radians(angles):
-        around = []
-        for turn in np.linspace(0, 2 * np.pi, 24, endpoint=False):
-            ray = np.array([np.sin(angle) * np.cos(turn), np.sin(angle) * np.sin(turn), np.cos(angle)])
-            at = np.rint((directions @ ray + 1.0) * (0.5 * (_COSINES - 1))).astype(int)
-            around.append((energy * table[at] / kernels.energy_density[rings]).sum())
-        total.append(np.mean(around))
-    return angles, np.array(total) / energy.sum()
+    for angle in np.arctan(np.arange(0.0, 0.6 + _TANGENT_STEP / 2, _TANGENT_STEP)):
+        ray = np.stack((np.sin(angle) * np.cos(turn), np.sin(angle) * np.sin(turn), np.full(turn.size, np.cos(angle))))
+        at = np.rint((directions @ ray + 1.0) * (0.5 * (_COSINES - 1))).astype(int)
+        total.append((energy[:, None] * table[at]).sum() / turn.size)
+    return np.array(total) / total[0]
+
+
+@numba.njit(cache=True, parallel=True)
+def _prepare(density, terma, at0, at1, at2, along, to_level, correction):
+    """Lay out a lattice along its march axis: level of thickness, inverse distance from the source, corrected TERMA.
+
+    ``along`` says which of the three axes runs along the beam.
+    """
+    n0, n1, n2 = density.shape
+    level = np.empty((n0, n1, n2), np.uint16)
+    inverse = np.empty((n0, n1, n2), np.float32)
+    result = np.empty((n0, n1, n2, _GROUPS), np.float32)
+    last = correction.size - 1
+    for i in numba.prange(n0):
+        for j in range(n1):
+            for k in range(n2):
+                a, b, c = at0[i], at1[j], at2[k]
+                square = a * a + b * b + c * c
+                depth = a if along == 0 else (b if along == 1 else c)
+                inverse[i, j, k] = 1.0 / np.sqrt(square)
+                level[i, j, k] = min(int(density[i, j, k] * to_level + np.float32(0.5)), _HIGHEST_LEVEL)
+                tangent = np.sqrt(max(square - depth * depth, 0.0)) / depth
+                factor = correction[min(int(tangent / _TANGENT_STEP + 0.5), last)]
+                for g in range(_GROUPS):
+                    result[i, j, k, g] = terma[i, j, k, g] * factor
+    return level, inverse, result
 
 
 @numba.njit(cache=True, parallel=True, fastmath={"reassoc", "contract", "nsz"})

@@ -38,6 +38,15 @@ class FluenceMap:
         """Distance of the map's edges from the axis."""
         return self.values.shape[0] / 2 * self.pixel_mm
 
+    def joined(self, pixels: int) -> FluenceMap:
+        """Return the map with pixels joined ``pixels`` by ``pixels``; the rim is padded with zeros where it must."""
+        half = self.values.shape[0] // 2
+        pad = -half % pixels
+        values = np.pad(self.values, pad)
+        n = values.shape[0] // pixels
+        values = values.reshape(n, pixels, n, pixels).mean(axis=(1, 3), dtype=np.float32)
+        return FluenceMap(values, self.pixel_mm * pixels)
+
 
 @dataclass(frozen=True, eq=False)
 class FluenceSource:

@@ -22,10 +22,10 @@ from DoseEngineLib.photon.scale_space import make_scale_space, read_plane
 FIELD_MARGIN_MM = 200.0
 _DENSITY_STEP_G_CM3 = 0.01
 _DENSITY_LIMIT_G_CM3 = 22.6
-_RAY_PITCH_MM = 2.0
-_RAY_STEP_MM = 1.5
-# Fluence blurred more than this (far behind the isocentre, wide sources) does not occur.
-_LARGEST_SIGMA_MM = 30.0
+# The fan of attenuation: it varies slowly; density is sampled twice a step.
+_RAY_PITCH_MM = 2.5
+_RAY_STEP_MM = 2.5
+_SAMPLES_A_STEP = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,11 +133,11 @@ def make_terma_lattice(
     )  # fmt: skip
     fluence = np.zeros((counts[2], counts[1], counts[0]), np.float32)
     for source in segment.sources:
-        space = make_scale_space(source.fluence, _LARGEST_SIGMA_MM)
+        blur = np.array([source.blur_sigma_mm(t, segment.collimation_distance_mm, sad) for t in distance])
+        sigma = np.hypot(blur, side_mm / np.sqrt(12) * sad / distance)
+        space = make_scale_space(source.fluence, max(float(sigma.max()), source.fluence.pixel_mm))
         for plane, t in enumerate(distance):
-            blur = source.blur_sigma_mm(t, segment.collimation_distance_mm, sad)
-            sigma = np.hypot(blur, side_mm / np.sqrt(12) * sad / t)
-            values = read_plane(space, x * sad / t, y * sad / t, sigma)
+            values = read_plane(space, x * sad / t, y * sad / t, sigma[plane])
             fluence[plane] += np.float32(source.strength(t, sad)) * values
     terma, density = _read(ct, to_index, first, side_mm, fluence, fan, fan_first, sad, relative.astype(np.float32))
     return TermaLattice(terma, density, first, side_mm)
@@ -205,6 +205,7 @@ def _attenuate(
     for row in numba.prange(count_v):
         v = first[1] + row * _RAY_PITCH_MM
         path = np.empty(bins)
+        step = np.empty(bins)
         for column in range(count_u):
             u = first[0] + column * _RAY_PITCH_MM
             slant = np.sqrt(u * u + v * v + sad * sad) / sad
@@ -223,13 +224,20 @@ def _attenuate(
                 path[b] = 0.0
                 result[0, row, column, group_of_bin[b]] += released[b]
             for plane in range(1, planes):
-                t = first[2] + (plane - 0.5) * _RAY_STEP_MM
-                here = density_at(density, to_index[0, 3] + sx * t, to_index[1, 3] + sy * t, to_index[2, 3] + sz * t)
-                at = min(int(here / _DENSITY_STEP_G_CM3 + 0.5), last)
-                # mm to cm
-                mass = here * slant * harder * _RAY_STEP_MM * 0.1
                 for b in range(bins):
-                    path[b] += attenuation[at, b] * mass
+                    step[b] = 0.0
+                for sample in range(_SAMPLES_A_STEP):
+                    t = first[2] + (plane - 1 + (sample + 0.5) / _SAMPLES_A_STEP) * _RAY_STEP_MM
+                    here = density_at(
+                        density, to_index[0, 3] + sx * t, to_index[1, 3] + sy * t, to_index[2, 3] + sz * t
+                    )
+                    at = min(int(here / _DENSITY_STEP_G_CM3 + 0.5), last)
+                    # mm to cm
+                    mass = here * slant * harder * (_RAY_STEP_MM / _SAMPLES_A_STEP) * 0.1
+                    for b in range(bins):
+                        step[b] += attenuation[at, b] * mass
+                for b in range(bins):
+                    path[b] += step[b]
                     result[plane, row, column, group_of_bin[b]] += np.float32(released[b] * np.exp(-path[b]))
     return result
 
