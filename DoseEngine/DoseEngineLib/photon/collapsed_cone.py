@@ -293,9 +293,9 @@ def _density_of_energy(kernels: ConeKernels) -> np.ndarray:
 
 
 def _tilted_energy(kernels: ConeKernels, directions: np.ndarray, rings: np.ndarray, azimuths: int) -> np.ndarray:
-    """Energy that all directions together carry for a ray tilted against the axis, relative to a ray along it.
+    """Energy that all directions together carry by the table for a tilted ray, relative to what the rings hold.
 
-    Fixed directions sample a tilted kernel a little unevenly; cells are corrected for it.
+    Fixed directions sample a tilted kernel a little unevenly, and the table is rounded; cells are corrected for both.
 
     Returns
     -------
@@ -303,14 +303,15 @@ def _tilted_energy(kernels: ConeKernels, directions: np.ndarray, rings: np.ndarr
         Over the tangent of the tilt, in steps of `_TANGENT_STEP` from 0.
     """
     table = _density_of_energy(kernels)
-    energy = kernels.weights.sum(axis=(0, 2))[rings] / azimuths / kernels.energy_density[rings]
+    carried = kernels.weights.sum(axis=(0, 2))[rings] / azimuths
+    energy = carried / kernels.energy_density[rings]
     turn = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     total = []
     for angle in np.arctan(np.arange(0.0, 0.6 + _TANGENT_STEP / 2, _TANGENT_STEP)):
         ray = np.stack((np.sin(angle) * np.cos(turn), np.sin(angle) * np.sin(turn), np.full(turn.size, np.cos(angle))))
         at = np.rint((directions @ ray + 1.0) * (0.5 * (_COSINES - 1))).astype(int)
         total.append((energy[:, None] * table[at]).sum() / turn.size)
-    return np.array(total) / total[0]
+    return np.array(total) / carried.sum()
 
 
 @numba.njit(cache=True, parallel=True)
