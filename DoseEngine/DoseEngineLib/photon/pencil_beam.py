@@ -35,6 +35,8 @@ _REACH_MM = 4.0
 _LONGEST_REACH_MM = 120.0
 _SHORTEST_REACH_MM = 0.5
 _LEAST_DENSITY = 0.15
+# Depths at which a kernel deposits less than this share of its greatest are passed over.
+_NEGLIGIBLE = 1e-7
 # Kernels wider than this on the isocentre plane are read from the widest level.
 _LARGEST_SIGMA_MM = 500.0
 
@@ -175,6 +177,11 @@ def _accumulate(
     count = kernel_sigma.size
     lowest = np.log2(level_sigma[0])
     last_depth = table.shape[0] - 1.000001
+    # contaminating electrons do not go deep
+    deposited = np.zeros(table.shape[0])
+    for n in range(count):
+        deposited += table[:, n]
+    live = deposited > _NEGLIGIBLE * deposited.max()
     for row in numba.prange(nk * nj):
         k = row // nj
         j = row - k * nj
@@ -198,6 +205,8 @@ def _accumulate(
                     ratio += c * power
             d = min(depth_here * ratio / _TABLE_STEP_MM, last_depth)
             at = int(d)
+            if not live[at]:
+                continue
             share = d - at
             blur = source_sigma * (distance / collimation - 1.0) * scale
             total = 0.0
