@@ -26,7 +26,7 @@ from DoseEngineLib.machine import Machine, ReferenceCalibration
 from DoseEngineLib.materials.attenuation import water_to_medium_stopping_ratio
 from DoseEngineLib.patient import Patient
 from DoseEngineLib.photon.beam_engine import PhotonBeamEngine
-from DoseEngineLib.photon.cone_kernels import RANGES_G_CM2, ConeKernels, cone_kernels
+from DoseEngineLib.photon.cone_kernels import GROUPS, RANGES_G_CM2, ConeKernels, cone_kernels
 from DoseEngineLib.photon.fluence import BeamSegment, beam_segments
 from DoseEngineLib.photon.pencil_beam import add_segment as add_pencil_segment
 from DoseEngineLib.photon.terma import TermaLattice, add_to_grid, coarsened, make_terma_lattice, windowed
@@ -40,7 +40,6 @@ _TERMS = 4
 _SHORT, _LONG = slice(0, _TERMS), slice(_TERMS, 2 * _TERMS)
 # Around the field, short ranges matter this far in water; further in light media, up to twice as far.
 _SHORT_MARGIN_MM = 45.0
-_GROUPS = 3
 _HIGHEST_LEVEL = 65535
 # Tangent of the tilt against the axis, up to 31 degrees, for the correction of tilted kernels.
 _TANGENT_STEP = 0.005
@@ -76,7 +75,7 @@ class PhotonCollapsedConeEngine(PhotonBeamEngine):
     version: ClassVar[str] = "1.0"
     models: ClassVar[tuple[str, ...]] = (
         "TERMA by ray tracing, each energy bin attenuated on its own by water, bone or metal as the density says",
-        "Monte Carlo point kernels for three spectral groups, so that the kernel hardens with depth",
+        "Monte Carlo point kernels for two spectral groups, so that the kernel hardens with depth",
         "kernel axes along the diverging rays, cones in rings of equal energy all round",
         "density-scaled transport of electrons and scattered photons in 3D, entry and exit surfaces included",
         "every part of the head that the machine file describes",
@@ -186,9 +185,9 @@ def _add_segment(
     progress: Progress,
 ) -> None:
     progress(0.0, "Collapsed cone: TERMA")
-    few = cone_kernels(machine.energy_MeV, machine.fluence, max(rings // 2, 4), _GROUPS)
-    many = cone_kernels(machine.energy_MeV, machine.fluence, rings, _GROUPS)
-    fine = make_terma_lattice(patient, segment, machine, many.group_of_bin, pitch_mm)
+    few = cone_kernels(machine.energy_MeV, machine.fluence, max(rings // 2, 4))
+    many = cone_kernels(machine.energy_MeV, machine.fluence, rings)
+    fine = make_terma_lattice(patient, segment, machine, many.group_of_bin, GROUPS, pitch_mm)
     coarse = coarsened(fine)
     near = windowed(fine, segment, machine.sad_mm, _SHORT_MARGIN_MM)
     to_Gy = np.float32(MEV_G_IN_GY * photons_per_cm2)
@@ -323,7 +322,7 @@ def _prepare(density, terma, at0, at1, at2, along, to_level, correction):
     n0, n1, n2 = density.shape
     level = np.empty((n0, n1, n2), np.uint16)
     inverse = np.empty((n0, n1, n2), np.float32)
-    result = np.empty((n0, n1, n2, _GROUPS), np.float32)
+    result = np.empty((n0, n1, n2, GROUPS), np.float32)
     last = correction.size - 1
     for i in numba.prange(n0):
         for j in range(n1):
@@ -335,7 +334,7 @@ def _prepare(density, terma, at0, at1, at2, along, to_level, correction):
                 level[i, j, k] = min(int(density[i, j, k] * to_level + np.float32(0.5)), _HIGHEST_LEVEL)
                 tangent = np.sqrt(max(square - depth * depth, 0.0)) / depth
                 factor = correction[min(int(tangent / _TANGENT_STEP + 0.5), last)]
-                for g in range(_GROUPS):
+                for g in range(GROUPS):
                     result[i, j, k, g] = terma[i, j, k, g] * factor
     return level, inverse, result
 
@@ -348,7 +347,7 @@ def _march(level, terma, inverse, out, stay, mean, weights, shift1, shift2, forw
     carries, one value an exponential.
     """
     planes, n1, n2 = level.shape
-    w0, w1, w2 = weights[0], weights[1], weights[2]
+    w0, w1 = weights[0], weights[1]
     top1, top2 = shift1.max(), shift2.max()
     lines1 = n1 + top1 - shift1.min()
     lines2 = n2 + top2 - shift2.min()
@@ -367,15 +366,13 @@ def _march(level, terma, inverse, out, stay, mean, weights, shift1, shift2, forw
                 here = column + off
                 t0 = terma[k, row, column, 0]
                 t1 = terma[k, row, column, 1]
-                t2 = terma[k, row, column, 2]
                 cosine = (along + part2[column]) * inverse[k, row, column]
                 share = tilt[int((cosine + np.float32(1.0)) * half + np.float32(0.5))]
                 t0 *= share
                 t1 *= share
-                t2 *= share
                 total = np.float32(0.0)
                 for m in range(_TERMS):
-                    s = t0 * w0[m] + t1 * w1[m] + t2 * w2[m]
+                    s = t0 * w0[m] + t1 * w1[m]
                     x = state[here, m] - s
                     total += s + x * mean[at, m]
                     state[here, m] = s + x * stay[at, m]

@@ -61,14 +61,14 @@ def _lit_box(segment: BeamSegment) -> tuple[np.ndarray, np.ndarray]:
 
 
 def make_terma_lattice(
-    patient: Patient, segment: BeamSegment, machine: Machine, group_of_bin: np.ndarray, side_mm: float
+    patient: Patient, segment: BeamSegment, machine: Machine, group_of_bin: np.ndarray, groups: int, side_mm: float
 ) -> TermaLattice:
     """Release a segment's energy in the body.
 
     Parameters
     ----------
     group_of_bin : (b,) array of int
-        Spectral group of each energy bin of the machine.
+        Spectral group of each energy bin of the machine, below ``groups``.
     side_mm : float
         Side of the lattice's cubes.
 
@@ -108,12 +108,12 @@ def make_terma_lattice(
     energy = np.array(machine.energy_MeV)
     densities = np.arange(0.0, _DENSITY_LIMIT_G_CM3 + _DENSITY_STEP_G_CM3, _DENSITY_STEP_G_CM3)
     attenuation = mass_attenuation_by_density_cm2_g(densities, energy)
-    groups = int(group_of_bin.max()) + 1
     released = np.array(machine.fluence) * energy * attenuation[0]
     # what a group interacts in a medium relative to water, at 10 cm depth
     seen = released * np.exp(-10.0 * attenuation[0])
     member = np.eye(groups)[group_of_bin]
-    relative = ((attenuation / attenuation[0] * seen) @ member) / (seen @ member)
+    # (a group may be empty: few lines, or one)
+    relative = ((attenuation / attenuation[0] * seen) @ member) / np.maximum(seen @ member, 1e-300)
 
     u_low = min(low[0] * sad / near, low[0] * sad / far)
     v_low = min(low[1] * sad / near, low[1] * sad / far)
