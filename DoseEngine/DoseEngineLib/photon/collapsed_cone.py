@@ -138,13 +138,12 @@ class PhotonCollapsedConeEngine(PhotonBeamEngine):
 
 
 @lru_cache(maxsize=32)
-def _photons_per_cm2_per_MU(machine_key: Machine, rings: int, azimuths: int, pitch_mm: float) -> float:
+def _photons_per_cm2_per_MU(machine: Machine, rings: int, azimuths: int, pitch_mm: float) -> float:
     """Photons/cm2 in air on the axis at the SAD for each MU, so that this engine meets the machine's calibration.
 
     The reference condition is computed like any other dose, in a water phantom 10 cm wider than the field on every side
     and 15 cm deeper than the reference depth.
     """
-    machine = machine_key
     calibration = machine.calibration
     if not isinstance(calibration, ReferenceCalibration):
         return calibration
