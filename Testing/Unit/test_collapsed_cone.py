@@ -224,6 +224,9 @@ def test_what_cannot_be_computed_says_so():
             create_engine("photon-collapsed-cone", **options)
     with pytest.raises(GeometryError, match="from the radiation source"):
         COARSE.calculate_dose(box((60, 800, 60), 20.0), plan())
+    small = create_engine("photon-collapsed-cone", pitch_mm=0.5, max_memory_GB=0.5)
+    with pytest.raises(EngineError, match="larger pitch_mm"):
+        small.calculate_dose(box(), plan())
     far = create_engine("photon-collapsed-cone", pitch_mm=4.0, allow_isocenter_outside=True)
     with pytest.raises(EngineError, match="passes the body"):
         far.calculate_dose(box((30, 30, 30)), plan(isocenter_RAS_mm=(600, 0, 0)))

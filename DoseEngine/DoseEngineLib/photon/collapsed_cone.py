@@ -130,7 +130,7 @@ class PhotonCollapsedConeEngine(PhotonBeamEngine):
                 progress((number + fraction) / len(segments), text)
 
             _add_segment(dose, inside, grid, patient, segment, machine, self.rings, self.azimuths, pitch,
-                         per_MU * segment.weight, report)  # fmt: skip
+                         per_MU * segment.weight, self.max_memory_GB, report)  # fmt: skip
         if self.dose_to == "water":
             density = resample(patient.density_g_cm3, patient.grid, grid)
             dose *= water_to_medium_stopping_ratio(density.ravel()).reshape(grid.shape).astype(np.float32)
@@ -166,7 +166,7 @@ def _photons_per_cm2_per_MU(machine: Machine, rings: int, azimuths: int, pitch_m
     dose = np.zeros(points.shape, np.float32)
     for segment in beam_segments(beam, machine, "HFS", _FLUENCE_PIXEL_MM):
         _add_segment(dose, np.ones(points.shape, bool), points, patient, segment, machine, rings, azimuths, pitch_mm,
-                     segment.weight, lambda fraction, text: None)  # fmt: skip
+                     segment.weight, np.inf, lambda fraction, text: None)  # fmt: skip
     return calibration.dose_Gy_per_MU / float(dose.mean())
 
 
@@ -181,12 +181,13 @@ def _add_segment(
     azimuths: int,
     pitch_mm: float,
     photons_per_cm2: float,
+    max_memory_GB: float,
     progress: Progress,
 ) -> None:
     progress(0.0, "Collapsed cone: TERMA")
     few = cone_kernels(machine.energy_MeV, machine.fluence, max(rings // 2, 4))
     many = cone_kernels(machine.energy_MeV, machine.fluence, rings)
-    fine = make_terma_lattice(patient, segment, machine, many.group_of_bin, GROUPS, pitch_mm)
+    fine = make_terma_lattice(patient, segment, machine, many.group_of_bin, GROUPS, pitch_mm, max_memory_GB)
     coarse = coarsened(fine)
     near = windowed(fine, segment, machine.sad_mm, _SHORT_MARGIN_MM)
     to_Gy = np.float32(MEV_G_IN_GY * photons_per_cm2)

@@ -28,6 +28,10 @@ _RAY_STEP_MM = 2.5
 _SAMPLES_A_STEP = 5
 
 
+# TERMA, density, fluence and the copies laid out for each march axis.
+_BYTES_A_CELL = 60
+
+
 @dataclass(frozen=True, eq=False)
 class TermaLattice:
     """TERMA of spectral groups on cubes along the beam.
@@ -61,7 +65,13 @@ def _lit_box(segment: BeamSegment) -> tuple[np.ndarray, np.ndarray]:
 
 
 def make_terma_lattice(
-    patient: Patient, segment: BeamSegment, machine: Machine, group_of_bin: np.ndarray, groups: int, side_mm: float
+    patient: Patient,
+    segment: BeamSegment,
+    machine: Machine,
+    group_of_bin: np.ndarray,
+    groups: int,
+    side_mm: float,
+    max_memory_GB: float,
 ) -> TermaLattice:
     """Release a segment's energy in the body.
 
@@ -71,13 +81,15 @@ def make_terma_lattice(
         Spectral group of each energy bin of the machine, below ``groups``.
     side_mm : float
         Side of the lattice's cubes.
+    max_memory_GB : float
+        Refuse a lattice whose calculation would need more.
 
     Raises
     ------
     GeometryError
         When the body reaches into the treatment head or behind the source.
     EngineError
-        When the field passes the body at more than `FIELD_MARGIN_MM`.
+        When the field passes the body at more than `FIELD_MARGIN_MM`, or the lattice needs too much memory.
     """
     sad = machine.sad_mm
     body_grid, slices = patient.grid.crop(patient.body, margin_mm=float(patient.grid.spacing_mm.max()))
@@ -98,6 +110,12 @@ def make_terma_lattice(
     # cells meet at the axis
     first = np.append((np.floor(low / side_mm) + 0.5) * side_mm, near + side_mm / 2)
     counts = np.ceil((np.append(high, far) - first) / side_mm + 0.5).astype(int)
+    need_GB = float(np.prod(counts.astype(float))) * _BYTES_A_CELL / 1e9
+    if need_GB > max_memory_GB:
+        raise EngineError(
+            f"Cells of {side_mm:g} mm along the beam need about {need_GB:.1f} GB, more than the {max_memory_GB:g} GB "
+            "allowed; use a coarser dose grid, a larger pitch_mm or a higher max_memory_GB."
+        )
     x, y, distance = (first[axis] + side_mm * np.arange(counts[axis]) for axis in range(3))
     to_ras = np.eye(4)
     to_ras[:3, :3] = segment.frame.rotation * (1.0, 1.0, -1.0)
