@@ -28,6 +28,31 @@ class Jaw:
 
 
 @dataclass(frozen=True)
+class MlcLimits:
+    """What the drives and carriages of an MLC allow; lengths at the isocentre plane.
+
+    Attributes
+    ----------
+    minimum_gap_mm : float
+        Least distance between the tips of a pair at rest; zero where a pair may be closed.
+    minimum_moving_gap_mm : float
+        The same while the leaves move and the beam is on.
+    interdigitation : bool
+        Whether a leaf may pass the opposing leaf of a neighbouring pair.
+    maximum_speed_mm_s : float
+        Of a leaf while the beam is on.
+    maximum_spread_mm : float
+        Greatest distance along X between the tips of one bank: how far leaves reach out of their carriage.
+    """
+
+    minimum_gap_mm: float
+    minimum_moving_gap_mm: float
+    interdigitation: bool
+    maximum_speed_mm_s: float
+    maximum_spread_mm: float
+
+
+@dataclass(frozen=True)
 class Mlc:
     """A multileaf collimator whose leaves move along collimator X.
 
@@ -42,6 +67,8 @@ class Mlc:
         gap).
     tongue_and_groove_mm : float
         Width, at the isocentre plane, of the strip that a leaf shades beyond its nominal side.
+    limits : MlcLimits or None
+        None: not stated; intensity-modulated fields cannot be sequenced for such a machine.
     """
 
     model: str
@@ -52,6 +79,7 @@ class Mlc:
     distance_mm: float
     leaf_end_offset_mm: float = 0.0
     tongue_and_groove_mm: float = 0.0
+    limits: MlcLimits | None = None
 
     @property
     def pairs(self) -> int:
@@ -137,6 +165,8 @@ class Machine:
         Coefficients of `attenuation_ratio`; empty: not modelled.
     extra_focal, electron_contamination, monitor_backscatter
         Parts of the head; None: not modelled.
+    maximum_dose_rate_MU_min : float or None
+        MU a minute that the machine delivers at most; None: not stated.
     provenance : dict of str to str
         Source of every part of the model.
     """
@@ -161,6 +191,7 @@ class Machine:
     extra_focal: ExtraFocalSource | None = None
     electron_contamination: ElectronContamination | None = None
     monitor_backscatter: MonitorBackscatter | None = None
+    maximum_dose_rate_MU_min: float | None = None
 
     def attenuation_ratio(self, radius_mm: np.ndarray) -> np.ndarray:
         """Attenuation in water of a ray through a radius at the isocentre plane, relative to the axis.
@@ -321,6 +352,10 @@ def machine_from_json(text: str, where: str = "machine") -> Machine:
     mlc = None
     if "mlc" in data:
         fields = dict(data["mlc"], boundaries_mm=tuple(data["mlc"]["boundaries_mm"]))
+        if "limits" in fields:
+            fields["limits"] = MlcLimits(**fields["limits"])
+            if fields["limits"].minimum_moving_gap_mm < fields["limits"].minimum_gap_mm:
+                raise MachineError(f"{where}, mlc/limits: the gap of moving leaves cannot be less than that at rest.")
         mlc = Mlc(**fields)
         if any(b <= a for a, b in zip(mlc.boundaries_mm, mlc.boundaries_mm[1:])):
             raise MachineError(f"{where}, mlc/boundaries_mm: leaf boundaries must rise strictly.")
@@ -362,6 +397,7 @@ def machine_from_json(text: str, where: str = "machine") -> Machine:
         calibration=calibration,
         provenance=dict(data["provenance"]),
         softening=tuple(map(float, off_axis.get("softening", ()))),
+        maximum_dose_rate_MU_min=data.get("maximum_dose_rate_MU_min"),
         **{key: kind(**data[key]) for key, kind in _HEAD_PARTS.items() if key in data},
     )
     at_edge = machine.attenuation_ratio(np.linspace(0.0, machine.field_radius_mm, 50))

@@ -125,3 +125,23 @@ def test_apertures_beyond_the_machine_are_refused():
         machine.check_aperture(Aperture(leaf_positions_mm=((-10.0, 210.0), *leaves[1:])), "Beam A")
     with pytest.raises(PlanError, match="no MLC"):
         load_machine("ideal_6mv").check_aperture(Aperture(leaf_positions_mm=leaves), "Beam A")
+
+
+@pytest.mark.parametrize("name", [n for n in available_machines() if load_machine(n).mlc is not None])
+def test_machines_with_an_mlc_state_what_its_drives_allow(name):
+    machine = load_machine(name)
+    limits = machine.mlc.limits
+    assert 0 <= limits.minimum_gap_mm <= limits.minimum_moving_gap_mm < 10
+    assert limits.maximum_speed_mm_s > 0
+    assert 0 < limits.maximum_spread_mm < machine.mlc.maximum_mm - machine.mlc.minimum_mm
+    assert machine.maximum_dose_rate_MU_min > 0
+    assert "limits" in machine.provenance
+
+
+def test_limits_may_be_left_out_but_not_contradict_themselves():
+    data = shipped()
+    moving = {**data["mlc"]["limits"], "minimum_gap_mm": 5.0, "minimum_moving_gap_mm": 1.0}
+    with pytest.raises(MachineError, match="moving"):
+        machine_from_json(json.dumps({**data, "mlc": {**data["mlc"], "limits": moving}}))
+    mlc = {key: value for key, value in data["mlc"].items() if key != "limits"}
+    assert machine_from_json(json.dumps({**data, "mlc": mlc})).mlc.limits is None
