@@ -1,5 +1,9 @@
 """Dose-volume histograms from dose samples inside a structure: no bins, so no bin bias.
 
+A structure is sampled as exactly as it is known: inside its contours or its closed surface, cut to a fraction of a
+voxel, where it has them; else inside its label map, divided into sub-voxels where it is small. Every structure is
+sampled by itself, so that structures may overlap.
+
 Terms follow ICRU Report 83 (2010): ``D_V`` is the dose that the best-irradiated volume V receives at least (D98% is the
 near-minimum, D2% the near-maximum), ``V_D`` the volume that receives at least the dose D.
 """
@@ -13,13 +17,18 @@ from functools import cached_property
 import numpy as np
 from scipy import ndimage
 
+from DoseEngineLib.closed_surface import ClosedSurface
+from DoseEngineLib.contour_stack import ContourStack
 from DoseEngineLib.errors import EvaluationError
 from DoseEngineLib.geometry import Grid
 from DoseEngineLib.plan import Structure
 from DoseEngineLib.progress import Progress, silent
 
-# A structure gets about this many samples; more voxels than that are sampled once each, at their centres.
+# A structure gets about this many samples; of a label map with more voxels, each voxel is sampled once.
 _SAMPLES = 200_000
+# An outline gets at least this many samples a voxel of the dose, so that no hot spot is missed, up to a limit.
+_SAMPLES_A_DOSE_VOXEL = 2.0
+_MAXIMUM_OUTLINE_SAMPLES = 4_000_000
 _MAXIMUM_SAMPLES = 20_000_000
 _MAXIMUM_DIVISION = 15
 _CHUNK = 1_000_000
@@ -39,18 +48,21 @@ class Dvh:
     ----------
     structure_name : str
     volume_cm3 : float
-        Volume of the whole structure by voxel count.
+        Volume of the whole structure: exact for its contours or surface, by voxel count for a label map.
     dose_samples_Gy : (n,) float32 array
         Dose samples inside the structure, ascending.
     covered_fraction : float
         Part of the structure inside the dose grid. Below 1 the doses and volumes of this DVH are those of the covered
         part alone; `calculate_dvh` makes such a DVH only when asked to.
+    sampled_from : {"voxels", "contours", "surface"}
+        What the structure was known by.
     """
 
     structure_name: str
     volume_cm3: float
     dose_samples_Gy: np.ndarray
     covered_fraction: float = 1.0
+    sampled_from: str = "voxels"
 
     def __post_init__(self) -> None:
         samples = np.asarray(self.dose_samples_Gy, dtype=np.float32)
@@ -150,26 +162,56 @@ class Dvh:
         dose_Gy = np.arange(points) * float(step_Gy)
         return dose_Gy, self._percent_at_least(dose_Gy.astype(np.float32))
 
+    def differential(self, step_Gy: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
+        """Return the differential histogram.
+
+        Parameters
+        ----------
+        step_Gy : float
+            Width of the bins.
+
+        Returns
+        -------
+        edges_Gy : (n + 1,) float64 array
+            Bin n holds the doses from edge n up to, but without, edge n + 1. Edges are multiples of the step; the first
+            is 0, the last beyond the largest dose.
+        volume_cm3 : (n,) float64 array
+            Volume in each bin; their sum is `covered_volume_cm3`. Divide by the step for cm3 a Gy.
+        """
+        edges_Gy, at_least_percent = self.curve(step_Gy)
+        return edges_Gy, -np.diff(at_least_percent) / 100.0 * self.covered_volume_cm3
+
     def _percent_at_least(self, dose_Gy: np.ndarray) -> np.ndarray:
         count = self.dose_samples_Gy.size
         return 100.0 * (count - np.searchsorted(self.dose_samples_Gy, dose_Gy, side="left")) / count
 
 
-def calculate_dvh(dose_Gy: np.ndarray, dose_grid: Grid, structure: Structure, *, allow_partial: bool = False) -> Dvh:
+def calculate_dvh(
+    dose_Gy: np.ndarray,
+    dose_grid: Grid,
+    structure: Structure | ContourStack | ClosedSurface,
+    *,
+    allow_partial: bool = False,
+) -> Dvh:
     """Calculate the DVH of a structure.
 
-    Each voxel of the structure is divided into sub-voxels, the more the smaller the structure, down to a single one for
+    Contours and closed surfaces are filled with evenly spread points, each of the same volume: 200 000, or more where
+    that would be less than two a voxel of the dose. A `Structure` with an outline is sampled by its outline.
+
+    Of a label map, each voxel is divided into sub-voxels, the more the smaller the structure, down to a single one for
     structures of more than 200 000 voxels. Where voxels are divided, the staircase of the mask's edge gives way to a
-    smooth surface that encloses the same volume. The dose is interpolated linearly at a point of every sub-voxel; the
-    points are spread evenly, and are the same at every call.
+    smooth surface that encloses the same volume, with a point in every sub-voxel.
+
+    The dose is interpolated linearly at the points, which are the same at every call. The outermost half voxel of the
+    dose grid has the dose of its centre.
 
     Parameters
     ----------
     dose_Gy : (k, j, i) array
         Dose on ``dose_grid``.
     dose_grid : Grid
-    structure : Structure
-        On a grid of its own; spacing and orientation need not be the dose grid's.
+    structure : Structure, ContourStack or ClosedSurface
+        Spacing and orientation of its grid, or planes, need not be the dose grid's.
     allow_partial : bool
         Evaluate the covered part of a structure that reaches out of the dose grid, and say in
         ``covered_fraction`` how much that is.
@@ -186,7 +228,7 @@ def calculate_dvh(dose_Gy: np.ndarray, dose_grid: Grid, structure: Structure, *,
 def calculate_dvhs(
     dose_Gy: np.ndarray,
     dose_grid: Grid,
-    structures: Iterable[Structure],
+    structures: Iterable[Structure | ContourStack | ClosedSurface],
     *,
     allow_partial: bool = False,
     progress: Progress | None = None,
@@ -221,30 +263,75 @@ def _checked_dose(dose_Gy: np.ndarray, dose_grid: Grid) -> np.ndarray:
     return dose
 
 
-def _dvh(dose: np.ndarray, dose_grid: Grid, structure: Structure, allow_partial: bool) -> Dvh:
-    if structure.is_empty:
-        raise EvaluationError(f"Structure {structure.name} is empty; contour it or leave it out of the evaluation.")
-    to_dose = dose_grid.inverse_affine @ structure.grid.affine
-    upper = np.array(dose_grid.shape[::-1]) - 0.5
-    samples, inside_count, count = [], 0, 0
-    for points, of_voxel, in_mask in _samples(structure, dose_grid):
-        # a voxel is covered when its centre is within the outer faces; its points beyond them take the dose at the face
-        centres = of_voxel @ to_dose[:3, :3].T + to_dose[:3, 3]
-        inside = ((centres >= -0.5 - 1e-4) & (centres <= upper + 1e-4)).all(axis=1)
-        count += int(np.count_nonzero(in_mask))
-        inside_count += int(np.count_nonzero(in_mask & inside))
-        at = (points if inside.all() else points[inside]) @ to_dose[:3, :3].T + to_dose[:3, 3]
-        samples.append(ndimage.map_coordinates(dose, at[:, ::-1].T, order=1, mode="nearest", output=np.float32))
-    if inside_count == 0:
+def _dvh(
+    dose: np.ndarray, dose_grid: Grid, structure: Structure | ContourStack | ClosedSurface, allow_partial: bool
+) -> Dvh:
+    outline = structure.outline if isinstance(structure, Structure) else structure
+    if outline is not None:
+        volume_cm3 = outline.volume_cm3
+        samples, covered = _sampled_outline(dose, dose_grid, outline)
+        sampled_from = "contours" if isinstance(outline, ContourStack) else "surface"
+    else:
+        if structure.is_empty:
+            raise EvaluationError(f"Structure {structure.name} is empty; contour it or leave it out of the evaluation.")
+        volume_cm3 = structure.volume_cm3
+        samples, covered = _sampled_mask(dose, dose_grid, structure)
+        sampled_from = "voxels"
+    if covered == 0.0:
         raise EvaluationError(
             f"Structure {structure.name} lies outside the dose grid; calculate the dose on a grid that covers it."
         )
-    if inside_count < count and not allow_partial:
+    if covered < 1.0 and not allow_partial:
         raise EvaluationError(
-            f"Only {100.0 * inside_count / count:.1f} % of structure {structure.name} lie inside the dose grid; "
+            f"Only {_below_all(100.0 * covered)} % of structure {structure.name} lie inside the dose grid; "
             "calculate the dose on a larger grid, or allow a partial DVH, which counts the covered part alone."
         )
-    return Dvh(structure.name, structure.volume_cm3, np.concatenate(samples), inside_count / count)
+    return Dvh(structure.name, volume_cm3, samples, covered, sampled_from)
+
+
+def _below_all(percent: float) -> str:
+    """One decimal, more where it would read 100.0."""
+    return f"{percent:.1f}" if percent < 99.95 else f"{np.floor(percent * 1000.0) / 1000.0:.3f}"
+
+
+def _sampled_outline(
+    dose: np.ndarray, dose_grid: Grid, outline: ContourStack | ClosedSurface
+) -> tuple[np.ndarray, float]:
+    """Return the doses inside an outline and the part of it that the dose grid covers."""
+    volume_mm3 = 1000.0 * outline.volume_cm3
+    count = max(_SAMPLES, volume_mm3 / (1000.0 * dose_grid.voxel_volume_cm3) * _SAMPLES_A_DOSE_VOXEL)
+    points = outline.points_RAS_mm(volume_mm3 / min(count, _MAXIMUM_OUTLINE_SAMPLES))
+    index = dose_grid.ras_to_index(points)
+    covered = _within_faces(index, dose_grid)
+    if not covered.all():
+        index = index[covered]
+    return _interpolated(dose, index), len(index) / len(points)
+
+
+def _sampled_mask(dose: np.ndarray, dose_grid: Grid, structure: Structure) -> tuple[np.ndarray, float]:
+    """Return the doses inside a label map and the part of its voxels that the dose grid covers."""
+    to_dose = dose_grid.inverse_affine @ structure.grid.affine
+    samples, inside_count, count = [], 0, 0
+    for points, of_voxel, in_mask in _samples(structure, dose_grid):
+        # a voxel is covered when its centre is within the outer faces; its points beyond them take the dose at the face
+        inside = _within_faces(of_voxel @ to_dose[:3, :3].T + to_dose[:3, 3], dose_grid)
+        count += int(np.count_nonzero(in_mask))
+        inside_count += int(np.count_nonzero(in_mask & inside))
+        if not inside.all():
+            points = points[inside]
+        samples.append(_interpolated(dose, points @ to_dose[:3, :3].T + to_dose[:3, 3]))
+    return np.concatenate(samples), inside_count / count
+
+
+def _within_faces(index: np.ndarray, grid: Grid) -> np.ndarray:
+    """Tell which indices (n, 3), ordered i, j, k, lie within the outer faces of the grid's voxels."""
+    upper = np.array(grid.shape[::-1]) - 0.5
+    return ((index >= -0.5 - 1e-4) & (index <= upper + 1e-4)).all(axis=1)
+
+
+def _interpolated(dose: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Interpolate the dose linearly at indices (n, 3), ordered i, j, k."""
+    return ndimage.map_coordinates(dose, index[:, ::-1].T, order=1, mode="nearest", output=np.float32)
 
 
 def _division(structure: Structure, voxels: int, dose_grid: Grid) -> np.ndarray:

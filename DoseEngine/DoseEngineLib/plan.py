@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from DoseEngineLib.closed_surface import ClosedSurface
+from DoseEngineLib.contour_stack import ContourStack
 from DoseEngineLib.errors import PlanError, SchemaError
 from DoseEngineLib.geometry import Grid
 from DoseEngineLib.iec61217 import BeamFrame, beam_frame, check_patient_position
@@ -54,6 +56,10 @@ class Structure:
         One of `ROLES` (DICOM RT ROI Interpreted Type, ICRU 50/62).
     color : (3,) tuple of float
         RGB in 0..1.
+    outline : ContourStack or ClosedSurface, optional
+        The contours or the surface that the mask was filled from, all of it. DVHs and their volumes are then exact to
+        fractions of a voxel. Whoever changes the mask leaves the outline out; one that encloses another volume than
+        the mask, by more than the mask's outermost voxels, raises `PlanError`.
     """
 
     name: str
@@ -61,6 +67,7 @@ class Structure:
     grid: Grid
     role: str = "ORGAN"
     color: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    outline: ContourStack | ClosedSurface | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -72,6 +79,22 @@ class Structure:
             raise PlanError(f"Structure {self.name}: mask shape {mask.shape} is not the grid's {self.grid.shape}.")
         mask.setflags(write=False)
         object.__setattr__(self, "mask", mask)
+        if self.outline is not None:
+            self._check_outline()
+
+    def _check_outline(self) -> None:
+        """Refuse the outline of another shape, such as that of the mask before a margin."""
+        if self.is_empty:
+            # an outline may pass between all voxel centres
+            return
+        part = np.pad(self.mask[self.grid.crop(self.mask)[1]], 1)
+        faces = sum(int(np.count_nonzero(np.diff(part, axis=axis))) for axis in range(3))
+        difference_cm3 = abs(self.outline.volume_cm3 - self.volume_cm3)
+        if difference_cm3 > faces * self.grid.voxel_volume_cm3:
+            raise PlanError(
+                f"Structure {self.name}: its outline encloses {self.outline.volume_cm3:.4g} cm3, its mask "
+                f"{self.volume_cm3:.4g} cm3. Give the outline that the mask was filled from, or none."
+            )
 
     @property
     def is_empty(self) -> bool:

@@ -1,0 +1,154 @@
+"""Closed outlines cut by scan lines: spans inside by the even-odd rule, exact areas, and points of equal volume.
+
+A solid is a pile of layers. Each layer has a cross-section, given by the edges of its outlines in any order, and a
+thickness over which that cross-section stands. Planar contours are such a pile as they are; a closed surface becomes
+one when it is cut by planes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# Steps of an additive recurrence that fills the unit cube evenly (Roberts 2018, the R3 sequence). Layers, rows and
+# points are each shifted by a step of their own, where a plain lattice would draw steps into the DVH of a dose that
+# varies along one axis only.
+_SPREAD = 1.2207440846057596 ** -np.arange(1.0, 4.0)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerEdges:
+    """Edges of closed outlines, each in a layer.
+
+    Attributes
+    ----------
+    layer : (e,) int array
+    start, stop : (e, 2) arrays
+        Ends of each edge in mm, (x, y). Within a layer every point is the end of an even number of edges, and equal to
+        the bit in all of them.
+    """
+
+    layer: np.ndarray
+    start: np.ndarray
+    stop: np.ndarray
+
+    @classmethod
+    def of_polygons(cls, layers: list[int], polygons: list[np.ndarray]) -> LayerEdges:
+        """Return the edges of closed polygons (n, 2), each in a layer; the last vertex joins the first."""
+        return cls(
+            np.repeat(layers, [len(polygon) for polygon in polygons]),
+            np.concatenate(polygons),
+            np.concatenate([np.roll(polygon, -1, axis=0) for polygon in polygons]),
+        )
+
+    def repeated(self, times: np.ndarray) -> LayerEdges:
+        """Return the edges with layer n copied ``times[n]`` times; copies are numbered on, layer by layer."""
+        first = np.cumsum(times) - times
+        count = times[self.layer]
+        edge = np.repeat(np.arange(len(self.layer)), count)
+        copy = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count)
+        return LayerEdges(first[self.layer][edge] + copy, self.start[edge], self.stop[edge])
+
+
+def spans_inside(
+    edges: LayerEdges, row_layer: np.ndarray, row_y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return where rows (lines of constant y) run inside the outlines.
+
+    Parameters
+    ----------
+    edges : LayerEdges
+    row_layer, row_y : (r,) arrays
+        Layer and y of each row, sorted by layer, then y.
+
+    Returns
+    -------
+    row : (s,) int array
+        The row of each span; a row may have several or none.
+    x_start, x_stop : (s,) arrays
+        Ends of each span in mm.
+    """
+    ys = np.concatenate([edges.start[:, 1], edges.stop[:, 1], row_y])
+    bottom, height = ys.min(), np.ptp(ys) + 1.0
+    # every edge runs upwards, so both directions of travel give the same crossing to the bit: doubled edges cancel
+    upward = (edges.start[:, 1] <= edges.stop[:, 1])[:, None]
+    low, high = np.where(upward, edges.start, edges.stop), np.where(upward, edges.stop, edges.start)
+    # layers end to end on one axis: one search serves them all
+    rows = row_layer * height + (row_y - bottom)
+    first = np.searchsorted(rows, edges.layer * height + (low[:, 1] - bottom), side="left")
+    last = np.searchsorted(rows, edges.layer * height + (high[:, 1] - bottom), side="left")
+    count = last - first
+    edge = np.repeat(np.arange(len(count)), count)
+    row = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
+    low, high = low[edge], high[edge]
+    x = low[:, 0] + (row_y[row] - low[:, 1]) * (high[:, 0] - low[:, 0]) / (high[:, 1] - low[:, 1])
+    order = np.lexsort((x, row))
+    row, x = row[order], x[order]
+    return row[::2], x[::2], x[1::2]
+
+
+def layer_areas_mm2(edges: LayerEdges, layers: int) -> np.ndarray:
+    """Return the area inside the outlines of each layer in mm2, by the even-odd rule.
+
+    Between two neighbouring vertices along y the inside is made of trapezoids, whose area is their middle width times
+    their height: the sum is exact wherever outlines do not cross.
+    """
+    layer, y = np.concatenate([edges.layer] * 2), np.concatenate([edges.start[:, 1], edges.stop[:, 1]])
+    order = np.lexsort((y, layer))
+    layer, y = layer[order], y[order]
+    strip = (layer[1:] == layer[:-1]) & (y[1:] > y[:-1])
+    row_layer, row_y, height = layer[1:][strip], 0.5 * (y[1:] + y[:-1])[strip], (y[1:] - y[:-1])[strip]
+    row, x_start, x_stop = spans_inside(edges, row_layer, row_y)
+    return np.bincount(row_layer[row], weights=(x_stop - x_start) * height[row], minlength=layers)
+
+
+def points_inside(
+    edges: LayerEdges, layer_low_mm: np.ndarray, layer_thickness_mm: np.ndarray, volume_mm3: float
+) -> np.ndarray:
+    """Return points inside a pile of layers, spread evenly, each standing for the same volume.
+
+    Parameters
+    ----------
+    edges : LayerEdges
+    layer_low_mm, layer_thickness_mm : (l,) arrays
+        Where each layer begins along z, and how thick it is.
+    volume_mm3 : float
+        Volume of a point. The number of points follows from it, to within the chance of a point falling inside or
+        outside at the outline.
+
+    Returns
+    -------
+    (n, 3) array
+        x, y, z in mm. The same at every call.
+    """
+    pitch = np.sqrt(volume_mm3 / layer_thickness_mm)
+    low = np.full(len(pitch), np.inf)
+    high = np.full(len(pitch), -np.inf)
+    for end in (edges.start, edges.stop):
+        np.minimum.at(low, edges.layer, end[:, 1])
+        np.maximum.at(high, edges.layer, end[:, 1])
+    used = np.flatnonzero(high > low)
+    offset = _shift(used, 0)
+    first = np.ceil(low[used] / pitch[used] - offset).astype(np.int64)
+    count = np.maximum(np.ceil(high[used] / pitch[used] - offset).astype(np.int64) - first, 0)
+    row_layer = np.repeat(used, count)
+    number = np.arange(len(row_layer)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(first, count)
+    row_y = (number + np.repeat(offset, count)) * pitch[row_layer]
+    row, x_start, x_stop = spans_inside(edges, row_layer, row_y)
+    layer = row_layer[row]
+    phase = _shift(row, 1)
+    first = np.ceil(x_start / pitch[layer] - phase).astype(np.int64)
+    count = np.ceil(x_stop / pitch[layer] - phase).astype(np.int64) - first
+    span = np.repeat(np.arange(len(row)), count)
+    points = np.empty((len(span), 3))
+    number = np.arange(len(span)) - np.repeat(np.cumsum(count) - count, count) + first[span]
+    of_layer = layer[span]
+    points[:, 0] = (number + phase[span]) * pitch[of_layer]
+    points[:, 1] = row_y[row][span]
+    points[:, 2] = layer_low_mm[of_layer] + _shift(np.arange(len(span)), 2) * layer_thickness_mm[of_layer]
+    return points
+
+
+def _shift(number: np.ndarray, axis: int) -> np.ndarray:
+    return np.modf(0.5 + number * _SPREAD[axis])[0]
