@@ -206,7 +206,8 @@ def test_jit_agrees_with_plain_python():
 
     rng = np.random.default_rng(3)
     sizes = dict(depth=rng.random((4, 4, 4)).astype(np.float32) * 30, first=np.array([-20.0, -20, 990]),
-                 step=np.array([15.0, 15, 10]), table=rng.random((100, 2)), kernel_sigma=np.array([1.0, 9.0]),
+                 step=np.array([15.0, 15, 10]), table=rng.random((100, 2)), live=np.ones(100, bool),
+                 kernel_sigma=np.array([1.0, 9.0]),
                  values=rng.random(3 * 64).astype(np.float32), offset=np.array([0, 64, 128]), half=np.array([4, 4, 4]),
                  pixel=np.array([4.0, 5.0, 6.0]), level_sigma=np.array([1.0, 4.0, 16.0]))  # fmt: skip
     rest = dict(sad=1000.0, source_sigma=0.7, collimation=500.0, source_distance=0.0,

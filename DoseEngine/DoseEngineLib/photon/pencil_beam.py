@@ -21,22 +21,21 @@ from DoseEngineLib.patient import Patient
 from DoseEngineLib.photon.beam_engine import PhotonBeamEngine
 from DoseEngineLib.photon.fluence import BeamSegment, beam_segments
 from DoseEngineLib.photon.pencil_kernel import PencilKernel
+from DoseEngineLib.photon.pencil_terms import (
+    TABLE_STEP_MM,
+    depth_table,
+    fan_depth,
+    grid_to_beam,
+    live_depths,
+    softening_ratio,
+    upstream_density,
+)
 from DoseEngineLib.photon.raytrace import trace_depth_fan
 from DoseEngineLib.photon.scale_space import LEVELS_PER_OCTAVE, make_scale_space
 from DoseEngineLib.photon.water_dose import dose_kernel, photons_per_cm2_per_MU
 from DoseEngineLib.plan import Beam
 from DoseEngineLib.progress import Progress
 
-_TABLE_STEP_MM = 0.5
-# Lateral spread grows in light media: each Gaussian is widened by one over the mean density along the ray over about
-# twice its own width upstream, where the particles that form it started. Denser media do not narrow it: behind thin
-# bone that was further from Monte Carlo than leaving it.
-_REACH_MM = 4.0
-_LONGEST_REACH_MM = 120.0
-_SHORTEST_REACH_MM = 0.5
-_LEAST_DENSITY = 0.15
-# Depths at which a kernel deposits less than this share of its greatest are passed over.
-_NEGLIGIBLE = 1e-7
 # Kernels wider than this on the isocentre plane are read from the widest level.
 _LARGEST_SIGMA_MM = 500.0
 
@@ -83,12 +82,6 @@ class PhotonPencilBeamEngine(PhotonBeamEngine):
         return dose
 
 
-def depth_table(kernel: PencilKernel) -> np.ndarray:
-    """Kernel weights on a uniform depth table, (depths, sigmas) float64, step 0.5 mm."""
-    depth = np.arange(0.0, kernel.depth_mm[-1] + _TABLE_STEP_MM / 2, _TABLE_STEP_MM)
-    return np.stack([np.interp(depth, kernel.depth_mm, row) for row in kernel.weights_Gy_cm2], axis=1)
-
-
 def add_segment(
     dose: np.ndarray,
     inside: np.ndarray,
@@ -101,11 +94,8 @@ def add_segment(
 ) -> None:
     """Add the dose of a pencil kernel under a segment's fluence, within the mask, to ``dose`` (Gy)."""
     fan = trace_depth_fan(patient, segment.frame, machine.sad_mm)
-    # index (i, j, k, 1) of the dose grid -> beam coordinates
-    to_beam = np.eye(4)
-    to_beam[:3, :3] = segment.frame.rotation.T
-    to_beam[:3, 3] = -segment.frame.rotation.T @ segment.frame.isocenter_RAS_mm
-    to_beam = to_beam @ grid.affine
+    table = depth_table(kernel)
+    to_beam = grid_to_beam(grid, segment.frame)
     for source in segment.sources:
         space = make_scale_space(source.fluence, _LARGEST_SIGMA_MM)
         _accumulate(
@@ -115,7 +105,8 @@ def add_segment(
             fan.depth_mm,
             fan.first,
             fan.step,
-            depth_table(kernel),
+            table,
+            live_depths(table),
             kernel.sigma_mm,
             space.values,
             space.offset,
@@ -129,25 +120,6 @@ def add_segment(
             np.array(machine.softening, dtype=float),
             photons_per_cm2 * source.weight,
         )
-
-
-@numba.njit(cache=True, inline="always")
-def _fan_depth(depth, first, step, u, v, distance):
-    nw, nv, nu = depth.shape
-    a = min(max((u - first[0]) / step[0], 0.0), nu - 1.000001)
-    b = min(max((v - first[1]) / step[1], 0.0), nv - 1.000001)
-    c = min(max((distance - first[2]) / step[2], 0.0), nw - 1.000001)
-    i, j, k = int(a), int(b), int(c)
-    a -= i
-    b -= j
-    c -= k
-    return (
-        (depth[k, j, i] * (1 - a) + depth[k, j, i + 1] * a) * (1 - b)
-        + (depth[k, j + 1, i] * (1 - a) + depth[k, j + 1, i + 1] * a) * b
-    ) * (1 - c) + (
-        (depth[k + 1, j, i] * (1 - a) + depth[k + 1, j, i + 1] * a) * (1 - b)
-        + (depth[k + 1, j + 1, i] * (1 - a) + depth[k + 1, j + 1, i + 1] * a) * b
-    ) * c
 
 
 @numba.njit(cache=True, inline="always")
@@ -169,7 +141,7 @@ def _level_value(values, offset, half, pixel, u, v):
 
 @numba.njit(cache=True, parallel=True)
 def _accumulate(
-    dose, inside, to_beam, depth, first, step, table, kernel_sigma, values, offset, half, pixel, level_sigma,
+    dose, inside, to_beam, depth, first, step, table, live, kernel_sigma, values, offset, half, pixel, level_sigma,
     sad, source_sigma, collimation, source_distance, softening, photons,
 ):  # fmt: skip
     nk, nj, ni = dose.shape
@@ -177,11 +149,6 @@ def _accumulate(
     count = kernel_sigma.size
     lowest = np.log2(level_sigma[0])
     last_depth = table.shape[0] - 1.000001
-    # contaminating electrons do not go deep
-    deposited = np.zeros(table.shape[0])
-    for n in range(count):
-        deposited += table[:, n]
-    live = deposited > _NEGLIGIBLE * deposited.max()
     for row in numba.prange(nk * nj):
         k = row // nj
         j = row - k * nj
@@ -195,15 +162,9 @@ def _accumulate(
             scale = sad / distance
             u = x * scale
             v = y * scale
-            depth_here = _fan_depth(depth, first, step, u, v, distance)
-            ratio = 1.0
-            power = 1.0
-            if softening.size:
-                angle = np.degrees(np.arctan(np.sqrt(u * u + v * v) / sad))
-                for c in softening:
-                    power *= angle
-                    ratio += c * power
-            d = min(depth_here * ratio / _TABLE_STEP_MM, last_depth)
+            depth_here = fan_depth(depth, first, step, u, v, distance)
+            ratio = softening_ratio(softening, u, v, sad)
+            d = min(depth_here * ratio / TABLE_STEP_MM, last_depth)
             at = int(d)
             if not live[at]:
                 continue
@@ -214,11 +175,7 @@ def _accumulate(
                 weight = table[at, n] * (1 - share) + table[at + 1, n] * share
                 if weight == 0.0:
                     continue
-                reach = min(min(_REACH_MM + 2.0 * kernel_sigma[n], _LONGEST_REACH_MM), depth_here)
-                upstream = 1.0
-                if reach > _SHORTEST_REACH_MM:
-                    upstream = (depth_here - _fan_depth(depth, first, step, u, v, distance - reach)) / reach
-                    upstream = min(max(upstream, _LEAST_DENSITY), 1.0)
+                upstream = upstream_density(kernel_sigma[n], depth_here, depth, first, step, u, v, distance)
                 sigma = kernel_sigma[n] * scale / upstream
                 level = (0.5 * np.log2(sigma * sigma + blur * blur) - lowest) * LEVELS_PER_OCTAVE
                 level = min(max(level, 0.0), levels - 1.000001)

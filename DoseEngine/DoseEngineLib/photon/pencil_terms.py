@@ -1,0 +1,85 @@
+"""What the forward pencil beam and its dose influence share: depth look-up, kernel table, spread in light media."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from DoseEngineLib.geometry import Grid
+from DoseEngineLib.iec61217 import BeamFrame
+from DoseEngineLib.photon.pencil_kernel import PencilKernel
+
+TABLE_STEP_MM = 0.5
+# Lateral spread grows in light media: each Gaussian is widened by one over the mean density along the ray over about
+# twice its own width upstream, where the particles that form it started. Denser media do not narrow it: behind thin
+# bone that was further from Monte Carlo than leaving it.
+_REACH_MM = 4.0
+_LONGEST_REACH_MM = 120.0
+_SHORTEST_REACH_MM = 0.5
+_LEAST_DENSITY = 0.15
+# Depths at which a kernel deposits less than this share of its greatest are passed over.
+_NEGLIGIBLE = 1e-7
+
+
+def depth_table(kernel: PencilKernel) -> np.ndarray:
+    """Kernel weights on a uniform depth table, (depths, sigmas) float64, step 0.5 mm."""
+    depth = np.arange(0.0, kernel.depth_mm[-1] + TABLE_STEP_MM / 2, TABLE_STEP_MM)
+    return np.stack([np.interp(depth, kernel.depth_mm, row) for row in kernel.weights_Gy_cm2], axis=1)
+
+
+def live_depths(table: np.ndarray) -> np.ndarray:
+    """Depths (n,) bool of a table at which the kernel deposits anything; contaminating electrons do not go deep."""
+    deposited = table.sum(axis=1)
+    return deposited > _NEGLIGIBLE * deposited.max()
+
+
+def grid_to_beam(grid: Grid, frame: BeamFrame) -> np.ndarray:
+    """4 x 4 transform from a grid's index (i, j, k, 1) to collimator coordinates in mm."""
+    to_beam = np.eye(4)
+    to_beam[:3, :3] = frame.rotation.T
+    to_beam[:3, 3] = -frame.rotation.T @ frame.isocenter_RAS_mm
+    return to_beam @ grid.affine
+
+
+@numba.njit(cache=True, inline="always")
+def fan_depth(depth, first, step, u, v, distance):
+    """Trilinear radiological depth in a `DepthFan`; its edge values hold beyond it."""
+    nw, nv, nu = depth.shape
+    a = min(max((u - first[0]) / step[0], 0.0), nu - 1.000001)
+    b = min(max((v - first[1]) / step[1], 0.0), nv - 1.000001)
+    c = min(max((distance - first[2]) / step[2], 0.0), nw - 1.000001)
+    i, j, k = int(a), int(b), int(c)
+    a -= i
+    b -= j
+    c -= k
+    return (
+        (depth[k, j, i] * (1 - a) + depth[k, j, i + 1] * a) * (1 - b)
+        + (depth[k, j + 1, i] * (1 - a) + depth[k, j + 1, i + 1] * a) * b
+    ) * (1 - c) + (
+        (depth[k + 1, j, i] * (1 - a) + depth[k + 1, j, i + 1] * a) * (1 - b)
+        + (depth[k + 1, j + 1, i] * (1 - a) + depth[k + 1, j + 1, i + 1] * a) * b
+    ) * c
+
+
+@numba.njit(cache=True, inline="always")
+def softening_ratio(softening, u, v, sad):
+    """Attenuation of the ray through (u, v) relative to the axis; see `Machine.attenuation_ratio`."""
+    ratio = 1.0
+    if softening.size:
+        power = 1.0
+        angle = np.degrees(np.arctan(np.sqrt(u * u + v * v) / sad))
+        for c in softening:
+            power *= angle
+            ratio += c * power
+    return ratio
+
+
+@numba.njit(cache=True, inline="always")
+def upstream_density(kernel_sigma, depth_here, depth, first, step, u, v, distance):
+    """Mean density, at most 1, along the ray over the reach of a Gaussian."""
+    reach = min(min(_REACH_MM + 2.0 * kernel_sigma, _LONGEST_REACH_MM), depth_here)
+    upstream = 1.0
+    if reach > _SHORTEST_REACH_MM:
+        upstream = (depth_here - fan_depth(depth, first, step, u, v, distance - reach)) / reach
+        upstream = min(max(upstream, _LEAST_DENSITY), 1.0)
+    return upstream
