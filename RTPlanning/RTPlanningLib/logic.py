@@ -15,6 +15,7 @@ from DoseEngineLib.calibration import CalibrationCurve
 from DoseEngineLib.engine import DoseResult
 from DoseEngineLib.errors import EvaluationError, PlanError
 from DoseEngineLib.geometry import Grid
+from DoseEngineLib.isodose_volume import IsodoseVolumes
 from DoseEngineLib.logic import DoseEngineLogic
 from DoseEngineLib.mrml.plan_node import (
     DOSE,
@@ -173,7 +174,8 @@ class RTPlanningLogic:
         if dvhs is None:
             dvhs = self._dvhs(planNode) if goals else {}
         prescription = planFromNode(planNode).prescription
-        results = evaluate_goals(goals, dvhs, prescription.dose_Gy if prescription else None)
+        body = self._isodoseVolumes(planNode, doseNode) if any(goal.metric.needs_body for goal in goals) else None
+        results = evaluate_goals(goals, dvhs, prescription.dose_Gy if prescription else None, body)
         createGoalsTable(planNode, doseNode, results)
         return results
 
@@ -241,6 +243,14 @@ class RTPlanningLogic:
                 f"Plan {planNode.GetName()} was changed after its dose was calculated; calculate the dose again."
             )
         return doseNode
+
+    def _isodoseVolumes(self, planNode, doseNode) -> IsodoseVolumes:
+        volumeNode = referencedNode(planNode, REFERENCE_VOLUME, "CT volume")
+        segmentationNode = referencedNode(planNode, SEGMENTATION, "segmentation")
+        structures = structuresFromSegmentation(segmentationNode, gridFromVolume(volumeNode))
+        external = [structure for structure in structures if structure.role == "EXTERNAL"]
+        body = external[0] if len(external) == 1 else None
+        return IsodoseVolumes(arrayFromVolume(doseNode), gridFromVolume(doseNode), body)
 
     def _dvhs(
         self, planNode, structureNames: Sequence[str] | None = None, progress: Progress | None = None

@@ -22,7 +22,7 @@ from RTPlanningLib.plan_file import DEFAULT_MACHINE
 from RTPlanningLib.plan_templates import four_field_box
 from RTPlanningLib.samples import available_samples, load_sample, sample_plan
 
-_VERDICT_COLORS = {True: "#1b7f3b", False: "#b3261e", None: "#7a5c00"}
+_VERDICT_COLORS = {"passed": "#1b7f3b", "acceptable": "#9a6700", "failed": "#b3261e", "not evaluated": "#7a5c00"}
 _DOSE_OPACITY = 0.4
 
 
@@ -223,7 +223,7 @@ class RTPlanningPanel:
                 item = qt.QTableWidgetItem(text)
                 item.setToolTip(result.note)
                 if column == 2:
-                    item.setForeground(qt.QBrush(qt.QColor(_VERDICT_COLORS[result.passed])))
+                    item.setForeground(qt.QBrush(qt.QColor(_VERDICT_COLORS[result.verdict])))
                 table.setItem(row, column, item)
         table.resizeColumnsToContents()
 

@@ -76,7 +76,8 @@ class PlanningResult:
             )
         if self.goals:
             verdicts = [goal.verdict for goal in self.goals]
-            counts = [f"{verdicts.count(v)} {v}" for v in ("passed", "failed", "not evaluated") if v in verdicts]
+            words = ("passed", "acceptable", "failed", "not evaluated")
+            counts = [f"{verdicts.count(word)} {word}" for word in words if word in verdicts]
             lines.append(f"Goals: {', '.join(counts)}")
         return lines
 

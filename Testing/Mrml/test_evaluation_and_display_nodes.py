@@ -127,6 +127,11 @@ def test_goals_are_judged_and_listed(logic, planNode):
     assert not result.passed
     assert planNode.GetNodeReference(GOALS_TABLE) is table
     assert _column(table, "Result") == ["failed"]
+    (result,) = logic.evaluateGoals(planNode, ["PTV D95% >= 59 Gy (1 Gy)"])
+    assert result.acceptable
+    assert _column(table, "Result") == ["acceptable"]
+    (result,) = logic.evaluateGoals(planNode, ["PTV CI(RTOG, 5Gy) > 0.1"])
+    assert result.passed, result.note
     logic.setGoals(planNode, ["PTV D50% > 1 Gy"])
     with pytest.raises(EvaluationError):
         logic.setGoals(planNode, ["nonsense"])

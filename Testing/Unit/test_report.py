@@ -204,6 +204,16 @@ def test_a_plan_without_prescription_has_a_report():
     assert "The dose engine" not in text
 
 
+def test_an_acceptable_goal_is_neither_met_nor_failed():
+    case, result = make_case()
+    dvhs = calculate_dvhs(result.dose_Gy, result.grid, case.structures)
+    goals = evaluate_goals(["PTV <1> Mean >= 1000 Gy (1 Gy)"], dvhs)
+    text = render_report(ReportData.from_result(case, result, dvhs, goals, software=SOFTWARE))
+    assert "0 of 1 met, 1 acceptable" in Text(text).text
+    assert "~ acceptable" in Text(text).text
+    assert 'class="failed-row"' not in text
+
+
 def test_partly_covered_structures_are_noted():
     data = make_data()
     case, result = make_case()

@@ -255,7 +255,10 @@ def _headline(
         yield "Goals", "none given"
         return
     unknown = sum(goal.passed is None for goal in goals)
+    varied = sum(goal.acceptable for goal in goals)
     met = f"{sum(goal.passed is True for goal in goals)} of {len(goals)} met"
+    if varied:
+        met += f", {varied} acceptable"
     yield "Goals", f"{met}, {unknown} not evaluated" if unknown else met
 
 
