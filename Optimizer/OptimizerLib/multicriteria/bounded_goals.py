@@ -1,0 +1,143 @@
+"""One plan: some goals minimized by importance, others held below limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from DoseEngineLib.progress import Progress, part
+from OptimizerLib.errors import OptimizationError
+from OptimizerLib.multicriteria.trade_off import TradeOff
+from OptimizerLib.solvers import Solver
+
+# Rounds of the method of multipliers; the first penalty relative to the objective's worth, its growth and its end.
+_ROUNDS, _STIFFNESS, _STIFFENING, _STIFFEST = 30, 10.0, 5.0, 1e5
+_SMALLEST_WORTH = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class BoundedPlan:
+    """A plan that minimizes a weighted sum of goals within limits on their values.
+
+    Attributes
+    ----------
+    weights : (variables,) array
+    values : (goals,) array
+        Of each goal.
+    normal : (goals,) array
+        Importances of which the plan minimizes the plain sum: those asked for plus the multipliers of the limits.
+    slope, descent : float
+        ``gradient @ weights`` and the most negative component of the gradient of ``normal @ values``, negated; both
+        zero at an exact optimum. See `least_possible`.
+    excess : float
+        Largest relative excess over a limit; zero when all are met.
+    converged : bool
+    message : str
+    """
+
+    weights: np.ndarray
+    values: np.ndarray
+    normal: np.ndarray
+    slope: float
+    descent: float
+    excess: float
+    converged: bool
+    message: str
+
+    def least_possible(self, total_weight: float) -> float:
+        """Lower bound of ``normal @ values`` over all plans whose weights sum to no more than ``total_weight``.
+
+        From convexity, ``F(y) >= F(w) + g (y - w)``: however far the solver stopped from the optimum, no plan is
+        better than this.
+        """
+        return float(self.normal @ self.values) - self.slope - total_weight * self.descent
+
+
+def minimize_within_limits(
+    trade_off: TradeOff,
+    importance: np.ndarray,
+    limits: np.ndarray,
+    start: np.ndarray,
+    solver: Solver,
+    progress: Progress | None = None,
+    *,
+    resolution: float = 1e-3,
+    accuracy: float = 1e-4,
+    certainty: float | None = None,
+) -> BoundedPlan:
+    """Minimize ``importance @ values`` subject to ``values <= limits`` by the method of multipliers.
+
+    Parameters
+    ----------
+    trade_off : TradeOff
+    importance : (goals,) array
+        Not negative, one at least positive.
+    limits : (goals,) array
+        Infinite where there is none.
+    start : (variables,) array
+    solver : Solver
+        Minimizes each augmented Lagrangian.
+    progress : callable, optional
+        ``progress(fraction, text)``; it may raise `Cancelled`.
+    resolution : float
+        Smallest size that a limit is taken to have: excesses are relative to ``max(abs(limit), resolution)``.
+    accuracy : float
+        Relative excess over a limit that is accepted.
+    certainty : float, optional
+        The solver is started again, as long as that helps, until `BoundedPlan.least_possible` for four times the plan's
+        total weight is no further than this below ``normal @ values``; by default a thousandth of
+        ``importance @ values``, at least a tenth of the resolution.
+
+    Notes
+    -----
+    Hestenes, J. Optim. Theory Appl. 4 (1969) 303; Powell, in Optimization (1969) 283; safeguards after Nocedal and
+    Wright, Numerical Optimization, 2nd ed. (2006), algorithm 17.4.
+    """
+    importance, limits = np.asarray(importance, float), np.asarray(limits, float)
+    if not importance.sum() > 0:
+        raise OptimizationError("No goal has any importance; give at least one a positive one.")
+    limited = np.isfinite(limits)
+    finite_limits = np.where(limited, limits, 0.0)
+    size = np.where(limited, np.maximum(np.abs(finite_limits), resolution), 1.0)
+    weights = np.asarray(start, float)
+    values = trade_off.values(weights)
+    least_worth = _SMALLEST_WORTH * abs(float(importance @ values)) or 1.0
+    multipliers = np.zeros(limits.shape)
+    stiffness, last_misfit, last_uncertain = _STIFFNESS, np.inf, np.inf
+    for round_ in range(_ROUNDS):
+        worth = max(abs(float(importance @ values)), least_worth)
+        # a tenth above a limit costs about as much as the objective itself is worth
+        problem = trade_off.scalarized(importance, limits, multipliers, stiffness * worth / size**2)
+        solution = solver.solve(problem, weights, part(progress, round_ / _ROUNDS, (round_ + 1) / _ROUNDS))
+        weights = solution.weights
+        values = trade_off.values(weights)
+        normal = problem.normal(values)
+        multipliers = normal - importance
+        relative = np.where(limited, (values - finite_limits) / size, 0.0)
+        excess = float(np.maximum(relative, 0.0).max())
+        # a multiplier on a goal that is below its limit is not done falling
+        unused = float(np.abs(np.where(multipliers > 0, np.minimum(relative, 0.0), 0.0)).max())
+        met = excess <= accuracy and unused <= 10 * accuracy
+        _, gradient = trade_off.scalarized(normal).value_and_gradient(weights)
+        slope, descent = float(gradient @ weights), max(0.0, -float(gradient.min()))
+        uncertain = slope + 4.0 * float(weights.sum()) * descent
+        enough = certainty
+        if enough is None:
+            enough = max(1e-3 * abs(float(importance @ values)), 0.1 * resolution * float(importance.sum()))
+        if met and (uncertain <= enough or uncertain > 0.5 * last_uncertain):
+            break
+        if max(excess, unused) > 0.25 * last_misfit and max(excess, unused) > accuracy and stiffness < _STIFFEST:
+            stiffness *= _STIFFENING
+        last_misfit = max(excess, unused)
+        last_uncertain = uncertain if met else np.inf
+    if met:
+        message = solution.message
+    else:
+        worst = int(np.argmax(relative))
+        message = (
+            f"{trade_off.names[worst]} stays {100 * excess:.3g} % above its limit of {limits[worst]:.5g}: the limits "
+            "cannot be met together, or the solver needs more iterations."
+        )
+    converged = met and (solution.converged or uncertain <= enough)
+    return BoundedPlan(weights, values, normal, slope, descent, excess, converged, message)
