@@ -102,11 +102,11 @@ def minimize_within_limits(
     size = np.where(limited, np.maximum(np.abs(finite_limits), resolution), 1.0)
     weights = np.asarray(start, float)
     values = trade_off.values(weights)
-    least_worth = _SMALLEST_WORTH * abs(float(importance @ values)) or 1.0
+    worth = abs(float(importance @ values)) or 1.0
+    least_worth = _SMALLEST_WORTH * worth
     multipliers = np.zeros(limits.shape)
     stiffness, last_misfit, last_uncertain = _STIFFNESS, np.inf, np.inf
     for round_ in range(_ROUNDS):
-        worth = max(abs(float(importance @ values)), least_worth)
         # a tenth above a limit costs about as much as the objective itself is worth
         problem = trade_off.scalarized(importance, limits, multipliers, stiffness * worth / size**2)
         solution = solver.solve(problem, weights, part(progress, round_ / _ROUNDS, (round_ + 1) / _ROUNDS))
@@ -125,6 +125,9 @@ def minimize_within_limits(
         enough = certainty
         if enough is None:
             enough = max(1e-3 * abs(float(importance @ values)), 0.1 * resolution * float(importance.sum()))
+        if excess <= accuracy:
+            # not where limits are exceeded: a plan without dose is worth nothing and would make them cost nothing
+            worth = min(worth, max(abs(float(importance @ values)), least_worth))
         if met and (uncertain <= enough or uncertain > 0.5 * last_uncertain):
             break
         if max(excess, unused) > 0.25 * last_misfit and max(excess, unused) > accuracy and stiffness < _STIFFEST:
