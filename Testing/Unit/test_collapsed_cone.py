@@ -64,8 +64,8 @@ def test_directions_are_unit_vectors_that_balance():
 
 def lattice(density, shape=(60, 60, 60), side_mm=2.0, distance_mm=950.0):
     """A lattice of one density with TERMA in one cell at its middle, on the axis."""
-    terma = np.zeros((*shape, 2), np.float32)
-    terma[tuple(n // 2 for n in shape)] = 1.0
+    terma = np.zeros((2, *shape), np.float32)
+    terma[(slice(None), *(n // 2 for n in shape))] = 1.0
     mass = np.full(shape, density, np.float32)
     first = np.array([-shape[2] // 2 * side_mm, -shape[1] // 2 * side_mm, distance_mm])
     return TermaLattice(terma, mass, first, side_mm)
@@ -159,14 +159,15 @@ def test_results_do_not_depend_on_the_number_of_threads():
 def test_jit_agrees_with_plain_python():
     """The march of one direction interpreted by Python gives the compiled result to rounding."""
     rng = np.random.default_rng(7)
-    n, levels, terms = 5, 4, collapsed_cone._TERMS
+    n, terms = 5, collapsed_cone._TERMS
+    places = rng.random((3, n)).astype(np.float32) + np.float32(1.0)
+    across = np.array([0, -1, -1, -2, -3])
     arguments = dict(
-        level=rng.integers(0, levels, (n, n, n)).astype(np.uint16), terma=rng.random((n, n, n, 2)).astype(np.float32),
-        inverse=np.full((n, n, n), 1e-3, np.float32), stay=rng.random((levels, terms)).astype(np.float32),
-        mean=rng.random((levels, terms)).astype(np.float32), weights=rng.random((2, terms)).astype(np.float32),
-        shift1=np.array([0, 0, 1, 1, 2]), shift2=np.array([0, -1, -1, -2, -3]), forward=False,
-        part0=rng.random(n).astype(np.float32), part1=rng.random(n).astype(np.float32),
-        part2=rng.random(n).astype(np.float32), tilt=rng.random(collapsed_cone._COSINES).astype(np.float32),
+        density=rng.random((n, n, n)).astype(np.float32), terma=rng.random((2, n, n, n)).astype(np.float32),
+        per_cell=np.float32(0.1), weights=rng.random((2, terms)).astype(np.float32), shift1=np.array([0, 0, 1, 1, 2]),
+        shift2=np.array([across, -across]), forward=False,
+        units=np.array([[0.6, 0.64, 0.48], [0.6, 0.64, -0.48]], np.float32), at0=places[0], at1=places[1],
+        at2=places[2], side=np.float32(0.01), tilt=rng.random(collapsed_cone._COSINES).astype(np.float32),
     )  # fmt: skip
     results = []
     for function in (collapsed_cone._march, collapsed_cone._march.py_func):

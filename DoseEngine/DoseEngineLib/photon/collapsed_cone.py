@@ -26,7 +26,7 @@ from DoseEngineLib.machine import Machine, ReferenceCalibration
 from DoseEngineLib.materials.attenuation import water_to_medium_stopping_ratio
 from DoseEngineLib.patient import Patient
 from DoseEngineLib.photon.beam_engine import PhotonBeamEngine
-from DoseEngineLib.photon.cone_kernels import GROUPS, RANGES_G_CM2, ConeKernels, cone_kernels
+from DoseEngineLib.photon.cone_kernels import GROUPS, RANGE_POWERS, RANGES_G_CM2, ConeKernels, cone_kernels
 from DoseEngineLib.photon.fluence import BeamSegment, beam_segments
 from DoseEngineLib.photon.pencil_beam import add_segment as add_pencil_segment
 from DoseEngineLib.photon.terma import TermaLattice, add_to_grid, coarsened, make_terma_lattice, windowed
@@ -40,14 +40,20 @@ _TERMS = 4
 _SHORT, _LONG = slice(0, _TERMS), slice(_TERMS, 2 * _TERMS)
 # Around the field, short ranges matter this far in water; further in light media, up to twice as far.
 _SHORT_MARGIN_MM = 45.0
-_HIGHEST_LEVEL = 65535
+# Cells between two strips of a line's state: more than any line is long, and no multiple of a cache page.
+_STRIP = 4096 + 320
+_STRIP_1, _STRIP_2, _STRIP_3, _STRIP_4, _STRIP_5, _STRIP_6, _STRIP_7 = (np.uint64(n * _STRIP) for n in range(1, 8))
+# Along a row, the share that rays send into a direction is found every so many cells.
+_NODE_CELLS = 8
+# Cells that are all but empty are marched as this, less than a hundredth of air's density.
+_THINNEST_G_CM3 = 1e-5
+# Where the approximant of exp(-x), (12 - 6x + x^2) / (12 + 6x + x^2), is least: 7 per cent; only in metal is x larger.
+_LARGEST_EXPONENT = 3.4
 # Tangent of the tilt against the axis, up to 31 degrees, for the correction of tilted kernels.
 _TANGENT_STEP = 0.005
 # Rows of the table of the kernel's energy over the cosine with the ray.
 _COSINES = 1025
 _GOLDEN = 0.6180339887498949
-# Radiological thickness of a cell, quantized for the tables of exponentials.
-_LEVEL_G_CM2 = 2e-4
 _FLUENCE_PIXEL_MM = 0.5
 # Contaminating electrons are computed with fluence pixels joined this many by this many.
 _ELECTRON_PIXELS = 4
@@ -227,7 +233,7 @@ def _whole_cells(slope: float, planes: int, phase: float) -> np.ndarray:
 def transport(
     lattice: TermaLattice, kernels: ConeKernels, terms: slice, azimuths: int, progress: Progress
 ) -> np.ndarray:
-    """Carry TERMA along all cones by four of the exponentials.
+    """Carry TERMA along all cones by four of the exponentials, `SHORT` or `LONG`.
 
     Returns
     -------
@@ -237,51 +243,71 @@ def transport(
     directions = cone_directions(kernels.cosine, azimuths)
     rings = np.repeat(np.arange(kernels.cosine.size), azimuths)
     places = [
-        lattice.first_mm[axis] + lattice.side_mm * np.arange(n) for axis, n in enumerate(lattice.terma.shape[2::-1])
+        (lattice.first_mm[axis] + lattice.side_mm * np.arange(n)).astype(np.float32)
+        for axis, n in enumerate(lattice.density_g_cm3.shape[::-1])
     ]
-    correction = 1.0 / _tilted_energy(kernels, directions, rings, azimuths)
-    ranges = np.array(RANGES_G_CM2[terms])
-    energy_density = _density_of_energy(kernels)
-    to_level = lattice.side_mm / 10.0 / _LEVEL_G_CM2
-    levels = int(min(round(float(lattice.density_g_cm3.max()) * to_level), _HIGHEST_LEVEL)) + 1
+    correction = (1.0 / _tilted_energy(kernels, directions, rings, azimuths)).astype(np.float32)
+    tilts = (_density_of_energy(kernels)[None, :] / kernels.energy_density[:, None]).astype(np.float32)
+    longest = RANGES_G_CM2[terms][-1] * RANGE_POWERS[-1]
     dose = np.zeros(lattice.density_g_cm3.shape, np.float32)
     done = 0
     for main in (2, 1, 0):
-        # array axes (z, y, x) are 0, 1, 2; components of a direction (x, y, t) are 2 - axis
-        order = {2: (0, 1, 2), 1: (1, 0, 2), 0: (2, 0, 1)}[main]
+        # array axes (z, y, x) are 0, 1, 2; components of a direction (x, y, t) are 2 - axis. Rows first, then the
+        # march: what a line of rows passes lies close together in memory
+        order = {2: (1, 0, 2), 1: (0, 1, 2), 0: (0, 2, 1)}[main]
         component = [2 - axis for axis in order]
         chosen = [n for n, d in enumerate(directions) if np.argmax(np.abs(d)) == main]
         if not chosen:
             continue
-        level_t, inverse_t, terma_t = _prepare(
-            lattice.density_g_cm3.transpose(order), lattice.terma.transpose(*order, 3), *[places[c] for c in component],
-            component.index(2), np.float32(to_level), correction.astype(np.float32),
-        )  # fmt: skip
         coordinates = [places[c] for c in component]
-        out = np.zeros(level_t.shape, np.float32)
-        planes = level_t.shape[0]
-        for n in chosen:
-            unit = directions[n]
+        density, terma = _lay_out(
+            lattice.density_g_cm3.transpose(order), lattice.terma.transpose(0, *(1 + axis for axis in order)),
+            *coordinates, component.index(2), correction,
+        )  # fmt: skip
+        _, planes, columns = density.shape
+        if columns + planes + _NODE_CELLS > _STRIP:
+            raise EngineError(
+                f"A lattice of {density.shape} cells is longer than the collapsed cone can march ({_STRIP} cells along "
+                "two sides); use a larger pitch_mm or a coarser dose grid."
+            )
+        out = np.zeros(density.shape, np.float32)
+        for pair in _mirrored_pairs(directions, chosen, component[2]):
+            unit, ring = directions[pair[0]], rings[pair[0]]
             step = unit / np.abs(unit).max()
-            attenuated = np.arange(levels)[:, None] * (_LEVEL_G_CM2 * np.sqrt((step * step).sum()))
-            attenuated = attenuated / ranges
-            stay = np.exp(-attenuated)
-            mean = np.where(attenuated > 1e-9, -np.expm1(-attenuated) / np.maximum(attenuated, 1e-30), 1.0)
-            weights = (kernels.weights[:, rings[n], terms] / azimuths).astype(np.float32)
-            # rounding starts at another place in every ring, in pairs that balance
-            pair = ((rings[n] // 2) * _GOLDEN) % 1.0
-            phase = 1.0 - pair if rings[n] % 2 else pair
-            shifts = [_whole_cells(step[component[a]], planes, phase) for a in (1, 2)]
-            tilt = (energy_density / kernels.energy_density[rings[n]]).astype(np.float32)
+            # exponents of the longest exponential's root, for a cell of unit density
+            per_cell = lattice.side_mm / 10.0 * np.sqrt((step * step).sum()) / longest
+            # rounding starts at another place in every ring, in rings that balance
+            phase = ((ring // 2) * _GOLDEN) % 1.0
+            phase = 1.0 - phase if ring % 2 else phase
+            across = _whole_cells(step[component[0]], planes, phase)
+            along = _whole_cells(step[component[2]], planes, phase)
+            weights = (kernels.weights[:, ring, terms] / azimuths).astype(np.float32)
             _march(
-                level_t, terma_t, inverse_t, out, stay.astype(np.float32), mean.astype(np.float32), weights, shifts[0],
-                shifts[1], bool(unit[main] > 0), *[(unit[c] * coordinates[a]).astype(np.float32)
-                                                   for a, c in enumerate(component)], tilt,
+                density, terma, out, np.float32(per_cell), weights, across, np.array([along, -along][: len(pair)]),
+                bool(unit[main] > 0), directions[pair][:, component].astype(np.float32), *coordinates,
+                np.float32(lattice.side_mm), tilts[ring],
             )  # fmt: skip
-            done += 1
+            done += len(pair)
             progress(done / len(directions), "Collapsed cone: transport")
         dose += out.transpose(np.argsort(order))
     return dose
+
+
+def _mirrored_pairs(directions: np.ndarray, chosen: list[int], component: int) -> list[list[int]]:
+    """Group directions that differ in the sign of one component only; those without a partner stay alone."""
+
+    def key(direction: np.ndarray) -> tuple[float, ...]:
+        # adding zero turns -0.0 into 0.0
+        return tuple(np.round(direction, 9) + 0.0)
+
+    flip = np.where(np.arange(3) == component, -1.0, 1.0)
+    left = {key(directions[n]): n for n in chosen}
+    pairs = []
+    while left:
+        _, n = left.popitem()
+        partner = left.pop(key(directions[n] * flip), None)
+        pairs.append([n] if partner is None else [n, partner])
+    return pairs
 
 
 def _density_of_energy(kernels: ConeKernels) -> np.ndarray:
@@ -314,66 +340,131 @@ def _tilted_energy(kernels: ConeKernels, directions: np.ndarray, rings: np.ndarr
 
 
 @numba.njit(cache=True, parallel=True)
-def _prepare(density, terma, at0, at1, at2, along, to_level, correction):
-    """Lay out a lattice along its march axis: level of thickness, inverse distance from the source, corrected TERMA.
+def _lay_out(density, terma, at0, at1, at2, along, correction):
+    """Copy a lattice in the order of its march, with TERMA corrected for the tilt of its rays.
 
     ``along`` says which of the three axes runs along the beam.
     """
     n0, n1, n2 = density.shape
-    level = np.empty((n0, n1, n2), np.uint16)
-    inverse = np.empty((n0, n1, n2), np.float32)
-    result = np.empty((n0, n1, n2, GROUPS), np.float32)
+    mass = np.empty((n0, n1, n2), np.float32)
+    result = np.empty((GROUPS, n0, n1, n2), np.float32)
     last = correction.size - 1
     for i in numba.prange(n0):
         for j in range(n1):
             for k in range(n2):
                 a, b, c = at0[i], at1[j], at2[k]
-                square = a * a + b * b + c * c
                 depth = a if along == 0 else (b if along == 1 else c)
-                inverse[i, j, k] = 1.0 / np.sqrt(square)
-                level[i, j, k] = min(int(density[i, j, k] * to_level + np.float32(0.5)), _HIGHEST_LEVEL)
-                tangent = np.sqrt(max(square - depth * depth, 0.0)) / depth
-                factor = correction[min(int(tangent / _TANGENT_STEP + 0.5), last)]
+                tangent = np.sqrt(max(a * a + b * b + c * c - depth * depth, np.float32(0.0))) / depth
+                factor = correction[min(int(tangent / np.float32(_TANGENT_STEP) + np.float32(0.5)), last)]
+                # in a vacuum what passes deposits as in very thin air
+                mass[i, j, k] = max(density[i, j, k], np.float32(_THINNEST_G_CM3))
                 for g in range(GROUPS):
-                    result[i, j, k, g] = terma[i, j, k, g] * factor
-    return level, inverse, result
+                    result[g, i, j, k] = terma[g, i, j, k] * factor
+    return mass, result
+
+
+@numba.njit(cache=True, inline="always")
+def _share_at(unit0, unit1, unit2, x0, x1, x2, tilt):
+    """Energy that a photon along the ray to a place sends into a direction, relative to one along the ring's axis."""
+    cosine = (unit0 * x0 + unit1 * x1 + unit2 * x2) / np.sqrt(x0 * x0 + x1 * x1 + x2 * x2)
+    place = (cosine + np.float32(1.0)) * np.float32(0.5 * (_COSINES - 1)) + np.float32(0.5)
+    return tilt[min(int(place), _COSINES - 1)]
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
+def _prepare_row(mass, first, second, per_cell, row):
+    """Copy a row of cells and find what each takes from the four exponentials; they are powers of one.
+
+    This and `_carry_row` become vector instructions: no table is read, all strips of ``row`` are a fixed distance
+    apart, and indices are unsigned.
+    """
+    two, six, twelve = np.float32(2.0), np.float32(6.0), np.float32(12.0)
+    for c in range(np.uint64(mass.size)):
+        x = mass[c] * per_cell
+        # the approximant of exp(-y) turns back up behind its least value
+        y = min(x, np.float32(_LARGEST_EXPONENT))
+        # 1 - exp(-y), and from it 1 - exp(-n y) for n = 2, 5, 12, 30
+        q1 = twelve * y / (twelve + y * (six + y))
+        q2 = q1 * (two - q1)
+        q4 = q2 * (two - q2)
+        q5 = q4 + q1 - q4 * q1
+        q10 = q5 * (two - q5)
+        q12 = q10 + q2 - q10 * q2
+        q15 = q10 + q5 - q10 * q5
+        row[c] = q15 * (two - q15)
+        row[c + _STRIP_1] = q12
+        row[c + _STRIP_2] = q5
+        row[c + _STRIP_3] = q2
+        row[c + _STRIP_4] = np.float32(1.0) / x
+        row[c + _STRIP_5] = first[c]
+        row[c + _STRIP_6] = second[c]
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
+def _carry_row(row, lines, deposited, weights):
+    """Carry a row of lines through the cells that `_prepare_row` laid out."""
+    a0, a1, a2, a3 = weights[0, 0], weights[0, 1], weights[0, 2], weights[0, 3]
+    b0, b1, b2, b3 = weights[1, 0], weights[1, 1], weights[1, 2], weights[1, 3]
+    a_all, b_all = a0 + a1 + a2 + a3, b0 + b1 + b2 + b3
+    for c in range(np.uint64(deposited.size)):
+        share = row[c + _STRIP_7]
+        t0 = row[c + _STRIP_5] * share
+        t1 = row[c + _STRIP_6] * share
+        s0 = t0 * a0 + t1 * b0
+        s1 = t0 * a1 + t1 * b1
+        s2 = t0 * a2 + t1 * b2
+        s3 = t0 * a3 + t1 * b3
+        x0 = lines[c] - s0
+        x1 = lines[c + _STRIP_1] - s1
+        x2 = lines[c + _STRIP_2] - s2
+        x3 = lines[c + _STRIP_3] - s3
+        lost0 = x0 * row[c]
+        lost1 = x1 * row[c + _STRIP_1]
+        lost2 = x2 * row[c + _STRIP_2]
+        lost3 = x3 * row[c + _STRIP_3]
+        lines[c] = s0 + x0 - lost0
+        lines[c + _STRIP_1] = s1 + x1 - lost1
+        lines[c + _STRIP_2] = s2 + x2 - lost2
+        lines[c + _STRIP_3] = s3 + x3 - lost3
+        lost = lost0 * np.float32(1 / 30) + lost1 * np.float32(1 / 12)
+        lost += lost2 * np.float32(1 / 5) + lost3 * np.float32(1 / 2)
+        deposited[c] += t0 * a_all + t1 * b_all + lost * row[c + _STRIP_4]
 
 
 @numba.njit(cache=True, parallel=True, fastmath={"reassoc", "contract", "nsz"})
-def _march(level, terma, inverse, out, stay, mean, weights, shift1, shift2, forward, part0, part1, part2, tilt):
-    """Carry one direction through the lattice; axis 0 is the one it crosses fastest.
+def _march(density, terma, out, per_cell, weights, shift1, shift2, forward, units, at0, at1, at2, side, tilt):
+    """Carry directions through the lattice that differ in the sign of their slope along rows; axis 1 is the march.
 
-    Lines keep to whole cells: from plane to plane each moves on by the rounded slope. A line's state holds what it
-    carries, one value an exponential.
+    Lines keep to whole cells: from plane to plane each moves on by the rounded slope, ``shift1`` across rows (the same
+    for all directions) and ``shift2`` (directions, planes) along them. A thread carries one row of lines: for each
+    direction a strip of what the lines hold for each exponential.
     """
-    planes, n1, n2 = level.shape
-    w0, w1 = weights[0], weights[1]
+    n1, planes, n2 = density.shape
+    count = units.shape[0]
     top1, top2 = shift1.max(), shift2.max()
     lines1 = n1 + top1 - shift1.min()
     lines2 = n2 + top2 - shift2.min()
-    half = np.float32(0.5 * (_COSINES - 1))
     for line in numba.prange(lines1):
-        state = np.zeros((lines2, _TERMS), np.float32)
+        strips = np.empty(count * _TERMS * _STRIP, np.float32)
+        for m in range(count * _TERMS):
+            strips[m * _STRIP : m * _STRIP + lines2] = 0.0
+        cells = np.empty(8 * _STRIP, np.float32)
+        share = cells[7 * _STRIP :]
         for p in range(planes):
             row = line - (top1 - shift1[p])
             if row < 0 or row >= n1:
                 continue
             k = p if forward else planes - 1 - p
-            off = top2 - shift2[p]
-            along = part0[k] + part1[row]
-            for column in range(n2):
-                at = level[k, row, column]
-                here = column + off
-                t0 = terma[k, row, column, 0]
-                t1 = terma[k, row, column, 1]
-                cosine = (along + part2[column]) * inverse[k, row, column]
-                share = tilt[int((cosine + np.float32(1.0)) * half + np.float32(0.5))]
-                t0 *= share
-                t1 *= share
-                total = np.float32(0.0)
-                for m in range(_TERMS):
-                    s = t0 * w0[m] + t1 * w1[m]
-                    x = state[here, m] - s
-                    total += s + x * mean[at, m]
-                    state[here, m] = s + x * stay[at, m]
-                out[k, row, column] += total
+            _prepare_row(density[row, k], terma[0, row, k], terma[1, row, k], per_cell, cells)
+            for d in range(count):
+                # the share varies slowly along a row: straight between nodes
+                left = _share_at(units[d, 0], units[d, 1], units[d, 2], at0[row], at1[k], at2[0], tilt)
+                for node in range(0, n2, _NODE_CELLS):
+                    x2 = at2[node] + np.float32(_NODE_CELLS) * side
+                    right = _share_at(units[d, 0], units[d, 1], units[d, 2], at0[row], at1[k], x2, tilt)
+                    slope = (right - left) * np.float32(1.0 / _NODE_CELLS)
+                    for n in range(_NODE_CELLS):
+                        share[node + n] = left + slope * np.float32(n)
+                    left = right
+                lines = strips[d * _TERMS * _STRIP + top2 - shift2[d, p] :]
+                _carry_row(cells, lines, out[row, k], weights)

@@ -16,8 +16,10 @@ import numpy as np
 from DoseEngineLib.materials.attenuation import mass_attenuation_cm2_g
 from DoseEngineLib.photon.point_kernels import load_point_kernels
 
-# Ranges of the exponentials in g/cm2, from below an electron's to the reach of multiple scatter.
-RANGES_G_CM2 = (0.1, 0.25, 0.6, 1.5, 4.0, 10.0, 20.0, 45.0)
+# Ranges of the exponentials in g/cm2, from below an electron's to the reach of multiple scatter. Each half is one range
+# divided by the same whole numbers: its exponentials are powers of one.
+RANGE_POWERS = (30, 12, 5, 2)
+RANGES_G_CM2 = tuple(longest / power for longest in (3.0, 120.0) for power in RANGE_POWERS)
 # Depth in cm of water whose spectrum sets the rings' borders; the kernels themselves follow the spectrum.
 _RING_DEPTH_CM = 10.0
 # Spectral groups, each with a kernel of its own, so that the mixture hardens with depth as the groups' TERMA does:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 from scipy import ndimage
 
@@ -39,13 +40,15 @@ class ScaleSpace:
     sigma_mm: np.ndarray
 
 
-def make_scale_space(fluence: FluenceMap, largest_sigma_mm: float) -> ScaleSpace:
-    """Blur a fluence map by Gaussians from half a pixel to at least ``largest_sigma_mm``.
+def make_scale_space(fluence: FluenceMap, largest_sigma_mm: float, smallest_sigma_mm: float = 0.0) -> ScaleSpace:
+    """Blur a fluence map by Gaussians from half a pixel, or ``smallest_sigma_mm``, to at least ``largest_sigma_mm``.
 
     Pixel averages read bilinearly are themselves blurred with a variance of a quarter of a pixel squared; the filters
     supply what is missing to each level's width.
     """
     smallest = fluence.pixel_mm / 2
+    if smallest_sigma_mm > smallest:
+        smallest *= 2.0 ** (np.floor(LEVELS_PER_OCTAVE * np.log2(smallest_sigma_mm / smallest)) / LEVELS_PER_OCTAVE)
     count = int(np.ceil(LEVELS_PER_OCTAVE * np.log2(largest_sigma_mm / smallest))) + 1
     sigmas = smallest * 2.0 ** (np.arange(count) / LEVELS_PER_OCTAVE)
     base, pixel = fluence.values, fluence.pixel_mm
@@ -92,28 +95,51 @@ def _taps(sigma: float) -> np.ndarray:
     return taps / taps.sum()
 
 
-def read_plane(space: ScaleSpace, u_mm: np.ndarray, v_mm: np.ndarray, sigma_mm: float) -> np.ndarray:
-    """Blurred fluence (v, u), float32, at the lattice of ``u_mm`` and ``v_mm`` in the isocentre plane.
+def read_planes(space: ScaleSpace, u_mm: np.ndarray, v_mm: np.ndarray, sigma_mm: np.ndarray) -> np.ndarray:
+    """Blurred fluence (planes, v, u), float32, read on planes that each have a lattice and a blur of their own.
 
-    A blur below the narrowest level is read from that level.
+    Parameters
+    ----------
+    u_mm, v_mm : (planes, nu), (planes, nv) arrays
+        Lines of each plane's lattice, rising, in the isocentre plane.
+    sigma_mm : (planes,) array
+        A blur below the narrowest level is read from that level.
     """
-    place = LEVELS_PER_OCTAVE * np.log2(max(sigma_mm, 1e-9) / space.sigma_mm[0])
-    place = float(np.clip(place, 0.0, space.sigma_mm.size - 1.000001))
-    low = int(place)
-    result = np.zeros((v_mm.size, u_mm.size), np.float32)
-    for level, share in ((low, 1 - (place - low)), (low + 1, place - low)):
-        half, pixel = int(space.half_count[level]), float(space.pixel_mm[level])
-        image = space.values[space.offset[level] :][: 4 * half * half].reshape(2 * half, 2 * half)
-        rows, row_share, row_inside = _bilinear_places(v_mm, half, pixel)
-        columns, column_share, column_inside = _bilinear_places(u_mm, half, pixel)
-        lines = image[rows] * (1 - row_share)[:, None] + image[rows + 1] * row_share[:, None]
-        values = lines[:, columns] * (1 - column_share) + lines[:, columns + 1] * column_share
-        result += np.float32(share) * (values * row_inside[:, None] * column_inside)
+    place = LEVELS_PER_OCTAVE * np.log2(np.maximum(sigma_mm, 1e-9) / space.sigma_mm[0])
+    place = np.clip(place, 0.0, space.sigma_mm.size - 1.000001)
+    return _read_planes(space.values, space.offset, space.half_count, space.pixel_mm, u_mm, v_mm, place)
+
+
+@numba.njit(cache=True, parallel=True)
+def _read_planes(values, offset, half_count, pixel_mm, u_mm, v_mm, place):
+    planes, nu = u_mm.shape
+    nv = v_mm.shape[1]
+    result = np.zeros((planes, nv, nu), np.float32)
+    for plane in numba.prange(planes):
+        low = int(place[plane])
+        start, part = np.empty(nu, np.int64), np.empty(nu, np.float32)
+        for level in range(low, low + 2):
+            weight = np.float32(1.0 - abs(place[plane] - level))
+            half, pixel = half_count[level], pixel_mm[level]
+            size = 2 * half
+            image = values[offset[level] : offset[level] + size * size].reshape((size, size))
+            first, stop = nu, 0
+            for i in range(nu):
+                a = u_mm[plane, i] / pixel + half - 0.5
+                if 0.0 <= a < size - 1.0:
+                    start[i] = int(a)
+                    part[i] = a - int(a)
+                    first, stop = min(first, i), i + 1
+            for j in range(nv):
+                b = v_mm[plane, j] / pixel + half - 0.5
+                if not 0.0 <= b < size - 1.0:
+                    continue
+                row = int(b)
+                share = np.float32(b - row)
+                lower, upper = image[row], image[row + 1]
+                for i in range(first, stop):
+                    at = start[i]
+                    left = lower[at] + (upper[at] - lower[at]) * share
+                    right = lower[at + 1] + (upper[at + 1] - lower[at + 1]) * share
+                    result[plane, j, i] += weight * (left + (right - left) * part[i])
     return result
-
-
-def _bilinear_places(at_mm: np.ndarray, half: int, pixel_mm: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    place = at_mm / pixel_mm + half - 0.5
-    inside = (place >= 0) & (place < 2 * half - 1)
-    low = np.clip(np.floor(place).astype(int), 0, 2 * half - 2)
-    return low, np.where(inside, place - low, 0.0).astype(np.float32), inside
