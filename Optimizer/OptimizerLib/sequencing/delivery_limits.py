@@ -73,10 +73,11 @@ def check_deliverable(beam: Beam, machine: Machine, dose_rate_MU_min: float | No
             "mm; split the field, or turn the collimator so that it is narrower along the leaves."
         )
     seconds = MU[lit] * 60.0 / dose_rate
-    speed = (step[lit].max(axis=(1, 2)) / seconds).max(initial=0.0)
-    if speed > limits.maximum_speed_mm_s * (1 + 1e-6):
+    way = np.maximum(step[lit].max(axis=(1, 2)) - 2 * _SAME_MM, 0.0)
+    speed = (way / seconds).max(initial=0.0)
+    if speed > limits.maximum_speed_mm_s * (1 + 1e-9):
         raise PlanError(
-            f"{owner}: leaves move at {speed:.1f} mm/s at {dose_rate:g} MU/min, {machine.name} allows "
+            f"{owner}: leaves move at {speed:.2f} mm/s at {dose_rate:g} MU/min, {machine.name} allows "
             f"{limits.maximum_speed_mm_s:g} mm/s; lower the dose rate."
         )
 

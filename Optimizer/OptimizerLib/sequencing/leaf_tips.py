@@ -102,8 +102,8 @@ def _put_closed_pairs_behind_jaws(
         opened = np.flatnonzero(is_open[:, row])
         for shape in np.flatnonzero(~is_open[:, row]):
             # near to where the pair was open last, or will be first
-            near = opened[max(np.searchsorted(opened, shape) - 1, 0)] if opened.size else shape
-            at_low = middle[near, row] - jaw_x_mm[0] <= jaw_x_mm[1] - middle[near, row]
+            near = opened[max(np.searchsorted(opened, shape) - 1, 0)] if opened.size else None
+            at_low = near is None or middle[near, row] - jaw_x_mm[0] <= jaw_x_mm[1] - middle[near, row]
             place = jaw_x_mm[0] - cover_mm if at_low else jaw_x_mm[1] + cover_mm
             tips[shape, row] = (place - half_gap_mm, place + half_gap_mm)
 
