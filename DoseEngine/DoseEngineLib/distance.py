@@ -15,7 +15,7 @@ def signed_distance_mm(mask: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
 
     The exact Euclidean distance transform measures between voxel centres; the surface lies half a voxel before the
     nearest one, which is taken off along the direction to it. That is exact for faces along the axes and right to about
-    half a voxel elsewhere. Around balls it reads a sixth of a voxel too near in the mean, as the mask's steps stick
+    half a voxel elsewhere. Around balls it reads a fifth of a voxel too near in the mean, as the mask's steps stick
     out.
 
     Parameters

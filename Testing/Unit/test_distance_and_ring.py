@@ -33,7 +33,7 @@ def test_distance_from_a_ball(spacing, directions):
     error = distance_from_structure_mm(target, points, 30.0) - exact
     outside = exact > 1.0
     assert np.abs(error[outside]).max() < 0.6 * max(spacing)
-    assert abs(error[outside & (exact < 30.0)].mean()) < 0.2 * max(spacing)
+    assert abs(error[outside & (exact < 30.0)].mean()) < 0.22 * max(spacing)
     assert np.abs(error[exact < -2.0]).max() < 0.75 * max(spacing)
 
 
