@@ -1,0 +1,1 @@
+"""Radiobiology of a plan: effective doses, probabilities of tumour control and of complications, their uncertainty."""
