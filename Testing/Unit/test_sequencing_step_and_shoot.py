@@ -185,7 +185,8 @@ def test_tongue_and_groove_is_what_the_engines_see_besides():
     beam = sequence(influence, weights, plan, levels=20).beams[0]
     seen, exact = engine_fluence(beam, bixels), delivered_weights(influence, replace(plan, beams=(beam,)))
     assert (seen <= exact + 1e-3 * weights.max()).all()
-    assert 0.005 < 1 - seen.sum() / exact.sum() < 0.08
+    # twice as much where neighbouring rows open without regard to each other
+    assert 0.005 < 1 - seen.sum() / exact.sum() < 0.045
 
 
 def test_MU_are_the_least_for_the_levels(tmp_path):

@@ -1,6 +1,6 @@
 """Deliverable plans: leaf sequences of static-field IMRT, and their refinement."""
 
 from OptimizerLib.sequencing.delivery_limits import check_deliverable
-from OptimizerLib.sequencing.sequence import delivered_weights, sequence
+from OptimizerLib.sequencing.modulated_beams import delivered_weights, sequence
 
 __all__ = ["check_deliverable", "delivered_weights", "sequence"]

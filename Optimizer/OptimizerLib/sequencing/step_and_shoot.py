@@ -8,6 +8,9 @@ import numpy as np
 
 from OptimizerLib.sequencing.leaf_sweep import leaf_sweep, rises
 
+# What ending one step of the profile is worth, against columns that are open in only one of two neighbouring rows.
+_STEP_IN_COLUMNS = 1.0
+
 
 @dataclass(frozen=True, eq=False)
 class Openings:
@@ -66,8 +69,9 @@ def few_openings(exposure: np.ndarray) -> Openings:
     """Few openings with the least beam-on time, for leaves that may interdigitate and close.
 
     The least number of openings is hard to find; each step takes away the opening that can be used longest without
-    losing the least beam-on time, and of these the one that leaves the fewest steps in the profile: K. Engel, Discrete
-    Appl. Math. 152 (2005) 35, with the choice of T. Kalinowski (2005), see `leaf_sweep`.
+    losing the least beam-on time: K. Engel, Discrete Appl. Math. 152 (2005) 35. Of these it is one that ends many steps
+    of the profile, as in T. Kalinowski (2005), see `leaf_sweep`, and in which neighbouring rows are open alike, as the
+    tongues and grooves between rows shade what is open in only one of them.
 
     Parameters
     ----------
@@ -75,42 +79,64 @@ def few_openings(exposure: np.ndarray) -> Openings:
     """
     rest = np.array(exposure, dtype=np.int64)
     rows, columns = rest.shape
-    length = np.arange(columns)[None, :] - np.arange(columns)[:, None] + 1
+    # every interval of columns that can be open, and none
+    low, last_column = np.triu_indices(columns)
+    low, high = np.append(low, 0), np.append(last_column + 1, 0)
+    together = np.clip(np.minimum(high[:, None], high) - np.maximum(low[:, None], low), 0, None)
+    apart = (high - low)[:, None] + (high - low) - 2 * together
     first, last, levels = [], [], []
     while rest.any():
         step = np.diff(np.pad(rest, ((0, 0), (1, 1))), axis=1)
         up, down = np.maximum(step[:, :-1], 0), np.maximum(-step[:, 1:], 0)
         needed = up.sum(axis=1)
-        spare = needed.max() - needed
-        # [row, l, r]: levels that columns l..r can be open without raising the beam-on time of the rest
-        small, large = np.minimum(up[:, :, None], down[:, None, :]), np.maximum(up[:, :, None], down[:, None, :])
-        spared = spare[:, None, None]
-        usable = np.where(small + spared <= large, small + spared, (small + large + spared) // 2)
-        lowest = np.zeros((rows, columns, columns), np.int64)
-        running = np.full((rows, columns), np.iinfo(np.int64).max)
-        for column in range(columns):
-            running[:, : column + 1] = np.minimum(running[:, : column + 1], rest[:, column : column + 1])
-            lowest[:, : column + 1, column] = running[:, : column + 1]
-        usable = np.where(length[None] > 0, np.minimum(usable, lowest), 0)
-        level = int(np.maximum(usable.max(axis=(1, 2)), spare).min())
-        # steps of the profile that an opening ends, less those that it makes; of equals the longest
+        spare = (needed.max() - needed)[:, None]
+        # [row, interval]: levels that it can be open without raising the beam-on time of the rest
+        rise, fall = up[:, low[:-1]], down[:, last_column]
+        small, large = np.minimum(rise, fall), np.maximum(rise, fall)
+        usable = np.where(small + spare <= large, small + spare, (small + large + spare) // 2)
+        usable = np.hstack((np.minimum(usable, _lowest(rest)[:, low[:-1], last_column]), spare))
+        level = int(usable.max(axis=1).min())
+        # steps of the profile that an opening ends, less those that it makes
         at_low = np.where(up == level, 1, -(step[:, :-1] == 0).astype(np.int64))
         at_high = np.where(down == level, 1, -(step[:, 1:] == 0).astype(np.int64))
-        score = (at_low[:, :, None] + at_high[:, None, :]) * (columns + 1) + length[None]
-        never = -4 * (columns + 1)
-        score = np.where(usable >= level, score, never).reshape(rows, -1)
-        best = score.argmax(axis=1)
-        gain = score[np.arange(rows), best]
-        shut = (gain == never) | ((gain < 0) & (spare >= level))
-        low, high = np.where(shut, 0, best // columns), np.where(shut, 0, best % columns + 1)
+        ended = np.hstack((at_low[:, low[:-1]] + at_high[:, last_column], np.zeros_like(spare)))
+        chosen = _cheapest_path(np.where(usable >= level, -_STEP_IN_COLUMNS * ended, np.inf), apart)
         at = np.arange(columns)
-        rest -= level * ((low[:, None] <= at) & (at < high[:, None]))
-        first.append(low)
-        last.append(high)
+        rest -= level * ((low[chosen, None] <= at) & (at < high[chosen, None]))
+        first.append(low[chosen])
+        last.append(high[chosen])
         levels.append(level)
     shape = (len(levels), rows)
     found = Openings(np.reshape(first, shape), np.reshape(last, shape), np.array(levels, dtype=np.int64))
     return _in_travel_order(found) if levels else Openings(*(np.zeros(shape, np.int64),) * 2, found.levels)
+
+
+def _lowest(values: np.ndarray) -> np.ndarray:
+    """Least value (rows, first, last) of each row between a first and a last column; any number where first > last."""
+    rows, columns = values.shape
+    lowest = np.zeros((rows, columns, columns), values.dtype)
+    running = np.full((rows, columns), np.iinfo(values.dtype).max)
+    for column in range(columns):
+        running[:, : column + 1] = np.minimum(running[:, : column + 1], values[:, column : column + 1])
+        lowest[:, : column + 1, column] = running[:, : column + 1]
+    return lowest
+
+
+def _cheapest_path(cost: np.ndarray, between: np.ndarray) -> np.ndarray:
+    """Choice (rows,) of least total cost: ``cost[row, choice]`` and ``between[choice, choice of the next row]``."""
+    total = cost[0]
+    came_from = np.empty(cost.shape, np.int64)
+    for row in range(1, len(cost)):
+        usable = np.flatnonzero(np.isfinite(total))
+        way = total[usable, None] + between[usable]
+        best = way.argmin(axis=0)
+        came_from[row] = usable[best]
+        total = way[best, np.arange(way.shape[1])] + cost[row]
+    path = np.empty(len(cost), np.int64)
+    path[-1] = total.argmin()
+    for row in range(len(cost) - 1, 0, -1):
+        path[row - 1] = came_from[row, path[row]]
+    return path
 
 
 def _in_travel_order(openings: Openings) -> Openings:
