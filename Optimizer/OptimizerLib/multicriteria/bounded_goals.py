@@ -27,11 +27,15 @@ class BoundedPlan:
         Of each goal.
     normal : (goals,) array
         Importances of which the plan minimizes the plain sum: those asked for plus the multipliers of the limits.
+    lagrangian : float
+        ``normal @ values`` plus, for each constraint, multiplier times excess (zero at an exact optimum).
     slope, descent : float
-        ``gradient @ weights`` and the most negative component of the gradient of ``normal @ values``, negated; both
-        zero at an exact optimum. See `least_possible`.
+        Of the gradient of the Lagrangian ``gradient @ weights`` and the most negative component, negated; both zero at
+        an exact optimum. See `least_possible`.
     excess : float
         Largest relative excess over a limit; zero when all are met.
+    excess_Gy : float
+        Largest excess over a constraint; zero when all are met.
     converged : bool
     message : str
     """
@@ -39,19 +43,21 @@ class BoundedPlan:
     weights: np.ndarray
     values: np.ndarray
     normal: np.ndarray
+    lagrangian: float
     slope: float
     descent: float
     excess: float
+    excess_Gy: float
     converged: bool
     message: str
 
     def least_possible(self, total_weight: float) -> float:
         """Lower bound of ``normal @ values`` over all plans whose weights sum to no more than ``total_weight``.
 
-        From convexity, ``F(y) >= F(w) + g (y - w)``: however far the solver stopped from the optimum, no plan is
-        better than this.
+        From convexity, ``L(y) >= L(w) + g (y - w)`` with the Lagrangian L, which is no more than ``normal @ values``
+        where constraints are met: however far the solver stopped from the optimum, no plan is better than this.
         """
-        return float(self.normal @ self.values) - self.slope - total_weight * self.descent
+        return self.lagrangian - self.slope - total_weight * self.descent
 
 
 def minimize_within_limits(
@@ -64,9 +70,10 @@ def minimize_within_limits(
     *,
     resolution: float = 1e-3,
     accuracy: float = 1e-4,
+    accuracy_Gy: float = 0.02,
     certainty: float | None = None,
 ) -> BoundedPlan:
-    """Minimize ``importance @ values`` subject to ``values <= limits`` by the method of multipliers.
+    """Minimize ``importance @ values`` with ``values <= limits`` and constraints, by the method of multipliers.
 
     Parameters
     ----------
@@ -84,6 +91,8 @@ def minimize_within_limits(
         Smallest size that a limit is taken to have: excesses are relative to ``max(abs(limit), resolution)``.
     accuracy : float
         Relative excess over a limit that is accepted.
+    accuracy_Gy : float
+        Excess over a constraint that is accepted.
     certainty : float, optional
         The solver is started again, as long as that helps, until `BoundedPlan.least_possible` for four times the plan's
         total weight is no further than this below ``normal @ values``; by default a thousandth of
@@ -104,38 +113,54 @@ def minimize_within_limits(
     values = trade_off.values(weights)
     worth = abs(float(importance @ values)) or 1.0
     least_worth = _SMALLEST_WORTH * worth
-    multipliers = np.zeros(limits.shape)
+    multipliers, pressures = np.zeros(limits.shape), None
     stiffness, last_misfit, last_uncertain = _STIFFNESS, np.inf, np.inf
     for round_ in range(_ROUNDS):
-        # a tenth above a limit costs about as much as the objective itself is worth
-        problem = trade_off.scalarized(importance, limits, multipliers, stiffness * worth / size**2)
+        # a tenth above a limit, or 1 Gy above a constraint, costs about as much as the objective itself is worth
+        problem = trade_off.scalarized(
+            importance, limits, multipliers, stiffness * worth / size**2, pressures, 0.1 * stiffness * worth
+        )
         solution = solver.solve(problem, weights, part(progress, round_ / _ROUNDS, (round_ + 1) / _ROUNDS))
         weights = solution.weights
         values = trade_off.values(weights)
         normal = problem.normal(values)
         multipliers = normal - importance
+        pressures, excesses_Gy = problem.constraint_pressure(problem.seen_dose_Gy(weights))
         relative = np.where(limited, (values - finite_limits) / size, 0.0)
         excess = float(np.maximum(relative, 0.0).max())
+        excess_Gy = max([0.0, *(float(there.max()) for there in excesses_Gy)])
         # a multiplier on a goal that is below its limit is not done falling
         unused = float(np.abs(np.where(multipliers > 0, np.minimum(relative, 0.0), 0.0)).max())
-        met = excess <= accuracy and unused <= 10 * accuracy
-        _, gradient = trade_off.scalarized(normal).value_and_gradient(weights)
+        met = excess <= accuracy and unused <= 10 * accuracy and excess_Gy <= accuracy_Gy
+        _, gradient = problem.value_and_gradient(weights)
         slope, descent = float(gradient @ weights), max(0.0, -float(gradient.min()))
-        uncertain = slope + 4.0 * float(weights.sum()) * descent
+        lagrangian = float(normal @ values)
+        for pressure, there in zip(pressures, excesses_Gy):
+            lagrangian += float(pressure @ there)
+        bound = lagrangian - slope - 4.0 * float(weights.sum()) * descent
+        uncertain = float(normal @ values) - bound
         enough = certainty
         if enough is None:
             enough = max(1e-3 * abs(float(importance @ values)), 0.1 * resolution * float(importance.sum()))
-        if excess <= accuracy:
+        if excess <= accuracy and excess_Gy <= accuracy_Gy:
             # not where limits are exceeded: a plan without dose is worth nothing and would make them cost nothing
             worth = min(worth, max(abs(float(importance @ values)), least_worth))
         if met and (uncertain <= enough or uncertain > 0.5 * last_uncertain):
             break
-        if max(excess, unused) > 0.25 * last_misfit and max(excess, unused) > accuracy and stiffness < _STIFFEST:
+        misfit = max(excess / accuracy, unused / accuracy, excess_Gy / accuracy_Gy)
+        if misfit > 0.25 * last_misfit and misfit > 1.0 and stiffness < _STIFFEST:
             stiffness *= _STIFFENING
-        last_misfit = max(excess, unused)
+        last_misfit = misfit
         last_uncertain = uncertain if met else np.inf
     if met:
         message = solution.message
+    elif excess_Gy > accuracy_Gy:
+        worst = int(np.argmax([there.max() for there in excesses_Gy]))
+        constraint = problem.penalized[worst]
+        message = (
+            f"{type(constraint).__name__} of {constraint.structure} stays exceeded by {excess_Gy:.3g} Gy: it cannot be "
+            "met together with the other constraints and limits, or the solver needs more iterations."
+        )
     else:
         worst = int(np.argmax(relative))
         message = (
@@ -143,4 +168,4 @@ def minimize_within_limits(
             "cannot be met together, or the solver needs more iterations."
         )
     converged = met and (solution.converged or uncertain <= enough)
-    return BoundedPlan(weights, values, normal, slope, descent, excess, converged, message)
+    return BoundedPlan(weights, values, normal, lagrangian, slope, descent, excess, excess_Gy, bool(converged), message)

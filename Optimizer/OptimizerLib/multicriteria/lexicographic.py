@@ -21,6 +21,8 @@ from OptimizerLib.multicriteria.trade_off import TradeOff
 from OptimizerLib.solvers import BoundedLBFGS, Solver
 
 _ACCURACY = 1e-4
+# Constraints exceeded by more than this are taken for contradictory.
+_LARGEST_EXCESS_GY = 0.2
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ def optimize_by_priority(
             resolution=resolution,
             accuracy=_ACCURACY,
         )
-        if plan.excess > 100 * _ACCURACY:
+        if plan.excess > 100 * _ACCURACY or plan.excess_Gy > _LARGEST_EXCESS_GY:
             raise OptimizationError(f"{name} could not be optimized. {plan.message} Loosen a bound or the slack.")
         weights = plan.weights
         return float(plan.values[goal])

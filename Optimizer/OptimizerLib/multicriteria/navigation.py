@@ -108,7 +108,7 @@ class Navigator:
         limits[number] = min(limits[number], asked)
         reference = (self.position.values - self.front.ideal) / self._extent
         reference[number] = math.inf
-        reached = asked <= self._to_scaled(self._bounds[number], number) + _ROUNDING
+        reached = bool(asked <= self._to_scaled(self._bounds[number], number) + _ROUNDING)
         shares = self._aim(reference, limits)
         if shares is None:
             lowest = self._to_scaled(self.reach(number)[0], number)

@@ -29,6 +29,8 @@ _HEAVIER = 4.0
 _COMPETES = 1e-3
 # Certainty of a plan's optimum relative to the gap asked for, in units of nadir - ideal.
 _CERTAINTY = 0.1
+# Constraints exceeded by more than this are taken for contradictory.
+_LARGEST_EXCESS_GY = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,8 +234,8 @@ def _anchors(
         plan = minimize_within_limits(
             trade_off, np.eye(goals)[goal], bounds, start, solver, report, certainty=certainty
         )
-        if plan.excess > 1e-2:
-            raise OptimizationError(f"The bounds of the goals leave no plan. {plan.message} Loosen a bound.")
+        if plan.excess > 1e-2 or plan.excess_Gy > _LARGEST_EXCESS_GY:
+            raise OptimizationError(f"Bounds and constraints leave no plan. {plan.message} Loosen a bound.")
         least.append(plan)
     values = np.array([plan.values for plan in least])
     extent = np.minimum(values.max(axis=0), bounds) - values.min(axis=0)

@@ -118,21 +118,26 @@ class TradeOff:
         limits: np.ndarray | None = None,
         multipliers: np.ndarray | None = None,
         penalty: np.ndarray | None = None,
+        constraint_multipliers: Sequence[np.ndarray] | None = None,
+        constraint_penalty: float = 1.0,
     ) -> ScalarizedProblem:
-        """The sum of goals by importance, with an augmented Lagrangian on those that have limits."""
-        return ScalarizedProblem(self, importance, limits, multipliers, penalty)
+        """The sum of goals by importance, with an augmented Lagrangian on limits of goals and on constraints."""
+        return ScalarizedProblem(
+            self, importance, limits, multipliers, penalty, constraint_multipliers, constraint_penalty
+        )
 
 
 class ScalarizedProblem(Problem):
-    r"""Minimize :math:`\sum_g \lambda_g F_g` plus, on goals with limits, what makes exceeding them costly.
+    r"""Minimize :math:`\sum_g \lambda_g F_g` plus what makes exceeding limits and constraints costly.
 
-    With limits :math:`b`, multipliers :math:`\mu` and penalties :math:`\rho` the sum is the augmented Lagrangian
+    For limits :math:`F_g \le b_g`, multipliers :math:`\mu` and penalties :math:`\rho` the sum is the augmented
+    Lagrangian
 
     .. math:: \sum_g \lambda_g F_g
-       + \frac{1}{2\rho_g}\left(\max(0,\, \mu_g + \rho_g (F_g - b_g))^2 - \mu_g^2\right)
+       + \sum_g \frac{1}{2\rho_g}\left(\max(0,\, \mu_g + \rho_g (F_g - b_g))^2 - \mu_g^2\right)
 
-    (Nocedal and Wright, Numerical Optimization, 2nd ed. 2006, section 17.3). Its gradient is that of
-    :math:`\nu \cdot F` with :math:`\nu` of `normal`.
+    (Nocedal and Wright, Numerical Optimization, 2nd ed. 2006, section 17.3), and the same for each component of the
+    constraints' excess in Gy. What is left to a solver has no constraints but that weights are not negative.
 
     Parameters
     ----------
@@ -141,6 +146,10 @@ class ScalarizedProblem(Problem):
         Not negative.
     limits, multipliers, penalty : (goals,) array, optional
         Infinite limits are none.
+    constraint_multipliers : sequence of (m,) array, optional
+        For each constraint, one a component of its excess; zero by default.
+    constraint_penalty : float
+        For a constraint of one component; of m components divided by the square root of m.
     """
 
     def __init__(
@@ -150,6 +159,8 @@ class ScalarizedProblem(Problem):
         limits: np.ndarray | None = None,
         multipliers: np.ndarray | None = None,
         penalty: np.ndarray | None = None,
+        constraint_multipliers: Sequence[np.ndarray] | None = None,
+        constraint_penalty: float = 1.0,
     ) -> None:
         # the same matrix, terms and rows, checked once when the trade-off was made
         self.__dict__.update(trade_off.problem.__dict__)
@@ -159,6 +170,10 @@ class ScalarizedProblem(Problem):
         self.limits = np.full(goals, math.inf) if limits is None else np.asarray(limits, float)
         self.multipliers = np.zeros(goals) if multipliers is None else np.asarray(multipliers, float)
         self.penalty = np.ones(goals) if penalty is None else np.asarray(penalty, float)
+        self.penalized = self.constraints
+        self.constraints = ()
+        self.constraint_multipliers = tuple(constraint_multipliers or (np.zeros(1) for _ in self.penalized))
+        self.constraint_penalty = float(constraint_penalty)
         if self.importance.shape != (goals,) or not np.isfinite(self.importance).all() or (self.importance < 0).any():
             raise OptimizationError(f"Give {goals} finite importances, not negative; got {importance}.")
 
@@ -166,27 +181,65 @@ class ScalarizedProblem(Problem):
         """Importances (goals,) whose plain weighted sum has the same gradient where the goals have these values."""
         return self.importance + self._pressed(values)
 
+    def constraint_pressure(self, dose: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Multipliers that have the same gradient at some dose as multipliers and penalties together, and excesses."""
+        pressures, excesses = [], []
+        for constraint, multiplier in zip(self.penalized, self.constraint_multipliers, strict=True):
+            excess = np.atleast_1d(constraint.excess_Gy(dose[self.rows(constraint)]))
+            pressures.append(np.maximum(multiplier + self._stiffness(excess) * excess, 0.0))
+            excesses.append(excess)
+        return pressures, excesses
+
+    def value_and_gradient(self, weights: np.ndarray) -> tuple[float, np.ndarray]:
+        """Value at some weights (variables,), and its gradient (variables,)."""
+        fluence = sum(float(term.value(weights)) for term in self.fluence_terms)
+        value, by_dose, normal = self._evaluate(self.seen_dose_Gy(weights), fluence)
+        gradient = self.gradient_of(by_dose)
+        for term in self.fluence_terms:
+            gradient += normal.sum() * term.gradient(weights)
+        return value, gradient
+
+    def value_at_dose(self, dose: np.ndarray) -> tuple[float, np.ndarray]:
+        """Value at the doses of `seen_dose_Gy`, and its derivative by them; only without fluence terms.
+
+        Raises
+        ------
+        OptimizationError
+            With fluence terms, which goals and their limits contain: dose alone does not tell the value.
+        """
+        if self.fluence_terms:
+            raise OptimizationError(
+                "Goals with fluence terms have no value at a dose alone; use a solver that asks for value_and_gradient."
+            )
+        return self._evaluate(dose, 0.0)[:2]
+
     def _pressed(self, values: np.ndarray) -> np.ndarray:
         limited = np.isfinite(self.limits)
         excess = np.where(limited, values - np.where(limited, self.limits, 0.0), 0.0)
         return np.where(limited, np.maximum(self.multipliers + self.penalty * excess, 0.0), 0.0)
 
-    def value_and_gradient(self, weights: np.ndarray) -> tuple[float, np.ndarray]:
-        """Value at some weights (variables,), and its gradient (variables,)."""
-        dose = self.dose_Gy(weights)
-        seen = [(objective, voxels, there) for objective, voxels, there in self._objective_doses(dose)]
-        values = self.trade_off.goal_values(
-            [objective.value(there) for objective, _, there in seen]
-            + [float(term.value(weights)) for term in self.fluence_terms]
-        )
+    def _stiffness(self, excess: np.ndarray) -> float:
+        return self.constraint_penalty / math.sqrt(excess.size)
+
+    def _evaluate(self, dose: np.ndarray, fluence: float) -> tuple[float, np.ndarray, np.ndarray]:
+        """Value, its derivative by dose, and the goals' importances of that derivative."""
+        each = [float(objective.value(dose[self.rows(objective)])) for objective in self.objectives]
+        values = np.bincount(self.trade_off.goal_of, each, self.importance.size) + fluence
         pressed = self._pressed(values)
         normal = self.importance + pressed
         value = float(self.importance @ values + ((pressed**2 - self.multipliers**2) / (2.0 * self.penalty)).sum())
         by_dose = np.zeros(dose.shape)
-        for goal, (objective, voxels, there) in zip(self.trade_off.goal_of, seen):
+        for goal, objective in zip(self.trade_off.goal_of, self.objectives):
             if normal[goal] > 0:
-                by_dose[voxels] += normal[goal] * objective.gradient(there)
-        gradient = self.scale * (self.influence.T @ by_dose)
-        for term in self.fluence_terms:
-            gradient += normal.sum() * term.gradient(weights)
-        return value, gradient
+                rows = self.rows(objective)
+                by_dose[rows] += normal[goal] * objective.gradient(dose[rows])
+        pressures, excesses = self.constraint_pressure(dose)
+        for constraint, multiplier, pressure, excess in zip(
+            self.penalized, self.constraint_multipliers, pressures, excesses
+        ):
+            gained = (pressure**2 - multiplier**2) * np.ones(excess.size)
+            value += float(gained.sum()) / (2.0 * self._stiffness(excess))
+            if pressure.any():
+                rows = self.rows(constraint)
+                by_dose[rows] += constraint.pullback(dose[rows], pressure)
+        return value, by_dose, normal
