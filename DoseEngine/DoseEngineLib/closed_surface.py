@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from DoseEngineLib.errors import GeometryError
-from DoseEngineLib.scan_lines import LayerEdges, points_inside
+from DoseEngineLib.scan_lines import LayerEdges, PointRows, points_inside
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +81,8 @@ class ClosedSurface:
         a, b, c = (centred[self.triangles[:, n]] for n in range(3))
         return abs(float(np.einsum("ij,ij->", a, np.cross(b, c)))) / 6000.0
 
-    def points_RAS_mm(self, volume_mm3: float) -> np.ndarray:
-        """Return points (n, 3) inside, spread evenly, each standing for ``volume_mm3``; the same at every call.
+    def points_inside(self, volume_mm3: float) -> PointRows:
+        """Return points inside, spread evenly, each standing for ``volume_mm3``.
 
         The surface is cut by axial planes in the middle of layers about as high as the points are apart.
         """

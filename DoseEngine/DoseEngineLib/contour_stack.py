@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 
 from DoseEngineLib.errors import GeometryError
-from DoseEngineLib.scan_lines import LayerEdges, layer_areas_mm2, points_inside
+from DoseEngineLib.scan_lines import LayerEdges, PointRows, layer_areas_mm2, points_inside
 
 # A contour's points may leave its plane by this much, or by 10 % of the slice spacing (rounded decimal strings).
 _PLANAR_TOLERANCE_MM = 0.1
@@ -109,15 +109,15 @@ class ContourStack:
         """Position of each contoured plane along the normal in mm, ascending."""
         return self._planes[0]
 
-    def points_RAS_mm(self, volume_mm3: float) -> np.ndarray:
-        """Return points (n, 3) inside, spread evenly, each standing for ``volume_mm3``; the same at every call."""
+    def points_inside(self, volume_mm3: float) -> PointRows:
+        """Return points inside, spread evenly, each standing for ``volume_mm3``."""
         edges, low_mm, thickness_mm = self._slabs
         # as many layers in a slab as make the points' cells about cubic
         division = np.maximum(np.round(thickness_mm / volume_mm3 ** (1.0 / 3.0)), 1.0).astype(int)
         layer_mm = np.repeat(thickness_mm / division, division)
         step = np.arange(len(layer_mm)) - np.repeat(np.cumsum(division) - division, division)
         low_mm = np.repeat(low_mm, division) + step * layer_mm
-        return points_inside(edges.repeated(division), low_mm, layer_mm, volume_mm3) @ self.frame.T
+        return points_inside(edges.repeated(division), low_mm, layer_mm, volume_mm3, self.frame)
 
     @cached_property
     def _planes(self) -> tuple[np.ndarray, list[list[np.ndarray]]]:

@@ -10,9 +10,13 @@ near-minimum, D2% the near-maximum), ``V_D`` the volume that receives at least t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -26,12 +30,14 @@ from DoseEngineLib.progress import Progress, silent
 
 # A structure gets about this many samples; of a label map with more voxels, each voxel is sampled once.
 _SAMPLES = 200_000
-# An outline gets at least this many samples a voxel of the dose, so that no hot spot is missed, up to a limit.
-_SAMPLES_A_DOSE_VOXEL = 2.0
+# An outline gets at least this many samples a voxel of the dose, so that small hot spots are counted right, up to a
+# limit.
+_SAMPLES_A_DOSE_VOXEL = 8.0
 _MAXIMUM_OUTLINE_SAMPLES = 4_000_000
 _MAXIMUM_SAMPLES = 20_000_000
 _MAXIMUM_DIVISION = 15
-_CHUNK = 1_000_000
+_CHUNK = 250_000
+_MAXIMUM_THREADS = 8
 # Width of the Gaussian, in voxels, that turns the voxel staircase into a surface. Against analytic spheres (radius 5 to
 # 25 mm, voxels of 1 to 3 mm) it cuts the staircase's error of D95% in a radial gradient to a third, of D98% to a half.
 _SURFACE_SIGMA_VOXELS = 0.7
@@ -300,27 +306,45 @@ def _sampled_outline(
     """Return the doses inside an outline and the part of it that the dose grid covers."""
     volume_mm3 = 1000.0 * outline.volume_cm3
     count = max(_SAMPLES, volume_mm3 / (1000.0 * dose_grid.voxel_volume_cm3) * _SAMPLES_A_DOSE_VOXEL)
-    points = outline.points_RAS_mm(volume_mm3 / min(count, _MAXIMUM_OUTLINE_SAMPLES))
-    index = dose_grid.ras_to_index(points)
-    covered = _within_faces(index, dose_grid)
-    if not covered.all():
-        index = index[covered]
-    return _interpolated(dose, index), len(index) / len(points)
+    rows = outline.points_inside(volume_mm3 / min(count, _MAXIMUM_OUTLINE_SAMPLES))
+
+    def sampled(part: slice) -> np.ndarray:
+        index = dose_grid.ras_to_index(rows.points_RAS_mm(part))
+        covered = _within_faces(index, dose_grid)
+        return _interpolated(dose, index if covered.all() else index[covered])
+
+    samples = np.concatenate(list(_in_threads(sampled, rows.parts(_CHUNK))))
+    return samples, len(samples) / len(rows)
 
 
 def _sampled_mask(dose: np.ndarray, dose_grid: Grid, structure: Structure) -> tuple[np.ndarray, float]:
     """Return the doses inside a label map and the part of its voxels that the dose grid covers."""
     to_dose = dose_grid.inverse_affine @ structure.grid.affine
-    samples, inside_count, count = [], 0, 0
-    for points, of_voxel, in_mask in _samples(structure, dose_grid):
+
+    def sampled(chunk: tuple[np.ndarray, np.ndarray, np.ndarray]) -> tuple[np.ndarray, int, int]:
+        points, of_voxel, in_mask = chunk
         # a voxel is covered when its centre is within the outer faces; its points beyond them take the dose at the face
         inside = _within_faces(of_voxel @ to_dose[:3, :3].T + to_dose[:3, 3], dose_grid)
-        count += int(np.count_nonzero(in_mask))
-        inside_count += int(np.count_nonzero(in_mask & inside))
         if not inside.all():
             points = points[inside]
-        samples.append(_interpolated(dose, points @ to_dose[:3, :3].T + to_dose[:3, 3]))
-    return np.concatenate(samples), inside_count / count
+        doses = _interpolated(dose, points @ to_dose[:3, :3].T + to_dose[:3, 3])
+        return doses, int(np.count_nonzero(in_mask & inside)), int(np.count_nonzero(in_mask))
+
+    samples, inside, count = zip(*_in_threads(sampled, _samples(structure, dose_grid)))
+    return np.concatenate(samples), sum(inside) / sum(count)
+
+
+def _in_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+    """Apply a function to items in threads, in order, never far ahead of the one who takes the results."""
+    workers = min(os.cpu_count() or 1, _MAXIMUM_THREADS)
+    with ThreadPoolExecutor(workers) as pool:
+        running: deque[Future] = deque()
+        for item in items:
+            running.append(pool.submit(function, item))
+            if len(running) > workers:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
 
 
 def _within_faces(index: np.ndarray, grid: Grid) -> np.ndarray:

@@ -103,9 +103,63 @@ def layer_areas_mm2(edges: LayerEdges, layers: int) -> np.ndarray:
     return np.bincount(row_layer[row], weights=(x_stop - x_start) * height[row], minlength=layers)
 
 
+@dataclass(frozen=True, eq=False)
+class PointRows:
+    """Points inside a pile of layers, row by row, each standing for the same volume; made when asked for.
+
+    Attributes
+    ----------
+    first : (r,) int array
+        Number of each row's first point on its lattice.
+    count : (r,) int array
+        Points in each row.
+    phase, pitch_mm : (r,) arrays
+        A point lies at x = (number + phase) * pitch.
+    y_mm, low_mm, thickness_mm : (r,) arrays
+        y of each row; where its layer begins along z, and how thick it is.
+    frame : (3, 3) array
+        Columns: the axes x, y, z in RAS.
+    """
+
+    first: np.ndarray
+    count: np.ndarray
+    phase: np.ndarray
+    pitch_mm: np.ndarray
+    y_mm: np.ndarray
+    low_mm: np.ndarray
+    thickness_mm: np.ndarray
+    frame: np.ndarray
+
+    def __len__(self) -> int:
+        return int(self.count.sum())
+
+    def parts(self, size: int) -> list[slice]:
+        """Return slices of rows that hold about ``size`` points each."""
+        ends = np.searchsorted(np.cumsum(self.count), np.arange(size, len(self) + size, size)) + 1
+        ends = np.unique(np.minimum(ends, len(self.count))).tolist()
+        return [slice(start, stop) for start, stop in zip([0, *ends], ends)]
+
+    def points_RAS_mm(self, rows: slice = slice(None)) -> np.ndarray:
+        """Return the points (n, 3) of some rows in RAS mm; the same at every call."""
+        count = self.count[rows]
+        row = np.repeat(np.arange(len(count)), count)
+        number = np.arange(len(row))
+        serial = number + int(self.count[: rows.start].sum())
+        start = (self.first + self.phase)[rows] - (np.cumsum(count) - count)
+        points = np.empty((len(row), 3))
+        points[:, 0] = (number + start[row]) * self.pitch_mm[rows][row]
+        points[:, 1] = self.y_mm[rows][row]
+        points[:, 2] = self.low_mm[rows][row] + _shift(serial, 2) * self.thickness_mm[rows][row]
+        return points @ self.frame.T
+
+
 def points_inside(
-    edges: LayerEdges, layer_low_mm: np.ndarray, layer_thickness_mm: np.ndarray, volume_mm3: float
-) -> np.ndarray:
+    edges: LayerEdges,
+    layer_low_mm: np.ndarray,
+    layer_thickness_mm: np.ndarray,
+    volume_mm3: float,
+    frame: np.ndarray | None = None,
+) -> PointRows:
     """Return points inside a pile of layers, spread evenly, each standing for the same volume.
 
     Parameters
@@ -116,11 +170,8 @@ def points_inside(
     volume_mm3 : float
         Volume of a point. The number of points follows from it, to within the chance of a point falling inside or
         outside at the outline.
-
-    Returns
-    -------
-    (n, 3) array
-        x, y, z in mm. The same at every call.
+    frame : (3, 3) array, optional
+        Columns: the layers' x, y, z in RAS; by default the axes of RAS themselves.
     """
     pitch = np.sqrt(volume_mm3 / layer_thickness_mm)
     low = np.full(len(pitch), np.inf)
@@ -136,18 +187,19 @@ def points_inside(
     number = np.arange(len(row_layer)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(first, count)
     row_y = (number + np.repeat(offset, count)) * pitch[row_layer]
     row, x_start, x_stop = spans_inside(edges, row_layer, row_y)
-    layer = row_layer[row]
-    phase = _shift(row, 1)
+    layer, phase = row_layer[row], _shift(row, 1)
     first = np.ceil(x_start / pitch[layer] - phase).astype(np.int64)
     count = np.ceil(x_stop / pitch[layer] - phase).astype(np.int64) - first
-    span = np.repeat(np.arange(len(row)), count)
-    points = np.empty((len(span), 3))
-    number = np.arange(len(span)) - np.repeat(np.cumsum(count) - count, count) + first[span]
-    of_layer = layer[span]
-    points[:, 0] = (number + phase[span]) * pitch[of_layer]
-    points[:, 1] = row_y[row][span]
-    points[:, 2] = layer_low_mm[of_layer] + _shift(np.arange(len(span)), 2) * layer_thickness_mm[of_layer]
-    return points
+    return PointRows(
+        first,
+        count,
+        phase,
+        pitch[layer],
+        row_y[row],
+        layer_low_mm[layer],
+        layer_thickness_mm[layer],
+        np.eye(3) if frame is None else frame,
+    )
 
 
 def _shift(number: np.ndarray, axis: int) -> np.ndarray:
