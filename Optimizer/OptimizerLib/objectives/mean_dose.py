@@ -26,8 +26,8 @@ class MeanDose(Objective):
 
     def value(self, dose_Gy: np.ndarray) -> float:
         """Value; see `Objective.value`."""
-        return self.weight * float(np.mean(dose_Gy))
+        return self.weight * self._mean(dose_Gy)
 
     def gradient(self, dose_Gy: np.ndarray) -> np.ndarray:
         """Gradient; see `Objective.gradient`."""
-        return np.full(dose_Gy.shape, self.weight / dose_Gy.size)
+        return np.full(dose_Gy.shape, self.weight * self._shares(dose_Gy))

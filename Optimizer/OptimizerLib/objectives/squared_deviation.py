@@ -15,8 +15,8 @@ class SquaredDeviation(DoseLevelObjective):
 
     def value(self, dose_Gy: np.ndarray) -> float:
         """Value; see `Objective.value`."""
-        return self.weight * float(np.mean((dose_Gy - self.dose_Gy) ** 2))
+        return self.weight * self._mean((dose_Gy - self.dose_Gy) ** 2)
 
     def gradient(self, dose_Gy: np.ndarray) -> np.ndarray:
         """Gradient; see `Objective.gradient`."""
-        return (2.0 * self.weight / dose_Gy.size) * (dose_Gy - self.dose_Gy)
+        return (2.0 * self.weight * self._shares(dose_Gy)) * (dose_Gy - self.dose_Gy)

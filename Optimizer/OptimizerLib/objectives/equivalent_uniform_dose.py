@@ -1,0 +1,136 @@
+"""Generalized equivalent uniform dose (Niemierko, Med. Phys. 26 (1999) 1100) as a value and as a penalty."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from OptimizerLib.dose_term import DoseTerm
+from OptimizerLib.errors import OptimizationError
+from OptimizerLib.objectives.objective import DoseLevelObjective, Objective
+
+# For a < 1 the slope at zero dose is infinite, and an optimization may begin there. Doses are shifted by this and the
+# result back: 60 Gy everywhere stays 60 Gy, and a voxel without dose makes a gEUD near zero with a finite slope.
+_SHIFT_GY = 0.01
+
+
+def eud_and_gradient(dose_Gy: np.ndarray, a: float, shares: np.ndarray | float) -> tuple[float, np.ndarray]:
+    """gEUD ``mean(D**a)**(1/a)`` in Gy of doses (n,) of 0 or more, and its gradient (n,).
+
+    Convex in the dose for a >= 1, concave below. At zero dose everywhere, where it has no derivative for a > 1, the
+    gradient of the mean is returned, which is one of its subgradients.
+    """
+    shift = 0.0 if a >= 1 else _SHIFT_GY
+    dose = np.maximum(dose_Gy, 0.0) + shift
+    reference = float(dose.max() if a > 0 else dose.min())
+    if reference == 0.0:
+        return 0.0, np.full(dose.shape, 1.0) * shares
+    with np.errstate(under="ignore"):
+        ratio = dose / reference
+        powers = shares * ratio ** (a - 1.0)
+        mean = float((powers * ratio).sum())
+        return reference * mean ** (1.0 / a) - shift, mean ** (1.0 / a - 1.0) * powers
+
+
+def check_exponent(owner: DoseTerm, a: float, side: str) -> None:
+    """Refuse an exponent that is no number, or not convex for a limit on one ``side`` ("above", "below", "either")."""
+    if not isinstance(a, (int, float, np.integer, np.floating)) or not math.isfinite(a) or a == 0:
+        raise OptimizationError(
+            f"{type(owner).__name__} of {owner.structure}: the exponent a must be finite and not zero; got {a!r}."
+        )
+    if (side == "above" and a < 1) or (side == "below" and a > 1):
+        raise OptimizationError(
+            f"{type(owner).__name__} of {owner.structure}: a = {a:g} makes the problem non-convex; give "
+            f"{'1 or more, as for organs' if side == 'above' else '1 or less, as for targets (-10 is usual)'}."
+        )
+
+
+@dataclass(frozen=True)
+class EquivalentUniformDose(Objective):
+    """``weight * gEUD`` for a >= 1, to be low; ``-weight * gEUD`` for a < 1, to be high. In weight times Gy, convex.
+
+    With a < 1 it has no optimum on its own: something else must bound the dose.
+
+    Attributes
+    ----------
+    a : float
+        Not zero. 1 is the mean; large values follow the maximum, far negative ones the minimum.
+    weight : float
+    """
+
+    a: float
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._check(weight=self.weight)
+        check_exponent(self, self.a, "either")
+
+    def value(self, dose_Gy: np.ndarray) -> float:
+        """Value; see `Objective.value`."""
+        return self._sign * self.weight * eud_and_gradient(dose_Gy, self.a, self._shares(dose_Gy))[0]
+
+    def gradient(self, dose_Gy: np.ndarray) -> np.ndarray:
+        """Gradient; see `Objective.gradient`."""
+        return self._sign * self.weight * eud_and_gradient(dose_Gy, self.a, self._shares(dose_Gy))[1]
+
+    @property
+    def _sign(self) -> float:
+        return 1.0 if self.a >= 1 else -1.0
+
+
+@dataclass(frozen=True)
+class EUDOverdose(DoseLevelObjective):
+    """``weight * max(gEUD - dose_Gy, 0)**2``, in weight times Gy^2; with a = 1 a penalty on the mean dose.
+
+    Attributes
+    ----------
+    dose_Gy, weight : float
+    a : float
+        1 or more.
+    """
+
+    a: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_exponent(self, self.a, "above")
+
+    def value(self, dose_Gy: np.ndarray) -> float:
+        """Value; see `Objective.value`."""
+        eud, _ = eud_and_gradient(dose_Gy, self.a, self._shares(dose_Gy))
+        return self.weight * max(eud - self.dose_Gy, 0.0) ** 2
+
+    def gradient(self, dose_Gy: np.ndarray) -> np.ndarray:
+        """Gradient; see `Objective.gradient`."""
+        eud, slope = eud_and_gradient(dose_Gy, self.a, self._shares(dose_Gy))
+        return 2.0 * self.weight * max(eud - self.dose_Gy, 0.0) * slope
+
+
+@dataclass(frozen=True)
+class EUDUnderdose(DoseLevelObjective):
+    """``weight * max(dose_Gy - gEUD, 0)**2``, in weight times Gy^2; with a = 1 a penalty on too low a mean dose.
+
+    Attributes
+    ----------
+    dose_Gy, weight : float
+    a : float
+        1 or less, not zero.
+    """
+
+    a: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_exponent(self, self.a, "below")
+
+    def value(self, dose_Gy: np.ndarray) -> float:
+        """Value; see `Objective.value`."""
+        eud, _ = eud_and_gradient(dose_Gy, self.a, self._shares(dose_Gy))
+        return self.weight * max(self.dose_Gy - eud, 0.0) ** 2
+
+    def gradient(self, dose_Gy: np.ndarray) -> np.ndarray:
+        """Gradient; see `Objective.gradient`."""
+        eud, slope = eud_and_gradient(dose_Gy, self.a, self._shares(dose_Gy))
+        return -2.0 * self.weight * max(self.dose_Gy - eud, 0.0) * slope
