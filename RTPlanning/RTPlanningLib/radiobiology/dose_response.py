@@ -15,8 +15,8 @@ from RTPlanningLib.radiobiology.physical_range import checked_doses, require_pos
 from RTPlanningLib.radiobiology.plan_radiobiology import dose_in_terms_of
 from RTPlanningLib.radiobiology.uncertainty import DEFAULT_SAMPLES, DEFAULT_SEED, Band, probability_band
 
-# A curve needs no more of a DVH than this many groups of equal volume.
-_POINTS = 500
+# Groups of equal volume that a DVH is joined to, for the curve and for its band.
+_CURVE_POINTS, _BAND_POINTS = 10_000, 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +64,10 @@ def ntcp_response(
     prescription_Gy : (n,) array
         Where the curve is asked for. The terms of the dose are those of the plan as it is, all along the curve.
     """
-    grouped = dose_volume.grouped(_POINTS)
-    _, terms, _ = dose_in_terms_of(entry, grouped, fractionation.fractions, planned_Gy)
+    _, terms, _ = dose_in_terms_of(entry, dose_volume, fractionation.fractions, planned_Gy)
     fixed = "physical" if terms == "physical dose" else "EQD2"
 
-    def converted(dose: float) -> DoseVolume:
+    def converted(grouped: DoseVolume, dose: float) -> DoseVolume:
         scaled = grouped.scaled(dose / planned_Gy)
         return dose_in_terms_of(entry, scaled, fractionation.fractions, planned_Gy, fixed)[0]
 
@@ -77,6 +76,7 @@ def ntcp_response(
         label,
         "NTCP",
         entry,
+        dose_volume,
         converted,
         lambda model, dose: model.ntcp(dose),
         planned_Gy,
@@ -97,13 +97,13 @@ def tcp_response(
     seed: int = DEFAULT_SEED,
 ) -> DoseResponse:
     """Return TCP over prescribed dose; parameters as for `ntcp_response`."""
-    grouped = dose_volume.grouped(_POINTS)
     label = f"{dose_volume.name}: {entry.endpoint}"
     return _response(
         label,
         "TCP",
         entry,
-        lambda dose: grouped.scaled(dose / planned_Gy),
+        dose_volume,
+        lambda grouped, dose: grouped.scaled(dose / planned_Gy),
         lambda model, dose: model.tcp(dose, fractionation),
         planned_Gy,
         prescription_Gy,
@@ -116,7 +116,8 @@ def _response(
     label: str,
     quantity: str,
     entry: NtcpParameters | TcpParameters,
-    at: Callable[[float], DoseVolume],
+    dose_volume: DoseVolume,
+    at: Callable[[DoseVolume, float], DoseVolume],
     probability: Callable[..., float],
     planned_Gy: float,
     prescription_Gy: np.ndarray,
@@ -127,13 +128,14 @@ def _response(
     doses = checked_doses("Dose response", prescription_Gy)
     if doses.ndim != 1 or doses.size < 2 or (np.diff(doses) <= 0.0).any():
         raise EvaluationError("A dose response needs at least two rising prescribed doses.")
-    volumes = [at(float(dose)) for dose in doses]
 
-    def curve(model: object) -> np.ndarray:
-        return np.array([probability(model, volume) for volume in volumes])
+    def curve(points: int, wanted_Gy: np.ndarray) -> Callable[[object], np.ndarray]:
+        grouped = dose_volume.grouped(points)
+        volumes = [at(grouped, float(dose)) for dose in wanted_Gy]
+        return lambda model: np.array([probability(model, volume) for volume in volumes])
 
-    model = entry.build()
     band = None
     if any(estimate.is_uncertain for estimate in entry.estimates.values()):
-        band = probability_band(curve, entry.build, entry.estimates, samples=samples, seed=seed)
-    return DoseResponse(label, quantity, doses, curve(model), band, planned_Gy, probability(model, at(planned_Gy)))
+        band = probability_band(curve(_BAND_POINTS, doses), entry.build, entry.estimates, samples=samples, seed=seed)
+    best = curve(_CURVE_POINTS, np.append(doses, planned_Gy))(entry.build())
+    return DoseResponse(label, quantity, doses, best[:-1], band, planned_Gy, float(best[-1]))

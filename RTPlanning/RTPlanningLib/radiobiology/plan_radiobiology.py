@@ -27,8 +27,11 @@ from RTPlanningLib.radiobiology.uncertainty import DEFAULT_SAMPLES, DEFAULT_SEED
 DOSE_TERMS = ("as published", "physical", "EQD2")
 # How far a prescribed dose a fraction may lie outside a set's own range and still count as the same, relative.
 _SAME_FRACTION = 0.1
-# Groups of equal volume that a DVH is joined to: NTCP and TCP of the shipped sets change by less than 1e-4.
-_POINTS = 2000
+# Groups of equal volume that a DVH is joined to for the bands; NTCP itself takes all samples. The largest dose, which
+# is all for a volume parameter of 0, becomes the mean of a 10 000th of the volume.
+_NTCP_BAND_POINTS = 10000
+# For TCP with and without a band: below 1e-4 off.
+_TCP_POINTS = 2000
 
 
 @dataclass(frozen=True)
@@ -184,7 +187,7 @@ def evaluate_tcp(
 ) -> RadiobiologyResult:
     """Return the control probability of a target; its name does not tell the tumour, so the set has to be given."""
     try:
-        dose_volume = DoseVolume.from_dvh(dvh, _POINTS)
+        dose_volume = DoseVolume.from_dvh(dvh, _TCP_POINTS)
     except EvaluationError as error:
         return _none(dvh.structure_name, "TCP", str(error), entry)
     probability = entry.build().tcp(dose_volume, fractionation)
@@ -217,12 +220,13 @@ def _ntcp(
     more: str,
 ) -> RadiobiologyResult:
     try:
-        physical = DoseVolume.from_dvh(dvh, _POINTS)
+        physical = DoseVolume.from_dvh(dvh)
     except EvaluationError as error:
         return _none(dvh.structure_name, "NTCP", str(error), entry)
     dose_volume, terms, note = dose_in_terms_of(entry, physical, fractionation.fractions, prescription_Gy, dose_terms)
     model = entry.build()
-    low, high = _band(entry, lambda drawn: drawn.ntcp(dose_volume), samples, seed)
+    grouped = dose_volume.grouped(_NTCP_BAND_POINTS)
+    low, high = _band(entry, lambda drawn: drawn.ntcp(grouped), samples, seed)
     geud = None
     if hasattr(model, "n"):
         geud = dose_volume.generalized_eud_Gy(np.inf if model.n == 0.0 else 1.0 / model.n)
