@@ -186,6 +186,11 @@ class Problem:
             by_weights += term.gradient(weights)
         return value, by_dose, by_weights
 
+    @property
+    def has_coupling(self) -> bool:
+        """Whether `evaluate` has more than the sum of `weighted_objectives`: penalties on weights, or other terms."""
+        return bool(self.fluence_terms)
+
     def weighted_objectives(self, dose: np.ndarray, weights: np.ndarray) -> list[tuple[float, Any]]:
         """Objectives with the factors that their gradients have in that of the whole, at a dose of `seen_dose_Gy`."""
         return [(1.0, objective) for objective in self.objectives]

@@ -3,7 +3,7 @@
 An iteration of an optimizer is bound by memory. The matrix is therefore stored once, by voxels: values as they came
 (float32 or float64, nothing is rounded), columns as 16-bit integers as long as there are no more than 65,536 of them.
 Dose gathers from the weights, which stay in the cache; the gradient skips voxels whose dose no objective minds. Sums
-are taken over blocks of rows that depend on the matrix alone, so the result has the same bits for any number of threads.
+are taken over blocks of rows that depend on the matrix alone: the result has the same bits for any number of threads.
 """
 
 from __future__ import annotations

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import minimize
 
-from DoseEngineLib.progress import Progress, silent
+from DoseEngineLib.progress import Progress
 from OptimizerLib.errors import OptimizationError
 from OptimizerLib.problem import Problem
-from OptimizerLib.solvers.solver import Solution, Solver, optimality
+from OptimizerLib.solvers.solver import Callback, IterationState, Solution, Solver, optimality, require_finite
 
 
 class BoundedLBFGS(Solver):
@@ -29,17 +29,9 @@ class BoundedLBFGS(Solver):
         self.max_iterations = int(max_iterations)
         self.tolerance = float(tolerance)
 
-    def solve(self, problem: Problem, start: np.ndarray, progress: Progress | None = None) -> Solution:
-        """Minimize; see `Solver.solve`."""
-        report = progress or silent
-        start = np.asarray(start, dtype=float)
-        if start.shape != (problem.variables,) or not np.isfinite(start).all() or (start < 0).any():
-            raise OptimizationError(
-                f"The start must be {problem.variables} finite weights, not negative; got shape {start.shape}."
-            )
+    def _minimize(self, problem: Problem, start: np.ndarray, progress: Progress, callback: Callback | None) -> Solution:
         first, _ = problem.value_and_gradient(start)
-        if not np.isfinite(first):
-            raise OptimizationError("The objectives are not finite at the start; check doses and weights.")
+        require_finite(first, "at the start")
         # the method's tolerances are absolute: let the objective begin at one
         scale = 1.0 / first if first > 0 else 1.0
         history = [first]
@@ -51,34 +43,53 @@ class BoundedLBFGS(Solver):
         def after_iteration(intermediate_result) -> None:
             history.append(float(intermediate_result.fun) / scale)
             done = min(len(history) - 1, self.max_iterations)
-            report(done / self.max_iterations, f"Iteration {done}: objective {history[-1]:.5g}")
+            progress(done / self.max_iterations, f"Iteration {done}: objective {history[-1]:.5g}")
+            tell(np.maximum(intermediate_result.x, 0.0))
 
-        report(0.0, f"Start: objective {first:.5g}")
-        found = minimize(
-            scaled,
-            start,
-            jac=True,
-            method="L-BFGS-B",
-            bounds=[(0.0, None)] * problem.variables,
-            callback=after_iteration,
-            options={
-                "maxiter": self.max_iterations,
-                "maxfun": 20 * self.max_iterations,
-                "ftol": 0.0,
-                "gtol": self.tolerance,
-            },
-        )
-        weights = np.maximum(found.x, 0.0)
+        def tell(weights: np.ndarray) -> None:
+            if callback is not None:
+                state = IterationState(problem, len(history) - 1, history[-1], weights)
+                callback(state)
+                if state.is_stopped:
+                    stopped.append(weights)
+                    raise StopIteration
+
+        stopped: list[np.ndarray] = []
+        progress(0.0, f"Start: objective {first:.5g}")
+        try:
+            tell(start.copy())
+            found = minimize(
+                scaled,
+                start,
+                jac=True,
+                method="L-BFGS-B",
+                bounds=[(0.0, None)] * problem.variables,
+                callback=after_iteration,
+                options={
+                    "maxiter": self.max_iterations,
+                    "maxfun": 20 * self.max_iterations,
+                    "ftol": 0.0,
+                    "gtol": self.tolerance,
+                },
+            )
+            weights, reason = found.x, found.message
+        except StopIteration:
+            weights, reason = start, "stopped on request"
+        if stopped:
+            weights = stopped[0]
+        weights = np.maximum(weights, 0.0)
         value, gradient = problem.value_and_gradient(weights)
-        if not np.isfinite(value):
-            raise OptimizationError("The optimization ran into numbers that are not finite; check doses and weights.")
+        require_finite(value, "where the solver came to")
         violation = optimality(weights, scale * gradient)
         converged = violation <= 10 * self.tolerance
-        if converged:
+        if stopped:
+            converged = False
+            message = f"Stopped on request after {len(history) - 1} iterations."
+        elif converged:
             message = f"Optimum found after {len(history) - 1} iterations."
         elif len(history) - 1 >= self.max_iterations:
             message = f"Stopped at {self.max_iterations} iterations before the optimum; allow more."
         else:
-            message = f"Stopped after {len(history) - 1} iterations short of the tolerance: {found.message}"
-        report(1.0, message)
+            message = f"Stopped after {len(history) - 1} iterations short of the tolerance: {reason}"
+        progress(1.0, message)
         return Solution(weights, float(value), tuple(history), violation, converged, message)
