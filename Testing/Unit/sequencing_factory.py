@@ -13,12 +13,12 @@ from DoseEngineLib.machine import load_machine
 from DoseEngineLib.plan import Beam, Plan, Prescription
 
 
-def machine_file(folder, name="generic_6mv", *, limits=None, mlc=None):
-    """Write a variant of a shipped machine and return its path as text."""
-    data = json.loads(resources.files("DoseEngineLib").joinpath("machines", f"{name}.json").read_text())
+def machine_file(folder, *, limits=None, mlc=None, name="machine"):
+    """Write a variant of the generic 6 MV machine and return its path as text."""
+    data = json.loads(resources.files("DoseEngineLib").joinpath("machines", "generic_6mv.json").read_text())
     data["mlc"].update(mlc or {})
     data["mlc"]["limits"].update(limits or {})
-    path = folder / "machine.json"
+    path = folder / f"{name}.json"
     path.write_text(json.dumps(data))
     return str(path)
 

@@ -106,8 +106,9 @@ def test_the_engines_see_the_wanted_fluence(tmp_path):
     assert np.allclose(seen, delivered_weights(influence, moved), atol=3e-3 * weights.max())
 
 
-def test_more_control_points_come_closer():
-    bixels, weights = bixels_of(3.0 * modulated(), first_row=-6, first_column=-9)
+def test_more_control_points_come_closer(tmp_path):
+    path = machine_file(tmp_path, mlc={"tongue_and_groove_mm": 0.0})
+    bixels, weights = bixels_of(3.0 * modulated(), path, first_row=-6, first_column=-9)
     influence, plan = plan_for(bixels)
     errors = []
     for control_points in (40, 80, 160):
@@ -125,7 +126,7 @@ def test_more_control_points_come_closer():
 @pytest.mark.parametrize("gap", [0.5, 3.0])
 def test_every_limit_is_kept(tmp_path, interdigitation, gap):
     limits = {"minimum_gap_mm": 0.0, "minimum_moving_gap_mm": gap, "interdigitation": interdigitation}
-    path = machine_file(tmp_path, limits=limits)
+    path = machine_file(tmp_path, limits=limits, mlc={"tongue_and_groove_mm": 0.0})
     for seed in (1, 2, 3):
         values = 3.0 * modulated(seed)
         values[6] = 0.0

@@ -1,15 +1,15 @@
 """Exposure of bixels through apertures: exactly how much of the beam each bixel gets, and its slope with the leaves.
 
-What counts: jaws and leaves with their transmission, radiation edges behind rounded leaf ends, leaves that move at
-constant speed between control points, backscatter into the monitor. What is left to the final dose calculation:
-extra-focal radiation, tongue and groove, the size of the focal spot, and what gets through where there are no bixels.
+What counts: jaws and leaves with their transmission, radiation edges behind rounded leaf ends, tongue and groove,
+leaves that move at constant speed between control points, backscatter into the monitor. What is left to the final dose
+calculation: extra-focal radiation, the size of the focal spot, and what gets through where there are no bixels.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from DoseEngineLib.machine import Machine
+from DoseEngineLib.machine import Machine, Mlc
 from DoseEngineLib.photon.fluence import backscatter_factor
 from DoseEngineLib.plan import Beam
 from OptimizerLib.errors import OptimizationError
@@ -66,17 +66,48 @@ def _shared(edges_mm: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarr
     return np.clip(np.minimum(edges_mm[1:, None], high) - np.maximum(edges_mm[:-1, None], low), 0.0, None)
 
 
+def jaw_share(edges_mm: np.ndarray, jaw_mm: tuple[float, float], transmission: float) -> np.ndarray:
+    """Mean fluence (columns,) of each column behind a pair of jaws."""
+    inside = _shared(edges_mm, np.array([jaw_mm[0]]), np.array([jaw_mm[1]]))[:, 0] / np.diff(edges_mm)
+    return transmission + (1.0 - transmission) * inside
+
+
+def strip_sides_mm(mlc: Mlc) -> np.ndarray:
+    """Sides of the strips in which an MLC is open alike: of the pairs, or with tongue and groove 2 pairs - 1 strips.
+
+    Strips of single pairs and strips in which two pairs overlap take turns; `DoseEngineLib.photon.fluence.leaf_strips`
+    has the same.
+    """
+    sides = np.asarray(mlc.boundaries_mm, dtype=float)
+    width = mlc.tongue_and_groove_mm
+    if width == 0:
+        return sides
+    return np.concatenate((sides[:1], (sides[1:-1, None] + [-width, width]).ravel(), sides[-1:]))
+
+
+def strip_edges(low: np.ndarray, high: np.ndarray, mlc: Mlc) -> tuple[np.ndarray, np.ndarray]:
+    """Radiation edges (..., strips) of the strips from those of the pairs (..., pairs): open where both pairs are."""
+    if mlc.tongue_and_groove_mm == 0:
+        return low, high
+    shape = (*low.shape[:-1], 2 * low.shape[-1] - 1)
+    strip_low, strip_high = np.empty(shape), np.empty(shape)
+    strip_low[..., ::2], strip_high[..., ::2] = low, high
+    strip_low[..., 1::2] = np.maximum(low[..., :-1], low[..., 1:])
+    strip_high[..., 1::2] = np.minimum(high[..., :-1], high[..., 1:])
+    return strip_low, np.maximum(strip_low, strip_high)
+
+
 def row_shares(
     y_edges_mm: np.ndarray, jaw_y_mm: tuple[float, float], machine: Machine
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How much of each row of bixels lies under each leaf pair and beside the leaves, seen through the Y jaws.
+    """How much of each row of bixels lies in each strip and beside the leaves, seen through the Y jaws.
 
     Returns
     -------
-    under : (rows, pairs) array
+    under : (rows, strips) array
     beside : (rows,) array
     """
-    sides = np.asarray(machine.mlc.boundaries_mm)
+    sides = strip_sides_mm(machine.mlc)
     height = np.diff(y_edges_mm)
     leak = machine.jaw_y.transmission
     low, high = sides[:-1], sides[1:]
@@ -124,15 +155,14 @@ def beam_exposure(beam: Beam, x_edges_mm: np.ndarray, y_edges_mm: np.ndarray, ma
     is_open = (start[..., 1] > start[..., 0]) | (stop[..., 1] > stop[..., 0])
     offset = np.where(is_open, mlc.leaf_end_offset_mm, 0.0)
     x_edges_mm, y_edges_mm = np.asarray(x_edges_mm, dtype=float), np.asarray(y_edges_mm, dtype=float)
-    through = open_share(
-        x_edges_mm,
-        first.jaw_x_mm,
-        machine.jaw_x.transmission,
-        (start[..., 0] - offset, stop[..., 0] - offset),
-        (start[..., 1] + offset, stop[..., 1] + offset),
-    )
-    jaw = _shared(x_edges_mm, np.array([first.jaw_x_mm[0]]), np.array([first.jaw_x_mm[1]]))[:, 0] / np.diff(x_edges_mm)
-    jaw = machine.jaw_x.transmission + (1.0 - machine.jaw_x.transmission) * jaw
-    by_pair = mlc.transmission * jaw + (1.0 - mlc.transmission) * np.tensordot(share, through, axes=1)
     under, beside = row_shares(y_edges_mm, first.jaw_y_mm, machine)
-    return beam.meterset_MU * backscatter_factor(first, machine) * (under @ by_pair + beside[:, None] * jaw)
+    seen = under.any(axis=0)
+    at_start, at_stop = (
+        [edge[:, seen] for edge in strip_edges(tip[..., 0] - offset, tip[..., 1] + offset, mlc)]
+        for tip in (start, stop)
+    )
+    through = open_share(x_edges_mm, first.jaw_x_mm, machine.jaw_x.transmission, *zip(at_start, at_stop, strict=True))
+    jaw = jaw_share(x_edges_mm, first.jaw_x_mm, machine.jaw_x.transmission)
+    by_strip = mlc.transmission * jaw + (1.0 - mlc.transmission) * np.tensordot(share, through, axes=1)
+    delivered = under[:, seen] @ by_strip + beside[:, None] * jaw
+    return beam.meterset_MU * backscatter_factor(first, machine) * delivered

@@ -31,7 +31,8 @@ def leaf_tips(
     """Tips of every leaf of the MLC for a series of openings of some neighbouring pairs.
 
     Closed pairs are put behind the nearer X jaw, where nothing gets through between their ends, if leaves may
-    interdigitate; else between the leaves of their neighbours. Pairs outside the field stay closed behind the Y jaws.
+    interdigitate; else between the leaves of their neighbours. Behind the Y jaws the next pair on either side follows
+    the outermost pair of the field, so that its tongue or groove does not shade it; all others stay closed.
     Tips of opposing leaves that would come closer than allowed because their ends are rounded move back by half of what
     is missing, which opens a little more than asked for.
 
@@ -87,6 +88,10 @@ def leaf_tips(
             every[:, outside, 0] = tips[:, None, row, 0]
             every[:, outside, 1] = tips[:, None, row, 0] + gap_mm
     every[:, pairs] = tips
+    if pairs.start > 0:
+        every[:, pairs.start - 1] = tips[:, 0]
+    if pairs.stop < mlc.pairs:
+        every[:, pairs.stop] = tips[:, -1]
     return np.clip(every, mlc.minimum_mm, mlc.maximum_mm)
 
 

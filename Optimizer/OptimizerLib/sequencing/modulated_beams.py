@@ -42,7 +42,7 @@ def sequence(
 
     What passes closed leaves is taken off what the openings have to give, rounded leaf ends are allowed for, and the
     jaws are fitted to the outermost opening. Extra-focal radiation and tongue and groove are not compensated; the final
-    dose calculation has them.
+    dose calculation has them, and `delivered_weights` has tongue and groove.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def split_by_beam(
 def delivered_weights(influence: DoseInfluence, plan: Plan) -> np.ndarray:
     """Weights (bixels,) in MU of open fluence that the control points of a plan give the bixels of an influence.
 
-    Exact for jaws, leaves, their transmission and their ends; see `bixel_exposure` for what is left out.
+    Exact for jaws, leaves, their transmission, ends and tongues; see `bixel_exposure` for what is left out.
     """
     pieces = split_by_beam(influence, np.zeros(sum(b.size for b in influence.beams)), plan)
     return np.concatenate([beam_weights(beam, bixels) for beam, bixels, _ in pieces])
