@@ -125,7 +125,9 @@ def minimize_within_limits(
         values = trade_off.values(weights)
         normal = problem.normal(values)
         multipliers = normal - importance
-        pressures, excesses_Gy = problem.constraint_pressure(problem.seen_dose_Gy(weights))
+        dose = problem.seen_dose_Gy(weights)
+        held = [penalty.pressure(dose[problem.rows(penalty)]) for penalty in problem.penalties]
+        pressures, excesses_Gy = [pressure for pressure, _ in held], [there for _, there in held]
         relative = np.where(limited, (values - finite_limits) / size, 0.0)
         excess = float(np.maximum(relative, 0.0).max())
         excess_Gy = max([0.0, *(float(there.max()) for there in excesses_Gy)])
@@ -156,7 +158,7 @@ def minimize_within_limits(
         message = solution.message
     elif excess_Gy > accuracy_Gy:
         worst = int(np.argmax([there.max() for there in excesses_Gy]))
-        constraint = problem.penalized[worst]
+        constraint = problem.penalties[worst].constraint
         message = (
             f"{type(constraint).__name__} of {constraint.structure} stays exceeded by {excess_Gy:.3g} Gy: it cannot be "
             "met together with the other constraints and limits, or the solver needs more iterations."

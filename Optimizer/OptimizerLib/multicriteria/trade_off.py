@@ -149,7 +149,7 @@ class ScalarizedProblem(Problem):
     constraint_multipliers : sequence of (m,) array, optional
         For each constraint, one a component of its excess; zero by default.
     constraint_penalty : float
-        For a constraint of one component; of m components divided by the square root of m.
+        See `ConstraintPenalty`.
     """
 
     def __init__(
@@ -170,10 +170,12 @@ class ScalarizedProblem(Problem):
         self.limits = np.full(goals, math.inf) if limits is None else np.asarray(limits, float)
         self.multipliers = np.zeros(goals) if multipliers is None else np.asarray(multipliers, float)
         self.penalty = np.ones(goals) if penalty is None else np.asarray(penalty, float)
-        self.penalized = self.constraints
+        multipliers_of = constraint_multipliers or [np.zeros(1)] * len(self.constraints)
+        self.penalties = tuple(
+            ConstraintPenalty(constraint, multiplier, float(constraint_penalty))
+            for constraint, multiplier in zip(self.constraints, multipliers_of, strict=True)
+        )
         self.constraints = ()
-        self.constraint_multipliers = tuple(constraint_multipliers or (np.zeros(1) for _ in self.penalized))
-        self.constraint_penalty = float(constraint_penalty)
         if self.importance.shape != (goals,) or not np.isfinite(self.importance).all() or (self.importance < 0).any():
             raise OptimizationError(f"Give {goals} finite importances, not negative; got {importance}.")
 
@@ -181,65 +183,75 @@ class ScalarizedProblem(Problem):
         """Importances (goals,) whose plain weighted sum has the same gradient where the goals have these values."""
         return self.importance + self._pressed(values)
 
-    def constraint_pressure(self, dose: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Multipliers that have the same gradient at some dose as multipliers and penalties together, and excesses."""
-        pressures, excesses = [], []
-        for constraint, multiplier in zip(self.penalized, self.constraint_multipliers, strict=True):
-            excess = np.atleast_1d(constraint.excess_Gy(dose[self.rows(constraint)]))
-            pressures.append(np.maximum(multiplier + self._stiffness(excess) * excess, 0.0))
-            excesses.append(excess)
-        return pressures, excesses
-
-    def value_and_gradient(self, weights: np.ndarray) -> tuple[float, np.ndarray]:
-        """Value at some weights (variables,), and its gradient (variables,)."""
-        fluence = sum(float(term.value(weights)) for term in self.fluence_terms)
-        value, by_dose, normal = self._evaluate(self.seen_dose_Gy(weights), fluence)
-        gradient = self.gradient_of(by_dose)
+    def evaluate(self, dose: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """Value and its derivatives by dose and by weights; see `Problem.evaluate`."""
+        values = self._goal_values(dose, weights)
+        pressed = self._pressed(values)
+        normal = self.importance + pressed
+        value = float(self.importance @ values + ((pressed**2 - self.multipliers**2) / (2.0 * self.penalty)).sum())
+        by_dose = np.zeros(dose.shape)
+        by_weights = np.zeros(self.variables)
+        for goal, objective in zip(self.trade_off.goal_of, self.objectives):
+            if normal[goal] > 0:
+                rows = self.rows(objective)
+                by_dose[rows] += normal[goal] * objective.gradient(dose[rows])
+        for penalty in self.penalties:
+            rows = self.rows(penalty)
+            value += penalty.value(dose[rows])
+            by_dose[rows] += penalty.gradient(dose[rows])
         for term in self.fluence_terms:
-            gradient += normal.sum() * term.gradient(weights)
-        return value, gradient
+            by_weights += normal.sum() * term.gradient(weights)
+        return value, by_dose, by_weights
 
-    def value_at_dose(self, dose: np.ndarray) -> tuple[float, np.ndarray]:
-        """Value at the doses of `seen_dose_Gy`, and its derivative by them; only without fluence terms.
+    def weighted_objectives(self, dose: np.ndarray, weights: np.ndarray) -> list[tuple[float, Any]]:
+        """Objectives and penalties with their factors in the gradient; see `Problem.weighted_objectives`."""
+        normal = self.normal(self._goal_values(dose, weights))
+        factors = [(float(normal[goal]), objective) for goal, objective in zip(self.trade_off.goal_of, self.objectives)]
+        return factors + [(1.0, penalty) for penalty in self.penalties]
 
-        Raises
-        ------
-        OptimizationError
-            With fluence terms, which goals and their limits contain: dose alone does not tell the value.
-        """
-        if self.fluence_terms:
-            raise OptimizationError(
-                "Goals with fluence terms have no value at a dose alone; use a solver that asks for value_and_gradient."
-            )
-        return self._evaluate(dose, 0.0)[:2]
+    def _goal_values(self, dose: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        each = [float(objective.value(dose[self.rows(objective)])) for objective in self.objectives]
+        return self.trade_off.goal_values(each + [float(term.value(weights)) for term in self.fluence_terms])
 
     def _pressed(self, values: np.ndarray) -> np.ndarray:
         limited = np.isfinite(self.limits)
         excess = np.where(limited, values - np.where(limited, self.limits, 0.0), 0.0)
         return np.where(limited, np.maximum(self.multipliers + self.penalty * excess, 0.0), 0.0)
 
-    def _stiffness(self, excess: np.ndarray) -> float:
-        return self.constraint_penalty / math.sqrt(excess.size)
 
-    def _evaluate(self, dose: np.ndarray, fluence: float) -> tuple[float, np.ndarray, np.ndarray]:
-        """Value, its derivative by dose, and the goals' importances of that derivative."""
-        each = [float(objective.value(dose[self.rows(objective)])) for objective in self.objectives]
-        values = np.bincount(self.trade_off.goal_of, each, self.importance.size) + fluence
-        pressed = self._pressed(values)
-        normal = self.importance + pressed
-        value = float(self.importance @ values + ((pressed**2 - self.multipliers**2) / (2.0 * self.penalty)).sum())
-        by_dose = np.zeros(dose.shape)
-        for goal, objective in zip(self.trade_off.goal_of, self.objectives):
-            if normal[goal] > 0:
-                rows = self.rows(objective)
-                by_dose[rows] += normal[goal] * objective.gradient(dose[rows])
-        pressures, excesses = self.constraint_pressure(dose)
-        for constraint, multiplier, pressure, excess in zip(
-            self.penalized, self.constraint_multipliers, pressures, excesses
-        ):
-            gained = (pressure**2 - multiplier**2) * np.ones(excess.size)
-            value += float(gained.sum()) / (2.0 * self._stiffness(excess))
-            if pressure.any():
-                rows = self.rows(constraint)
-                by_dose[rows] += constraint.pullback(dose[rows], pressure)
-        return value, by_dose, normal
+class ConstraintPenalty:
+    """The augmented Lagrangian's part of one constraint, as a function of the dose in its structure.
+
+    Parameters
+    ----------
+    constraint : Constraint
+    multiplier : (m,) array
+        Per Gy, one a component of the excess.
+    penalty : float
+        Per Gy^2 for one component; for m components divided by the square root of m.
+    """
+
+    def __init__(self, constraint: Any, multiplier: np.ndarray, penalty: float) -> None:
+        self.constraint = constraint
+        self.structure = constraint.structure
+        self.multiplier = np.asarray(multiplier, float)
+        self.penalty = penalty
+
+    def pressure(self, dose_Gy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Multipliers (m,) that alone have this gradient at the doses (n,), and the excesses (m,) in Gy."""
+        excess = np.atleast_1d(self.constraint.excess_Gy(dose_Gy))
+        return np.maximum(self.multiplier + self._stiffness(excess) * excess, 0.0), excess
+
+    def value(self, dose_Gy: np.ndarray) -> float:
+        """Value at the doses (n,) of the structure's voxels."""
+        pressure, excess = self.pressure(dose_Gy)
+        gained = (pressure**2 - self.multiplier**2) * np.ones(excess.size)
+        return float(gained.sum()) / (2.0 * self._stiffness(excess))
+
+    def gradient(self, dose_Gy: np.ndarray) -> np.ndarray:
+        """Derivative with respect to each voxel's dose, (n,)."""
+        pressure, _ = self.pressure(dose_Gy)
+        return self.constraint.pullback(dose_Gy, pressure) if pressure.any() else np.zeros(dose_Gy.shape)
+
+    def _stiffness(self, excess: np.ndarray) -> float:
+        return self.penalty / math.sqrt(excess.size)
