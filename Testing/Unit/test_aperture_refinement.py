@@ -65,11 +65,11 @@ def case():
     return influence, plan, problem, ideal
 
 
-def field_of(path, values, levels=4):
+def field_of(path, values, step_mm=3.0, levels=4):
     bixels, weights = bixels_of(values, path, first_row=-2, first_column=-4)
     influence, plan = plan_for(bixels)
     beam = sequence(influence, weights, plan, levels=levels).beams[0]
-    return SegmentedField.from_beam(beam, bixels, load_machine(path)), beam, bixels
+    return SegmentedField.from_beam(beam, bixels, load_machine(path), step_mm), beam, bixels
 
 
 def random_values(seed=3):
@@ -82,7 +82,7 @@ def test_the_slope_is_that_of_the_exposure(tmp_path, tongue_mm, interdigitation)
     path = machine_file(tmp_path, mlc={"tongue_and_groove_mm": tongue_mm}, limits={"interdigitation": interdigitation})
     field, _, bixels = field_of(path, random_values())
     rng = np.random.default_rng(0)
-    low, high = field.bounds(3.0)
+    low, high = field.bounds()
     at = rng.uniform(low, np.minimum(high, low + 3.0))
     by_bixel = rng.normal(size=bixels.size)
     field.exposure(at)
@@ -108,9 +108,9 @@ def test_the_exposure_of_the_search_is_that_of_the_control_points(tmp_path):
 )
 def test_any_place_between_the_bounds_can_be_delivered(tmp_path, limits):
     path = machine_file(tmp_path, limits=limits)
-    field, _, _ = field_of(path, random_values() + 1.0)
+    field, _, _ = field_of(path, random_values() + 1.0, step_mm=6.0)
     rng = np.random.default_rng(1)
-    low, high = field.bounds(6.0, least_segment_MU=0.5)
+    low, high = field.bounds(least_segment_MU=0.5)
     assert (low <= high).all()
     start = field.variables()
     for _ in range(5):

@@ -185,12 +185,11 @@ class _Search:
     def __init__(self, influence: DoseInfluence, plan: Plan, step_mm: float, least_segment_MU: float) -> None:
         pieces = split_by_beam(influence, np.zeros(sum(bixels.size for bixels in influence.beams)), plan)
         self.fields = [
-            SegmentedField.from_beam(beam, bixels, load_machine(beam.machine), least_segment_MU)
+            SegmentedField.from_beam(beam, bixels, load_machine(beam.machine), step_mm, least_segment_MU)
             for beam, bixels, _ in pieces
         ]
         self.idle = [beam_weights(beam, bixels) for beam, bixels, _ in pieces]
         self.dropped = any(field is not None and field.dropped for field in self.fields)
-        self.step_mm = step_mm
         self.least_segment_MU = least_segment_MU
         self.lit = [field for field in self.fields if field is not None]
 
@@ -199,7 +198,7 @@ class _Search:
         if not self.lit:
             return
         start = np.concatenate([field.variables() for field in self.lit])
-        bounds = [field.bounds(self.step_mm, self.least_segment_MU) for field in self.lit]
+        bounds = [field.bounds(self.least_segment_MU) for field in self.lit]
         low, high = (np.concatenate(side) for side in zip(*bounds, strict=True))
         ends = np.cumsum([field.variables().size for field in self.lit])[:-1]
         scale = None

@@ -45,6 +45,8 @@ class SegmentedField:
     low_mm, high_mm : (segments, pairs that take part) arrays
         Radiation edges; of closed pairs, where they are closed.
     is_open : (segments, pairs that take part) bool array
+    step_mm : float
+        How far an edge may go from where it stands.
     dropped : bool
         Whether segments with too few MU were left out.
     """
@@ -59,11 +61,12 @@ class SegmentedField:
         low_mm: np.ndarray,
         high_mm: np.ndarray,
         is_open: np.ndarray,
+        step_mm: float,
         dropped: bool = False,
     ) -> None:
         self.beam, self.bixels, self.machine, self.pairs = beam, bixels, machine, pairs
         self.open_MU, self.low_mm, self.high_mm, self.is_open = open_MU, low_mm, high_mm, is_open
-        self.dropped = dropped
+        self.step_mm, self.dropped = step_mm, dropped
         self.jaw_y_mm = beam.control_points[0].aperture.jaw_y_mm
         _, self._x, y = bixels.fluence_map(np.zeros(bixels.size))
         self._at = bixels.rows - bixels.rows.min(), bixels.columns - bixels.columns.min()
@@ -85,7 +88,7 @@ class SegmentedField:
 
     @classmethod
     def from_beam(
-        cls, beam: Beam, bixels: BixelBeam, machine: Machine, least_segment_MU: float = 0.0
+        cls, beam: Beam, bixels: BixelBeam, machine: Machine, step_mm: float = 5.0, least_segment_MU: float = 0.0
     ) -> SegmentedField | None:
         """Read the segments of a step-and-shoot beam; None for a beam without MU."""
         if beam.meterset_MU is None or any(p.aperture.leaf_positions_mm is None for p in beam.control_points):
@@ -116,21 +119,20 @@ class SegmentedField:
         offset = np.where(is_open, machine.mlc.leaf_end_offset_mm, 0.0)
         # what dropped segments gave is left to the search to give back
         open_MU = MU[kept] * backscatter_factor(aperture, machine)
-        return cls(
-            beam, bixels, machine, pairs, open_MU, tips[..., 0] - offset, tips[..., 1] + offset, is_open, not kept.all()
-        )
+        low, high = tips[..., 0] - offset, tips[..., 1] + offset
+        return cls(beam, bixels, machine, pairs, open_MU, low, high, is_open, step_mm, not kept.all())
 
     def _reach(self) -> tuple[float, float]:
-        """Between which X radiation edges may stand: where there are bixels, and the carriages reach."""
+        """Between which X all edges stay: a step around the field, where there are bixels and the carriages reach."""
         mlc, limits = self.machine.mlc, required_limits(self.machine)
         offset = mlc.leaf_end_offset_mm
-        low = max(float(self._x[0]), mlc.minimum_mm - offset)
-        high = min(float(self._x[-1]), mlc.maximum_mm + offset)
+        field_low, field_high = self.low_mm[self.is_open].min(), self.high_mm[self.is_open].max()
+        low = max(float(self._x[0]), mlc.minimum_mm - offset, field_low - self.step_mm)
+        high = min(float(self._x[-1]), mlc.maximum_mm + offset, field_high + self.step_mm)
         hidden = 2 * offset + limits.minimum_gap_mm if limits.minimum_gap_mm > 0 else 0.0
         room = limits.maximum_spread_mm - hidden
         if high - low > room:
-            middle = 0.5 * (self.low_mm[self.is_open].min() + self.high_mm[self.is_open].max())
-            low = float(np.clip(middle - room / 2, low, high - room))
+            low = float(np.clip(0.5 * (field_low + field_high) - room / 2, low, high - room))
             high = low + room
         return low, high
 
@@ -157,7 +159,7 @@ class SegmentedField:
         """Set the field to some variables."""
         self.open_MU, self.low_mm, self.high_mm = self._unpacked(variables)
 
-    def bounds(self, step_mm: float, least_segment_MU: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    def bounds(self, least_segment_MU: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
         """Bounds of the variables in which every limit of the machine is met, whatever the other leaves do.
 
         Where two leaves must keep their distance, each may use half of what lies between them.
@@ -167,8 +169,8 @@ class SegmentedField:
             least_opening_mm(self.machine, moving=False), 2 * self.machine.mlc.leaf_end_offset_mm + _LEAST_TIP_GAP_MM
         )
         middle = 0.5 * (self.low_mm + self.high_mm)
-        low_most = np.minimum(self.low_mm + step_mm, middle - gap / 2)
-        high_least = np.maximum(self.high_mm - step_mm, middle + gap / 2)
+        low_most = np.minimum(self.low_mm + self.step_mm, middle - gap / 2)
+        high_least = np.maximum(self.high_mm - self.step_mm, middle + gap / 2)
         if not limits.interdigitation:
             apart = least_opening_mm(self.machine, moving=False)
             for low, high, most, least, opened in zip(
@@ -180,8 +182,8 @@ class SegmentedField:
                         between = 0.5 * (low[left] + high[right])
                         most[left] = min(most[left], between - apart / 2)
                         least[right] = max(least[right], between + apart / 2)
-        low_least = np.minimum(np.maximum(self.low_mm - step_mm, self.jaw_x_mm[0]), low_most)
-        high_most = np.maximum(np.minimum(self.high_mm + step_mm, self.jaw_x_mm[1]), high_least)
+        low_least = np.minimum(np.maximum(self.low_mm - self.step_mm, self.jaw_x_mm[0]), low_most)
+        high_most = np.maximum(np.minimum(self.high_mm + self.step_mm, self.jaw_x_mm[1]), high_least)
         width, edges = self.bixels.width_mm, self.is_open
         aperture = self.beam.control_points[0].aperture
         least = least_segment_MU * backscatter_factor(aperture, self.machine) / self._MU_scale
@@ -192,7 +194,7 @@ class SegmentedField:
         )
 
     def exposure(self, variables: np.ndarray, smoothing_mm: float = _SMOOTHING_MM) -> np.ndarray:
-        """MU of open fluence (bixels,), averaged over a small way of each edge; the X jaws as far open as they may."""
+        """MU of open fluence (bixels,), averaged over a small way of each edge; X jaws at the ends of their reach."""
         self._MU, low, high = self._unpacked(variables)
         mlc = self.machine.mlc
         shape = (len(low), mlc.pairs)
