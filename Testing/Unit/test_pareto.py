@@ -13,7 +13,7 @@ from OptimizerLib.errors import OptimizationError
 from OptimizerLib.multicriteria import Goal, TradeOff, approximate_pareto_front
 from OptimizerLib.multicriteria.bounded_goals import minimize_within_limits
 from OptimizerLib.multicriteria.sandwich import outer_vertices, shortfall
-from OptimizerLib.objectives import MeanDose, SquaredDeviation, SquaredOverdose
+from OptimizerLib.objectives import MaxDVH, MeanDose, SquaredDeviation, SquaredOverdose
 from OptimizerLib.solvers import BoundedLBFGS
 
 
@@ -328,18 +328,12 @@ def test_shortfall_and_its_dual_by_hand():
     assert shortfall(np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([0.7, 0.7])).gap == pytest.approx(-0.2)
 
 
-@dataclass(frozen=True)
-class BentObjective(MeanDose):
-    """An objective that says it is not convex."""
-
-    convex = False
-
-
 def test_requests_that_make_no_sense_say_why():
     goal = Goal("A", (MeanDose("A"),))
     influence, voxels = np.ones((2, 1)), {"A": np.array([0])}
-    with pytest.raises(OptimizationError, match="not convex"):
-        Goal("A", (BentObjective("A"),))
+    bent = [goal, Goal("B", (MaxDVH("A", 20.0, volume_percent=30.0),))]
+    with pytest.raises(OptimizationError, match="MaxDVH of A is not convex"):
+        approximate_pareto_front(TradeOff(influence, voxels, bent))
     with pytest.raises(OptimizationError, match="at least one objective"):
         Goal("A", ())
     with pytest.raises(OptimizationError, match="bound must be finite"):

@@ -18,7 +18,7 @@ from OptimizerLib.errors import OptimizationError
 from OptimizerLib.multicriteria.bounded_goals import BoundedPlan, minimize_within_limits
 from OptimizerLib.multicriteria.even_start import even_start
 from OptimizerLib.multicriteria.trade_off import TradeOff
-from OptimizerLib.solvers import BoundedLBFGS, Solver
+from OptimizerLib.solvers import QuasiNewton, Solver
 
 _ACCURACY = 1e-4
 # Constraints exceeded by more than this are taken for contradictory.
@@ -98,13 +98,14 @@ def optimize_by_priority(
     Parameters
     ----------
     trade_off : TradeOff
-        Its goals in order of priority; bounds hold from the beginning.
+        Its goals in order of priority; bounds hold from the beginning. Of objectives that are not convex the minima
+        found are local ones.
     sufficient : mapping of goal name to float, optional
         Value below which a goal need not go before those after it had their turn.
     start : (variables,) array, optional
         Equal weights of a fitting size by default. Every step starts from the plan of the one before.
     solver : Solver, optional
-        `BoundedLBFGS` by default.
+        `QuasiNewton` by default.
     progress : callable, optional
         ``progress(fraction, text)``; it may raise `Cancelled`.
     slack : float
@@ -130,7 +131,7 @@ def optimize_by_priority(
             f"{resolution} and {sufficient}."
         )
     report = progress or silent
-    solver = solver or BoundedLBFGS()
+    solver = solver or QuasiNewton()
     weights = even_start(trade_off) if start is None else np.asarray(start, float)
     limits = trade_off.bounds
     steps: list[PriorityStep] = []

@@ -19,9 +19,11 @@ from OptimizerLib.multicriteria.bounded_goals import BoundedPlan, minimize_withi
 from OptimizerLib.multicriteria.even_start import even_start
 from OptimizerLib.multicriteria.sandwich import Sandwich, shortfall
 from OptimizerLib.multicriteria.trade_off import TradeOff
-from OptimizerLib.solvers import BoundedLBFGS, Solver
+from OptimizerLib.objectives import MaxDVH, MinDVH
+from OptimizerLib.solvers import QuasiNewton, Solver
 
 _FEWEST_GOALS, _MOST_GOALS = 2, 4
+_NOT_CONVEX = (MaxDVH, MinDVH)
 # Importance of each other goal at an anchor, and the least of any goal later: with none at all a plan could waste it.
 _ANCHOR_SHARE, _LEAST_SHARE = 1e-2, 1e-3
 # The gap is stated for plans of at most this many times the total weight of the heaviest anchor.
@@ -130,11 +132,11 @@ def approximate_pareto_front(
     Parameters
     ----------
     trade_off : TradeOff
-        Of two to four goals. Give bounds to goals whose extremes are of no interest.
+        Of two to four goals with convex objectives. Give bounds to goals whose extremes are of no interest.
     start : (variables,) array, optional
         Weights of the first optimization, ones by default. Later ones start from the mixture of plans that is nearest.
     solver : Solver, optional
-        `BoundedLBFGS` by default.
+        `QuasiNewton` by default.
     progress : callable, optional
         ``progress(fraction, text)``; it may raise `Cancelled`. What was reached by then was given to ``on_front``.
     gap : float
@@ -151,7 +153,8 @@ def approximate_pareto_front(
     Raises
     ------
     OptimizationError
-        Not two to four goals; bounds that cannot be met together; a previous front of something else.
+        Not two to four goals, or objectives that are not convex; bounds and constraints that cannot be met together; a
+        previous front of something else.
     """
     goals = len(trade_off.goals)
     if not _FEWEST_GOALS <= goals <= _MOST_GOALS:
@@ -159,6 +162,12 @@ def approximate_pareto_front(
             f"A front is computed for {_FEWEST_GOALS} to {_MOST_GOALS} goals; got {goals}. Put what belongs together "
             "into one goal."
         )
+    for objective in trade_off.problem.objectives:
+        if isinstance(objective, _NOT_CONVEX):
+            raise OptimizationError(
+                f"{type(objective).__name__} of {objective.structure} is not convex, so nothing can be said of what "
+                "lies between two plans; use a squared, mean or gEUD objective, or a tail mean as a constraint."
+            )
     if not gap > 0 or max_plans < goals:
         raise OptimizationError(f"Give a positive gap and at least {goals} plans; got {gap} and {max_plans}.")
     unknown = [name for name in structures or () if name not in trade_off.voxels_of]
@@ -167,7 +176,7 @@ def approximate_pareto_front(
             f"There is no structure {unknown[0]!r} to store the dose of; choose of: {', '.join(trade_off.voxels_of)}."
         )
     report = progress or silent
-    solver = solver or BoundedLBFGS()
+    solver = solver or QuasiNewton()
     sandwich = Sandwich()
     told = 0.0 if previous is None else previous.plans / max_plans
     if previous is None:

@@ -23,7 +23,6 @@ class Goal:
     name : str
         As a person calls it, e.g. "Cord".
     objectives : tuple of Objective
-        Convex ones only: interpolation between plans is no better than its ends otherwise.
     bound : float, optional
         Largest value a plan may have. Without bounds the extremes of a front are of no use: the least dose to the lung
         is that of no beam at all.
@@ -41,12 +40,6 @@ class Goal:
             )
         if self.bound is not None and not math.isfinite(self.bound):
             raise OptimizationError(f"Goal {self.name}: the bound must be finite, or None for no bound; got it not so.")
-        bent = [o for o in self.objectives if not getattr(o, "convex", True)]
-        if bent:
-            raise OptimizationError(
-                f"Goal {self.name}: {type(bent[0]).__name__} of {bent[0].structure} is not convex, so nothing could be "
-                "said of the plans between two plans; use gEUD, mean, squared or CVaR forms instead."
-            )
 
 
 class TradeOff:
