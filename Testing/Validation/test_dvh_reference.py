@@ -1,21 +1,27 @@
 """DVHs of a clinical prostate dose against those of two other systems, Eclipse and CERR.
 
-The comparison is Ebert's (Phys Med Biol 55 (2010) N337): a point of the reference curve agrees when the evaluated curve
-passes within the ellipse of 1 % of the volume and 1 % of the maximum dose around it. Only points where the reference is
-between 0.1 % and 99.9 % of the volume are counted: the long flat ends agree by themselves.
+The comparison is Ebert's (Phys. Med. Biol. 55 (2010) N337): a point of the reference curve agrees when the evaluated
+curve passes within the ellipse of 1 % of the structure's volume and 1 % of the maximum dose around it. Bar: 99.5 % of
+the points of every structure, for each system. SlicerRT reports 97.6 to 99.9 % of all points on the same data; here the
+points where the reference is between 0.1 % and 99.9 % of the volume are judged by themselves too, since the long flat
+ends agree anyway.
 
-Measured, in % of points, masks of 1 x 1 x 2.5 mm on the contours' planes:
+Measured, in % of points (counted between 0.1 and 99.9 % of the volume; in brackets: all), and volumes in cm3:
 
-==============  =======  =====
-structure       Eclipse  CERR
-==============  =======  =====
-BODY            99.9     100.0
-Bladder         100.0    100.0
-Femoral head L  100.0    100.0
-Femoral head R  99.6     100.0
-PTV             100.0    100.0
-Rectum          99.9     100.0
-==============  =======  =====
+==============  =============  =============  =================================  ==================
+structure       Eclipse        CERR           volume here / Eclipse / CERR       from a mask (E, C)
+==============  =============  =============  =================================  ==================
+BODY            99.9 (99.9)    100.0 (100.0)  10697.2 / 10593.0 / 10698.0        99.9, 100.0
+Bladder         100.0 (100.0)  100.0 (100.0)  117.49 / 116.8 / 117.67            100.0, 100.0
+Femoral head L  100.0 (99.9)   100.0 (100.0)  49.40 / 49.2 / 49.38               100.0, 100.0
+Femoral head R  99.6 (99.9)    100.0 (100.0)  50.34 / 50.0 / 50.36               99.6, 100.0
+PTV             100.0 (100.0)  100.0 (100.0)  49.18 / 48.6 / 49.21               100.0, 100.0
+Rectum          99.9 (99.9)    100.0 (100.0)  30.72 / 30.3 / 30.66               99.9, 100.0
+==============  =============  =============  =================================  ==================
+
+The points that do not agree are one and the same row of the Eclipse table, whose dose is 0.00035604 Gy between 35.558
+and 35.650 Gy: a slip of the table by 10^5. CERR ends structures half a slice beyond their last contour, as is done
+here, and has the same volumes to 0.2 %; Eclipse's lie between that and ending at the last contour.
 """
 
 from __future__ import annotations
@@ -28,15 +34,20 @@ import pytest
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
+from DoseEngineLib.contour_stack import ContourStack
+from DoseEngineLib.dvh import Dvh, calculate_dvh
 from DoseEngineLib.geometry import Grid, ras_from_lps
 from DoseEngineLib.plan import Structure
-from RTPlanningLib.evaluation.dvh import Dvh, calculate_dvh
+from RTPlanningLib.contouring.planar_contours import mask_from_contours
 
 pytestmark = pytest.mark.reference
 
 STRUCTURES = ("BODY", "Bladder", "FemoralHeadLt", "FemoralHeadRT", "PTV", "Rectum")
-# least agreement in % with Eclipse and CERR, a little below what is measured
-BAR = 99.0
+# least agreement with Eclipse and CERR, in % of points
+BAR = 99.5
+VOLUME_TOLERANCE = {"Eclipse": 0.015, "CERR": 0.002}
+# masks as a CT of 1 mm pixels would give them
+MASK_SPACING_MM = (1.0, 1.0, 2.5)
 
 
 @pytest.fixture(scope="module")
@@ -57,35 +68,28 @@ def dose(folder: Path) -> tuple[np.ndarray, Grid]:
     return values, Grid(values.shape, affine)
 
 
-def voxelise_contours(path: Path, name: str, spacing_mm: tuple[float, float, float]) -> Structure:
-    """Fill the closed planar contours (RAS) of a file on a grid that has a slice on every contour plane."""
+def read_contours(folder: Path, number: int) -> list[np.ndarray]:
+    """Return the closed planar contours (RAS) of the n-th structure."""
     reader = vtk.vtkXMLPolyDataReader()
-    reader.SetFileName(str(path))
+    reader.SetFileName(str(folder / "EclipseProstate_Structures.seg" / f"EclipseProstate_Structures.seg_{number}.vtp"))
     reader.Update()
-    contours = reader.GetOutput()
-    spacing = np.array(spacing_mm)
-    bounds = np.array(contours.GetBounds()).reshape(3, 2)
-    origin = bounds[:, 0] - 2 * spacing
-    count = np.ceil((bounds[:, 1] - bounds[:, 0]) / spacing + 4).astype(int)
-    image = vtk.vtkImageData()
-    image.SetDimensions(*(int(n) for n in count))
-    image.SetSpacing(*spacing)
-    image.SetOrigin(*origin)
-    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
-    image.GetPointData().GetScalars().Fill(1)
-    to_stencil = vtk.vtkPolyDataToImageStencil()
-    to_stencil.SetInputData(contours)
-    to_stencil.SetOutputSpacing(*spacing)
-    to_stencil.SetOutputOrigin(*origin)
-    to_stencil.SetOutputWholeExtent(image.GetExtent())
-    to_stencil.SetTolerance(0)
-    stencil = vtk.vtkImageStencil()
-    stencil.SetInputData(image)
-    stencil.SetStencilConnection(to_stencil.GetOutputPort())
-    stencil.SetBackgroundValue(0)
-    stencil.Update()
-    mask = vtk_to_numpy(stencil.GetOutput().GetPointData().GetScalars()).reshape(tuple(count[::-1])).astype(bool)
-    return Structure(name, mask, Grid.from_spacing(mask.shape, spacing, origin))
+    surface = reader.GetOutput()
+    points = vtk_to_numpy(surface.GetPoints().GetData()).astype(float)
+    corners, contours = vtk.vtkIdList(), []
+    for cell in range(surface.GetNumberOfCells()):
+        surface.GetCellPoints(cell, corners)
+        contours.append(points[[corners.GetId(n) for n in range(corners.GetNumberOfIds())]])
+    return contours
+
+
+def masked(name: str, contours: list[np.ndarray]) -> Structure:
+    """Fill the contours on a grid with a slice on every contour plane."""
+    spacing = np.array(MASK_SPACING_MM)
+    points = np.concatenate(contours)
+    low, high = points.min(axis=0), points.max(axis=0)
+    count = np.ceil((high - low) / spacing + 4).astype(int)
+    grid = Grid.from_spacing(tuple(int(n) for n in count[::-1]), spacing, low - 2 * spacing)
+    return Structure(name, mask_from_contours(name, contours, grid).mask, grid)
 
 
 def read_table(path: Path, column: int) -> tuple[float, np.ndarray, np.ndarray]:
@@ -98,26 +102,40 @@ def read_table(path: Path, column: int) -> tuple[float, np.ndarray, np.ndarray]:
     return volume_cm3, values[:, 0], values[:, 1]
 
 
-def agreement_percent(dvh: Dvh, dose_Gy: np.ndarray, volume_percent: np.ndarray, maximum_Gy: float) -> float:
-    """Part of the reference's points within 1 % volume / 1 % of the maximum dose of the curve, in %."""
+def agrees(dvh: Dvh, dose_Gy: np.ndarray, volume_percent: np.ndarray, maximum_Gy: float) -> np.ndarray:
+    """Tell which of the reference's points are within 1 % volume / 1 % of the maximum dose of the curve."""
     curve_dose, curve_volume = dvh.curve(step_Gy=0.01, stop_Gy=maximum_Gy + 1.0)
-    counted = (volume_percent > 0.1) & (volume_percent < 99.9)
-    near = [
-        np.min(((curve_dose - d) / (0.01 * maximum_Gy)) ** 2 + (curve_volume - v) ** 2) <= 1.0
-        for d, v in zip(dose_Gy[counted], volume_percent[counted], strict=True)
-    ]
-    return 100.0 * float(np.mean(near))
+    return np.array(
+        [
+            np.min(((curve_dose - d) / (0.01 * maximum_Gy)) ** 2 + (curve_volume - v) ** 2) <= 1.0
+            for d, v in zip(dose_Gy, volume_percent, strict=True)
+        ]
+    )
 
 
+@pytest.mark.parametrize("source", ["contours", "mask"])
 @pytest.mark.parametrize("number", range(len(STRUCTURES)), ids=STRUCTURES)
-def test_dvh_agrees_with_eclipse_and_cerr(folder: Path, dose: tuple[np.ndarray, Grid], number: int) -> None:
+def test_dvh_agrees_with_eclipse_and_cerr(
+    folder: Path, dose: tuple[np.ndarray, Grid], number: int, source: str
+) -> None:
     name = STRUCTURES[number]
-    contours = folder / "EclipseProstate_Structures.seg" / f"EclipseProstate_Structures.seg_{number}.vtp"
-    structure = voxelise_contours(contours, name, (1.0, 1.0, 2.5))
-    dvh = calculate_dvh(*dose, structure)
+    contours = read_contours(folder, number)
+    dvh = calculate_dvh(*dose, ContourStack(name, tuple(contours)) if source == "contours" else masked(name, contours))
     for system in ("Eclipse", "CERR"):
         volume, doses, volumes = read_table(folder / f"EclipseProstate_DvhTable_{system}.csv", number)
-        agreement = agreement_percent(dvh, doses, volumes, float(dose[0].max()))
-        print(f"{name} {system}: volume {dvh.volume_cm3:.2f} against {volume:.2f} cm3, {agreement:.1f} % of points")
-        assert agreement >= BAR
-        assert dvh.volume_cm3 == pytest.approx(volume, rel=0.02)
+        near = agrees(dvh, doses, volumes, float(dose[0].max()))
+        counted = (volumes > 0.1) & (volumes < 99.9)
+        percent, all_percent = 100.0 * near[counted].mean(), 100.0 * near.mean()
+        print(
+            f"{name} {system} from {source}: volume {dvh.volume_cm3:.2f} against {volume:.2f} cm3, "
+            f"{percent:.1f} % of points, {all_percent:.1f} % of all"
+        )
+        assert percent >= BAR
+        assert all_percent >= BAR
+        # but for the slip of the Eclipse table, every point agrees
+        slips = np.flatnonzero(np.diff(doses) < 0.0) + 1
+        assert len(slips) == (1 if system == "Eclipse" else 0)
+        assert np.delete(near, slips).mean() == 1.0
+        assert dvh.volume_cm3 == pytest.approx(
+            volume, rel=VOLUME_TOLERANCE[system] + (0.01 if source == "mask" else 0.0)
+        )
