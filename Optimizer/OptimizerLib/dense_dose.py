@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import sparse
 
 from OptimizerLib.errors import OptimizationError
 
@@ -21,6 +22,10 @@ class DenseDose:
         if self._matrix.ndim != 2:
             raise OptimizationError(f"An influence matrix has two axes (voxels, variables); got {self._matrix.shape}.")
         self.shape = self._matrix.shape
+
+    def to_csr(self) -> sparse.csr_array:
+        """The matrix as scipy's sparse one, a copy."""
+        return sparse.csr_array(self._matrix)
 
     def dose(self, weights: np.ndarray) -> np.ndarray:
         """Dose (n,) at some weights (variables,)."""

@@ -188,8 +188,8 @@ class Problem:
 
     @property
     def has_coupling(self) -> bool:
-        """Whether `evaluate` has more than the sum of `weighted_objectives`: penalties on weights, or other terms."""
-        return bool(self.fluence_terms)
+        """Whether `evaluate` may have more curvature than the `weighted_objectives` by themselves."""
+        return bool(self.fluence_terms) or type(self).evaluate is not Problem.evaluate
 
     def weighted_objectives(self, dose: np.ndarray, weights: np.ndarray) -> list[tuple[float, Any]]:
         """Objectives with the factors that their gradients have in that of the whole, at a dose of `seen_dose_Gy`."""

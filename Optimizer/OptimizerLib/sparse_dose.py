@@ -94,6 +94,11 @@ class SparseDose:
         """Memory of the stored matrix in bytes."""
         return self._values.nbytes + self._columns.nbytes + self._starts.nbytes
 
+    def to_csr(self) -> sparse.csr_array:
+        """The matrix as scipy has it, a copy."""
+        columns = self._columns.astype(np.int64)
+        return sparse.csr_array((self._values.copy(), columns, self._starts.copy()), shape=self.shape)
+
     def dose(self, weights: np.ndarray) -> np.ndarray:
         """Dose (n,) at some weights (variables,): matrix @ weights, summed in float64."""
         out = np.empty(self.shape[0])

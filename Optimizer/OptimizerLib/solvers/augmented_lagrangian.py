@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from OptimizerLib.solvers.solver import Solver
 
 _ROUNDS = 40
-_TOLERANCE_GY = 1e-3
+# rounds with ever larger penalties that changed nothing: the constraints contradict each other
+_STUCK = 5
+_TOLERANCE_GY = 1e-5
 
 
 class PenalizedConstraint:
@@ -99,7 +101,7 @@ def minimize_with_constraints(
 
     First without the constraints, unless multipliers are known; where that meets them, it is the answer. Otherwise
     with penalties, the multipliers updated and the penalty raised until every excess and every product of multiplier
-    and slack is within 0.001 Gy.
+    and slack is within 1e-5 Gy.
 
     Parameters
     ----------
@@ -143,14 +145,15 @@ def minimize_with_constraints(
         free = AugmentedProblem(problem, (), 1.0)
         found = solver._minimize(free, weights, part(progress, 0.0, 0.3), relay)
         weights, inner_converged = found.weights, found.converged
-    penalty, worst, rounds = 0.0, np.inf, 0
+    penalty, worst, rounds, stuck = 0.0, np.inf, 0, 0
     while True:
         excesses = problem.excesses_Gy(weights)
         miss = max(
             float(np.abs(np.maximum(e, -m / penalty if penalty else np.minimum(e, 0.0))).max())
             for e, m in zip(excesses, multipliers)
         )
-        if stopped or miss <= _TOLERANCE_GY or rounds == _ROUNDS:
+        stuck = stuck + 1 if miss > 0.9 * worst else 0
+        if stopped or miss <= _TOLERANCE_GY or rounds == _ROUNDS or stuck == _STUCK:
             break
         squares = sum(float((np.maximum(e, 0.0) ** 2).sum()) for e in excesses)
         if not penalty:

@@ -109,8 +109,11 @@ class Solver(ABC):
     """Minimizes a problem over weights that are not negative.
 
     A method derives from this class and implements `_minimize` for problems without constraints. Constraints are
-    brought in by an augmented Lagrangian around it, see `augmented_lagrangian`.
+    brought in by an augmented Lagrangian around it, see `augmented_lagrangian`, unless the method says that it
+    `handles_constraints` itself.
     """
+
+    handles_constraints = False
 
     def solve(
         self,
@@ -140,13 +143,13 @@ class Solver(ABC):
 
         multipliers = start.multipliers if isinstance(start, Solution) else ()
         weights = checked_start(problem, start.weights if isinstance(start, Solution) else start)
-        if problem.constraints:
+        if problem.constraints and not self.handles_constraints:
             return minimize_with_constraints(self, problem, weights, multipliers, progress or silent, callback)
         return self._minimize(problem, weights, progress or silent, callback)
 
     @abstractmethod
     def _minimize(self, problem: Problem, start: np.ndarray, progress: Progress, callback: Callback | None) -> Solution:
-        """Minimize a problem without constraints from a checked start."""
+        """Minimize from a checked start; without constraints, unless the method handles them."""
 
 
 def checked_start(problem: Problem, start: np.ndarray) -> np.ndarray:
