@@ -13,17 +13,28 @@ from DoseEngineLib.panel_action import PanelAction
 from DoseEngineLib.panel_packages import DOSE_PACKAGES, ensurePackages
 from DoseEngineLib.progress import Progress
 from DoseEngineLib.widget import PLAN_ATTRIBUTE, fillStructures
-from OptimizerLib.objectives import MeanDose, Objective, SquaredDeviation, SquaredOverdose, SquaredUnderdose
+from OptimizerLib.objectives import (
+    EUDOverdose,
+    MaximumDose,
+    MeanDose,
+    Objective,
+    SquaredDeviation,
+    SquaredOverdose,
+    SquaredUnderdose,
+)
 from OptimizerLib.solvers import Solution
 
 _STRUCTURE, _KIND, _DOSE, _WEIGHT = range(4)
-# What the table calls an objective; the mean dose has no level.
+# What the table calls an objective.
 _KINDS = {
     "uniform dose": SquaredDeviation,
     "at least": SquaredUnderdose,
     "at most": SquaredOverdose,
+    "mean at most": EUDOverdose,
     "low mean dose": MeanDose,
+    "low maximum dose": MaximumDose,
 }
+_WITHOUT_LEVEL = (MeanDose, MaximumDose)
 
 
 class OptimizationLogic(Protocol):
@@ -126,7 +137,7 @@ class OptimizerPanel:
             kind = _KINDS[kinds.itemData(kinds.property("currentIndex"))]
             structure = self._cell(row, _STRUCTURE).property("currentText")
             weight = float(self._cell(row, _WEIGHT).property("value"))
-            levels = () if kind is MeanDose else (float(self._cell(row, _DOSE).property("value")),)
+            levels = () if kind in _WITHOUT_LEVEL else (float(self._cell(row, _DOSE).property("value")),)
             objectives.append(kind(structure, *levels, weight=weight))
         return objectives
 

@@ -55,7 +55,7 @@ def test_optimize_needs_a_dose(load, plan_node) -> None:
 
 
 def test_objectives_are_edited_in_the_table(load, plan_node) -> None:
-    from OptimizerLib.objectives import MeanDose, SquaredDeviation, SquaredOverdose
+    from OptimizerLib.objectives import EUDOverdose, MaximumDose, MeanDose, SquaredDeviation, SquaredOverdose
 
     _module, widget = load("Optimizer")
     ui, panel = widget.ui, widget.panel
@@ -67,6 +67,12 @@ def test_objectives_are_edited_in_the_table(load, plan_node) -> None:
         SquaredOverdose("Organ", 5.0, 2.0),
         MeanDose("Organ", 0.5),
     ]
+    panel.addObjective("Organ", "mean at most", 4.0, 3.0)
+    panel.addObjective("Organ", "low maximum dose", 0.0, 2.0)
+    assert panel.objectives()[3:] == [EUDOverdose("Organ", 4.0, 3.0), MaximumDose("Organ", 2.0)]
+    for _ in range(2):
+        ui.objectivesTable.selectRow(3)
+        ui.removeButton.click()
     ui.objectivesTable.selectRow(1)
     ui.removeButton.click()
     assert panel.objectives() == [SquaredDeviation("PTV", 20.0), MeanDose("Organ", 0.5)]

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
 
 from DoseEngineLib.clinical_goals import Goal
 from DoseEngineLib.dose_metrics import Metric
 from DoseEngineLib.errors import EvaluationError
 from DoseEngineLib.geometry import Grid
-from DoseEngineLib.influence import BixelBeam
+from DoseEngineLib.influence import BixelBeam, DoseInfluence
 from DoseEngineLib.plan import Structure
 from OptimizerLib import constraints as c
 from OptimizerLib import objectives as o
@@ -19,7 +20,9 @@ from OptimizerLib.aims import Dose, Extreme, Falloff, FluenceAim, UniformDose
 from OptimizerLib.errors import OptimizationError
 from OptimizerLib.objective_rows import ObjectiveRow, parse_row
 from OptimizerLib.planning_goals import PlanningGoals
+from OptimizerLib.problem import Problem
 from OptimizerLib.row_terms import RowContext, make_term
+from OptimizerLib.solvers import BoundedLBFGS
 
 LIST = """
 objectives = [
@@ -324,3 +327,46 @@ def test_any_text_reads_or_is_refused_with_an_example(text):
         assert "Example: " in str(error)  # noqa: PT017  (either outcome is right, but never another exception)
     else:
         assert parse_row(str(row)) == row
+
+
+def test_rows_optimize_a_dose_influence_to_their_goals():
+    structures = case()
+    grid = structures["Body"].grid
+    rng = np.random.default_rng(11)
+    centres = rng.uniform(-30.0, 30.0, (40, 3))
+    # normal tissue sampled: every second voxel outside the target counts twice
+    kept = structures["PTV"].mask.ravel() | (np.arange(grid.size) % 2 == 0)
+    voxels = np.flatnonzero(kept)
+    volumes = np.where(structures["PTV"].mask.ravel()[voxels], 1.0, 2.0)
+    points = grid.centres_RAS_mm().reshape(-1, 3)[voxels]
+    spread = np.exp(-np.sum((points[:, None] - centres) ** 2, axis=-1) / (2.0 * 14.0**2))
+    beam = BixelBeam("A", 0, 0, 0, (0, 0, 0), "generic_6mv", 5.0, 5.0 * np.arange(40) + 2.5, np.full(40, 2.5))
+    influence = DoseInfluence(sparse.csc_array(spread.astype(np.float32)), voxels, grid, (beam,), 30, volumes)
+    goals = PlanningGoals.from_entries(
+        [
+            "PTV uniform 60 Gy, weight 50",
+            "PTV D95% >= 95 %, weight 50",
+            "Body falloff 60 Gy -> 5 Gy in 40 mm from PTV",
+            "Parotid Mean <= 0.2 Gy, per fraction, weight 200",
+            "fluence smoothness, weight 1e-6",
+        ]
+    )
+    context = RowContext.of_influence(influence, list(structures.values()), 60.0)
+    assert context.voxel_weights("PTV") is None
+    assert set(context.voxel_weights("Body")) == {1.0, 2.0}
+    assert context.points_RAS_mm("Cord") == pytest.approx(points[influence.rows_of(structures["Cord"])])
+    terms = goals.make(context)
+    problem = Problem(
+        influence.matrix,
+        {name: influence.rows_of(structures[name]) for name in goals.structures},
+        terms.all_objectives,
+        terms.constraints,
+        terms.fluence_terms,
+        scale=influence.fractions,
+    )
+    solution = BoundedLBFGS().solve(problem, np.full(problem.variables, 0.1))
+    dose = problem.dose_Gy(solution.weights)
+    target, parotid = (dose[influence.rows_of(structures[name])] for name in ("PTV", "Parotid"))
+    assert np.percentile(target, 5.0) > 56.5
+    assert parotid.mean() < 6.1
+    assert solution.value < 0.02 * problem.value_and_gradient(np.full(problem.variables, 0.1))[0]
