@@ -39,6 +39,31 @@ def beams_eye_view_points(structure: Structure, frame: BeamFrame, sad_mm: float)
     return frame.project(points, sad_mm)
 
 
+def silhouette_raster(
+    structure: Structure, frame: BeamFrame, sad_mm: float, pad_mm: float, pixel_mm: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Raster of a structure's shadow on the isocentre plane.
+
+    Returns
+    -------
+    silhouette : (y, x) bool array
+        Holes between the projected points are closed.
+    first_mm : (2,) array
+        Collimator x, y of the first pixel's middle, a multiple of ``pixel_mm``.
+    """
+    points = beams_eye_view_points(structure, frame, sad_mm)
+    low = np.floor((points.min(axis=0) - pad_mm) / pixel_mm) * pixel_mm
+    count = np.ceil((points.max(axis=0) + pad_mm - low) / pixel_mm).astype(int) + 1
+    image = np.zeros((count[1], count[0]), dtype=bool)
+    column, row = np.round((points - low) / pixel_mm).astype(int).T
+    image[row, column] = True
+    # the raster of surface points has pin holes; closing by two voxels' spread and filling makes a silhouette
+    spread = float(structure.grid.spacing_mm.max())
+    reach = ndimage.distance_transform_edt(~image, sampling=pixel_mm) <= spread
+    silhouette = image | (ndimage.distance_transform_edt(ndimage.binary_fill_holes(reach), sampling=pixel_mm) > spread)
+    return ndimage.binary_fill_holes(silhouette), low
+
+
 def fit_jaws(structure: Structure, frame: BeamFrame, machine: Machine, margin_mm: float = 5.0) -> Aperture:
     """Return the smallest rectangle that holds the target's projection with a margin at the isocentre plane.
 
@@ -70,18 +95,8 @@ def fit_mlc(structure: Structure, frame: BeamFrame, machine: Machine, margin_mm:
     mlc = machine.mlc
     if mlc is None:
         raise PlanError(f"{machine.name} has no MLC; fit the jaws, or choose a machine with an MLC.")
-    points = beams_eye_view_points(structure, frame, machine.sad_mm)
-    pad = margin_mm + 2 * _PIXEL_MM
-    low = np.floor((points.min(axis=0) - pad) / _PIXEL_MM) * _PIXEL_MM
-    count = np.ceil((points.max(axis=0) + pad - low) / _PIXEL_MM).astype(int) + 1
-    image = np.zeros((count[1], count[0]), dtype=bool)
-    column, row = np.round((points - low) / _PIXEL_MM).astype(int).T
-    image[row, column] = True
-    # the raster of surface points has pin holes; closing by two voxels' spread and filling makes a silhouette
-    spread = float(structure.grid.spacing_mm.max())
-    reach = ndimage.distance_transform_edt(~image, sampling=_PIXEL_MM) <= spread
-    silhouette = image | (ndimage.distance_transform_edt(ndimage.binary_fill_holes(reach), sampling=_PIXEL_MM) > spread)
-    silhouette = ndimage.binary_fill_holes(silhouette)
+    silhouette, low = silhouette_raster(structure, frame, machine.sad_mm, margin_mm + 2 * _PIXEL_MM, _PIXEL_MM)
+    count = silhouette.shape[::-1]
     widened = ndimage.distance_transform_edt(~silhouette, sampling=_PIXEL_MM) <= margin_mm + 1e-9
     y = low[1] + _PIXEL_MM * np.arange(count[1])
     x = low[0] + _PIXEL_MM * np.arange(count[0])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from DoseEngineLib.geometry import Grid
 from DoseEngineLib.patient import Patient
 from DoseEngineLib.plan import Plan
 from DoseEngineLib.progress import Progress
+
+if TYPE_CHECKING:
+    from DoseEngineLib.influence import BixelBeam, DoseInfluence
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,15 +80,68 @@ class DoseEngine(ABC):
             When the request cannot be served; an engine never falls back to another one.
         """
 
+    def calculate_influence(
+        self,
+        patient: Patient,
+        plan: Plan,
+        *,
+        target: str | None = None,
+        structures: Sequence[str] | None = None,
+        mask: np.ndarray | None = None,
+        normal_tissue_every: int | None = None,
+        bixel_mm: float = 5.0,
+        target_margin_mm: float = 5.0,
+        bixels: Sequence[BixelBeam] | None = None,
+        grid: Grid | None = None,
+        cutoff: float = 1e-3,
+        max_memory_GB: float | None = None,
+        progress: Progress | None = None,
+    ) -> DoseInfluence:
+        """Calculate what each bixel of the plan's beams gives each voxel.
+
+        Parameters
+        ----------
+        patient : Patient
+        plan : Plan
+            Its beams give directions, isocentres and machines; apertures and metersets do not matter.
+        target : str, optional
+            Structure that bixels are laid around in every beam's eye view; the prescription's target by default.
+        structures, mask, normal_tissue_every
+            Voxels that get a row, see `influence_voxels`; by default all of the body.
+        bixel_mm : float
+            Side of a bixel at the isocentre plane.
+        target_margin_mm : float
+            About the target, at the isocentre plane.
+        bixels : sequence of BixelBeam, optional
+            Take these, one for each beam of the plan in its order, in place of bixels around a target.
+        grid : Grid, optional
+            Dose grid; by default ``plan.dose_grid_spacing_mm`` isotropic over the body.
+        cutoff : float
+            Entries below this share of the largest are not all kept one by one; what that does to the dose is measured
+            and stated in ``cutoff_error``. 0 keeps every entry.
+        max_memory_GB : float, optional
+            Refuse a matrix that would need more; the engine's own limit by default.
+        progress : callable, optional
+
+        Raises
+        ------
+        EngineError
+            When this engine has no dose influence, or the request cannot be served.
+        PlanError, PatientError, MachineError
+        """
+        having = ", ".join(info.label for info in available_engines() if info.has_influence)
+        raise EngineError(f"{self.title} has no dose influence; optimize with one that has: {having or 'none'}.")
+
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """A line of the registry: an engine, whether it can run here, and why not."""
+    """A line of the registry: an engine, whether it can run here, why not, and whether it gives dose influence."""
 
     label: str
     title: str
     available: bool
     reason: str = ""
+    has_influence: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,16 +150,24 @@ class _Registration:
     module: str
     class_name: str
     requires: tuple[str, ...] = ()
+    has_influence: bool = False
 
 
 _REGISTRY: dict[str, _Registration] = {}
 
 
-def register_engine(label: str, title: str, module: str, class_name: str, requires: tuple[str, ...] = ()) -> None:
+def register_engine(
+    label: str,
+    title: str,
+    module: str,
+    class_name: str,
+    requires: tuple[str, ...] = (),
+    has_influence: bool = False,
+) -> None:
     """Register an engine by label; it is imported only when created. A label in use raises `EngineError`."""
     if label in _REGISTRY:
         raise EngineError(f"A dose engine labelled {label!r} is registered already; choose another label.")
-    _REGISTRY[label] = _Registration(title, module, class_name, requires)
+    _REGISTRY[label] = _Registration(title, module, class_name, requires, has_influence)
 
 
 def unregister_engine(label: str) -> None:
@@ -118,7 +183,7 @@ def available_engines() -> list[EngineInfo]:
     for label, entry in sorted(_REGISTRY.items()):
         missing = [name for name in entry.requires if importlib.util.find_spec(name) is None]
         reason = f"needs {', '.join(missing)}: pip install {' '.join(missing)}" if missing else ""
-        infos.append(EngineInfo(label, entry.title, not missing, reason))
+        infos.append(EngineInfo(label, entry.title, not missing, reason, entry.has_influence))
     return infos
 
 
@@ -152,6 +217,7 @@ register_engine(
     "DoseEngineLib.photon.pencil_beam",
     "PhotonPencilBeamEngine",
     requires=("numba",),
+    has_influence=True,
 )
 register_engine(
     "photon-collapsed-cone",

@@ -10,16 +10,23 @@ radiological depth along the ray. Source size adds its own blur in quadrature.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numba
 import numpy as np
 
-from DoseEngineLib.geometry import Grid
-from DoseEngineLib.machine import Machine
+from DoseEngineLib.errors import EngineError
+from DoseEngineLib.geometry import Grid, resample
+from DoseEngineLib.influence import BixelBeam, DoseInfluence, beams_hash, patient_hash
+from DoseEngineLib.influence_voxels import influence_voxels
+from DoseEngineLib.machine import Machine, load_machine
 from DoseEngineLib.patient import Patient
-from DoseEngineLib.photon.beam_engine import PhotonBeamEngine
+from DoseEngineLib.photon.beam_engine import PhotonBeamEngine, _package_version
+from DoseEngineLib.photon.bixels import bixels_of_target
 from DoseEngineLib.photon.fluence import BeamSegment, beam_segments
+from DoseEngineLib.photon.modulated_fluence import NOT_IN_A_BIXEL, bixel_segment
+from DoseEngineLib.photon.pencil_influence import pencil_influence
 from DoseEngineLib.photon.pencil_kernel import PencilKernel
 from DoseEngineLib.photon.pencil_terms import (
     TABLE_STEP_MM,
@@ -33,8 +40,8 @@ from DoseEngineLib.photon.pencil_terms import (
 from DoseEngineLib.photon.raytrace import trace_depth_fan
 from DoseEngineLib.photon.scale_space import LEVELS_PER_OCTAVE, make_scale_space
 from DoseEngineLib.photon.water_dose import dose_kernel, photons_per_cm2_per_MU
-from DoseEngineLib.plan import Beam
-from DoseEngineLib.progress import Progress
+from DoseEngineLib.plan import Beam, Plan
+from DoseEngineLib.progress import Progress, part
 
 # Kernels wider than this on the isocentre plane are read from the widest level.
 _LARGEST_SIGMA_MM = 500.0
@@ -80,6 +87,139 @@ class PhotonPencilBeamEngine(PhotonBeamEngine):
             progress(number / len(segments), f"{self.title}: {beam.name}")
             add_segment(dose, inside, grid, patient, segment, kernel, machine, fluence_per_MU * segment.weight)
         return dose
+
+    def calculate_influence(
+        self,
+        patient: Patient,
+        plan: Plan,
+        *,
+        target: str | None = None,
+        structures: Sequence[str] | None = None,
+        mask: np.ndarray | None = None,
+        normal_tissue_every: int | None = None,
+        bixel_mm: float = 5.0,
+        target_margin_mm: float = 5.0,
+        bixels: Sequence[BixelBeam] | None = None,
+        grid: Grid | None = None,
+        cutoff: float = 1e-3,
+        max_memory_GB: float | None = None,
+        progress: Progress | None = None,
+    ) -> DoseInfluence:
+        """Calculate the dose influence; see `DoseEngine.calculate_influence`, `pencil_influence` for the cut-off and
+        `modulated_fluence` for what a bixel is."""
+        report = part(progress, 0.0, 1.0)
+        self._check_isocenters(patient, plan)
+        grid = grid or patient.body_grid.with_spacing(plan.dose_grid_spacing_mm)
+        machines = [load_machine(beam.machine) for beam in plan.beams]
+        if bixels is None:
+            target = target or (plan.prescription.target if plan.prescription else None)
+            if target is None:
+                raise EngineError("Name the target that the bixels are laid around, or give the bixels.")
+            structure = patient.structure(target)
+            bixels = [
+                bixels_of_target(structure, beam, machine, plan.patient_position, bixel_mm, target_margin_mm)
+                for beam, machine in zip(plan.beams, machines, strict=True)
+            ]
+        else:
+            bixels = list(bixels)
+            _check_bixels(plan, bixels)
+        voxels, weights = influence_voxels(patient, grid, structures, mask, normal_tissue_every)
+        matrix, error, cost = pencil_influence(
+            patient,
+            bixels,
+            machines,
+            plan.patient_position,
+            grid,
+            voxels,
+            cutoff,
+            self.max_memory_GB if max_memory_GB is None else float(max_memory_GB),
+            report,
+        )
+        return DoseInfluence(
+            matrix=matrix,
+            voxels=voxels,
+            grid=grid,
+            beams=tuple(bixels),
+            fractions=plan.fractions,
+            voxel_weights=weights,
+            cutoff_error=error,
+            provenance={
+                "engine": self.label,
+                "engine_version": self.version,
+                "rtplanning_version": _package_version(),
+                "machines": {machine.name: machine.title for machine in machines},
+                "dose_to": self.dose_to,
+                "grid_shape_kji": list(grid.shape),
+                "grid_spacing_mm": [round(float(s), 6) for s in grid.spacing_mm],
+                "patient": patient.provenance,
+                "patient_position": plan.patient_position,
+                "patient_hash": patient_hash(patient),
+                "beams_hash": beams_hash(plan.beams, plan.patient_position),
+                "target": target,
+                "structures": None if structures is None else list(structures),
+                "normal_tissue_every": normal_tissue_every,
+                "cost": cost,
+                "not_in_a_bixel": list(NOT_IN_A_BIXEL),
+            },
+        )
+
+    def calculate_fluence_dose(
+        self,
+        patient: Patient,
+        plan: Plan,
+        bixels: Sequence[BixelBeam],
+        weights: np.ndarray,
+        grid: Grid | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[np.ndarray, Grid]:
+        """Calculate the dose of bixel weights by the forward engine, without an influence matrix.
+
+        Parameters
+        ----------
+        bixels : sequence of BixelBeam
+            One for each beam of the plan.
+        weights : (bixels,) array
+            MU a fraction, beam after beam.
+
+        Returns
+        -------
+        dose_Gy : (k, j, i) float32 array
+            Of the whole course.
+        grid : Grid
+        """
+        report = part(progress, 0.0, 1.0)
+        self._check_isocenters(patient, plan)
+        _check_bixels(plan, bixels)
+        weights = np.asarray(weights, dtype=float)
+        ends = np.cumsum([0] + [beam.size for beam in bixels])
+        if weights.shape != (ends[-1],):
+            raise EngineError(f"There are {ends[-1]} bixels; got weights of shape {weights.shape}.")
+        grid = grid or patient.body_grid.with_spacing(plan.dose_grid_spacing_mm)
+        self._check_memory(grid, 1)
+        inside = resample(patient.body, patient.grid, grid)
+        dose = np.zeros(grid.shape, np.float32)
+        for number, beam in enumerate(bixels):
+            report(number / len(bixels), f"{self.title}: fluence of {beam.name}")
+            machine = load_machine(beam.machine)
+            segment = bixel_segment(beam, weights[ends[number] : ends[number + 1]], machine, plan.patient_position)
+            photons = photons_per_cm2_per_MU(machine) * plan.fractions
+            add_segment(dose, inside, grid, patient, segment, dose_kernel(machine), machine, photons)
+        report(1.0, f"{self.title}: done")
+        return dose, grid
+
+
+def _check_bixels(plan: Plan, bixels: Sequence[BixelBeam]) -> None:
+    if len(bixels) != len(plan.beams):
+        raise EngineError(f"Give bixels for every beam: {len(plan.beams)} beams, bixels of {len(bixels)}.")
+    for beam, its in zip(plan.beams, bixels, strict=True):
+        first = beam.control_points[0]
+        here = (first.gantry_deg, first.collimator_deg, first.couch_deg, *beam.isocenter_RAS_mm)
+        there = (its.gantry_deg, its.collimator_deg, its.couch_deg, *its.isocenter_RAS_mm)
+        if its.machine != beam.machine or not np.allclose(here, there, rtol=0.0, atol=1e-3):
+            raise EngineError(
+                f"The bixels of {its.name} belong to another direction, isocentre or machine than beam {beam.name}; "
+                "lay them out again."
+            )
 
 
 def add_segment(

@@ -1,0 +1,843 @@
+"""Dose influence of the photon pencil beam: the forward engine's dose of every bixel, sparse.
+
+A pencil kernel is a sum of Gaussians, so a square bixel's dose at a voxel is a sum over Gaussians of a product of two
+one-dimensional responses. For each voxel these are computed once for all columns and all rows of the lattice; an entry
+is then a short dot product.
+
+Entries fall off slowly: a quarter of the dose in a wide field is scatter from far, spread over entries of a ten
+thousandth of the largest. Dropped, they would be missed; kept, they would fill the matrix. Here they are *gathered*:
+where the bixels of a square block of 2, 4, 8 ... a side give a voxel less than the cut-off between them, one of them
+stands for the block and carries what all of them give. Which one changes from voxel to voxel in an even pattern: every
+bixel keeps its share in any structure of a few voxels, sums over neighbouring bixels are right in every voxel, and no
+gathered entry is larger than the cut-off. Only what is far below the cut-off for the largest blocks is dropped. (Blocks
+that grow with distance are those of J. Barnes and P. Hut, Nature 324 (1986) 446.)
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from scipy import sparse
+from scipy.special import ndtr
+
+from DoseEngineLib.errors import EngineError
+from DoseEngineLib.geometry import Grid
+from DoseEngineLib.influence import BixelBeam
+from DoseEngineLib.machine import Machine
+from DoseEngineLib.patient import Patient
+from DoseEngineLib.photon.fluence import off_axis_ratio
+from DoseEngineLib.photon.modulated_fluence import extra_focal_view, opening_distance_mm
+from DoseEngineLib.photon.pencil_terms import (
+    TABLE_STEP_MM,
+    depth_table,
+    fan_depth,
+    grid_to_beam,
+    live_depths,
+    softening_ratio,
+    upstream_density,
+)
+from DoseEngineLib.photon.raytrace import trace_depth_fan
+from DoseEngineLib.photon.water_dose import dose_kernel, photons_per_cm2_per_MU
+from DoseEngineLib.progress import Progress, part
+
+# Lanes of Gaussians: narrow ones, wide ones, and those lit by the extra-focal source. Their numbers are fixed, so that
+# loops over them become vector instructions.
+_NARROW = 8
+_WIDE = 8
+_EXTRA = 8
+_PRIMARY = _NARROW + _WIDE
+_MOST_GAUSSIANS = 12
+_LANES = _PRIMARY + _EXTRA
+# A Gaussian this many bixels wide is constant enough over a bixel to be taken as a Gaussian a little wider: its fourth
+# cumulant is then wrong by less than 0.02 % of its peak. Narrower ones are integrated over the bixel.
+_WIDE_BIXELS = 1.73
+# Kernel Gaussians up to this width count as one under the much wider blur of the extra-focal source.
+_JOINED_MM = 10.0
+# Narrow Gaussians end here, in standard deviations.
+_END_SIGMAS = 4.5
+# Blocks of at most 2^4 = 16 bixels a side.
+_MOST_LEVELS = 4
+# Blocks of the largest size that give less than this share of the cut-off are dropped.
+_DROPPED_SHARE = 0.02
+# Voxels a parallel task: fixed, so that results do not depend on the number of threads.
+_TASK = 256
+_SAMPLED_ROWS = 1000
+# Steps of a sequence that fills the unit interval evenly along i, j, k (powers of the root of x^4 = x + 1).
+_PATTERN = np.array([0.8191725133961645, 0.6710436067037893, 0.5497004779019703])
+_PHI_STEP = 1.0 / 256
+_PHI_END = 6.0
+_BYTES_AN_ENTRY = 8
+_GB = 1e9
+
+
+@dataclass(frozen=True, eq=False)
+class _Lattice:
+    """The bixels of a beam on their lattice, and the tree of blocks over them; flat arrays for the kernels.
+
+    Level 0 holds single places of the lattice, each next level blocks of 2 x 2 of the level below.
+    """
+
+    first: np.ndarray  # (2,) x, y of the lattice's lower corner, mm
+    pitch: float
+    shape: np.ndarray  # (levels, 2) blocks along y, x
+    node_start: np.ndarray  # (levels,) first node of each level
+    column_start: np.ndarray  # (levels,) first column response of each level
+    row_start: np.ndarray
+    count: np.ndarray  # (nodes,) bixels in each block
+    member_start: np.ndarray
+    member: np.ndarray  # bixels of each block
+    phase: np.ndarray  # (nodes,) where in the pattern a block starts
+    occupied: np.ndarray  # (nodes,) float32: bixels over places of the lattice up to its last row and column
+    off_axis: np.ndarray  # (bixels,) fluence relative to the axis
+
+
+def make_lattice(beam: BixelBeam, machine: Machine) -> _Lattice:
+    """Lay the bixels of a beam out."""
+    columns, rows = beam.columns, beam.rows
+    first = np.array([columns.min(), rows.min()])
+    columns, rows = columns - first[0], rows - first[1]
+    across = max(columns.max(), rows.max()) + 1
+    levels = int(min(max(math.ceil(math.log2(across)), 1), _MOST_LEVELS)) + 1
+    top = 2 ** (levels - 1)
+    shape, starts, counts, members, places = [], [], [], [], []
+    node_starts, nodes = [], 0
+    filled = 0
+    for level in range(levels):
+        n_rows, n_columns = (-(-(int(n.max()) + 1) // top) * top >> level for n in (rows, columns))
+        node = (rows >> level) * n_columns + (columns >> level)
+        count = np.bincount(node, minlength=n_rows * n_columns)
+        shape.append((n_rows, n_columns))
+        high, wide = (
+            np.clip(last.max() + 1 - (np.arange(blocks) << level), 0, 1 << level)
+            for last, blocks in ((rows, n_rows), (columns, n_columns))
+        )
+        places.append(np.outer(high, wide).ravel())
+        node_starts.append(nodes)
+        nodes += count.size
+        counts.append(count)
+        starts.append(filled + np.cumsum(count) - count)
+        members.append(np.argsort(node, kind="stable"))
+        filled += node.size
+    shape = np.array(shape, np.int64)
+    x = beam.x_mm[:, None] + (np.arange(5) - 2) / 5 * beam.width_mm
+    y = beam.y_mm[:, None] + (np.arange(5) - 2) / 5 * beam.width_mm
+    radius = np.hypot(x[:, None, :], y[:, :, None])
+    lit = (off_axis_ratio(machine, radius) * (radius <= machine.field_radius_mm)).mean(axis=(1, 2))
+    return _Lattice(
+        first=np.array(beam.lattice_mm) + first * beam.width_mm,
+        pitch=beam.width_mm,
+        shape=shape,
+        node_start=np.array(node_starts, np.int64),
+        column_start=np.cumsum(shape[:, 1]) - shape[:, 1],
+        row_start=np.cumsum(shape[:, 0]) - shape[:, 0],
+        count=np.concatenate(counts).astype(np.int64),
+        member_start=np.concatenate(starts).astype(np.int64),
+        member=np.concatenate(members).astype(np.int64),
+        phase=np.modf(np.arange(nodes) * 0.6180339887498949)[0],
+        occupied=(np.concatenate(counts) / np.maximum(np.concatenate(places), 1)).astype(np.float32),
+        off_axis=lit.astype(np.float32),
+    )
+
+
+def _tree(lattice: _Lattice) -> tuple:
+    return (
+        lattice.first, lattice.pitch, lattice.shape, lattice.node_start, lattice.column_start, lattice.row_start,
+        lattice.count, lattice.member_start, lattice.member, lattice.phase, lattice.occupied,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _Terms:
+    """What the kernel's Gaussians of a beam are at every voxel."""
+
+    place: np.ndarray  # (v, 3) float32 u, v at the isocentre plane; distance from the source along the axis
+    amplitude: np.ndarray  # (v, n) float32, Gy a MU: primary, lateral integral over the isocentre plane
+    variance: np.ndarray  # (v, n) float32, mm2, without the blur by a source
+    radius2: np.ndarray  # (v, levels + 1) float32: beyond its square root blocks of a level are gathered; last: dropped
+    counts: np.ndarray  # (tasks, bixels) int32 entries
+    lanes: np.ndarray  # (n,) see _primary_lanes
+    head: tuple  # see _head
+
+
+def _head(machine: Machine) -> tuple:
+    """Sources as the kernels take them."""
+    kernel = dose_kernel(machine)
+    extra = machine.extra_focal
+    if extra is None:
+        weight, distance, magnification, variance = 0.0, 0.0, 1.0, 0.0
+    else:
+        weight, distance = extra.weight, extra.distance_mm
+        magnification, sigma = extra_focal_view(machine)
+        variance = sigma**2
+    return (
+        float(machine.sad_mm), float(machine.source_sigma_mm), float(opening_distance_mm(machine)),
+        1.0 - weight, float(weight), float(distance), float(magnification), float(variance),
+        _lanes_of(kernel.sigma_mm > _JOINED_MM, _EXTRA, machine.name),
+    )  # fmt: skip
+
+
+def _lanes_of(apart: np.ndarray, lanes: int, owner: str) -> np.ndarray:
+    """Lane (n,) of each Gaussian of the extra-focal source: one each for the wide, the first for all joined."""
+    if np.count_nonzero(apart) + 1 > lanes:
+        raise EngineError(f"{owner}: its pencil kernel has more Gaussians than the dose influence takes.")
+    return np.where(apart, np.cumsum(apart), 0).astype(np.int64)
+
+
+def _primary_lanes(kernel_sigma_mm: np.ndarray, pitch_mm: float, owner: str) -> np.ndarray:
+    """Lane (n,) of each Gaussian lit by the focal spot: narrow ones from 0, wide ones from `_NARROW`."""
+    wide = kernel_sigma_mm > _WIDE_BIXELS * pitch_mm
+    if np.count_nonzero(wide) > _WIDE:
+        wide &= kernel_sigma_mm >= np.sort(kernel_sigma_mm)[-_WIDE]
+    if np.count_nonzero(~wide) > _NARROW:
+        raise EngineError(
+            f"{owner}: bixels of {pitch_mm:g} mm are too {'narrow' if wide.sum() == _WIDE else 'wide'} for its pencil "
+            "kernel; choose another width."
+        )
+    return np.where(wide, _NARROW + np.cumsum(wide) - 1, np.cumsum(~wide) - 1).astype(np.int64)
+
+
+def pencil_influence(
+    patient: Patient,
+    beams: Sequence[BixelBeam],
+    machines: Sequence[Machine],
+    patient_position: str,
+    grid: Grid,
+    voxels: np.ndarray,
+    cutoff: float,
+    max_memory_GB: float,
+    progress: Progress | None = None,
+) -> tuple[sparse.csc_array, dict, dict]:
+    """Compute the matrix.
+
+    Parameters
+    ----------
+    voxels : (v,) int64 array
+        Flat indices into the grid, ascending.
+    cutoff : float
+        Relative to the largest entry of each beam: blocks of bixels that together give less are gathered. 0: every
+        entry is computed and kept.
+
+    Returns
+    -------
+    matrix : (v, bixels) csc_array
+        float32, Gy in one fraction for a MU of open fluence.
+    cutoff_error : dict
+        See `measure_cutoff`.
+    cost : dict
+        Entries, memory and seconds of each stage.
+
+    Raises
+    ------
+    EngineError
+        A cut-off out of 0..0.1, or a matrix that would not fit in ``max_memory_GB``.
+    """
+    if not 0.0 <= cutoff <= 0.1:
+        raise EngineError(f"The cut-off must lie in 0..0.1 of the largest entry; got {cutoff}.")
+    report = part(progress, 0.0, 1.0)
+    bixels = sum(beam.size for beam in beams)
+    lattices = [make_lattice(beam, machine) for beam, machine in zip(beams, machines, strict=True)]
+    working_GB = sum(
+        voxels.size * (3 + 2 * _MOST_GAUSSIANS + lattice.shape.shape[0] + 1) * 4 + voxels.size / _TASK * beam.size * 12
+        for beam, lattice in zip(beams, lattices, strict=True)
+    ) / _GB + _fan_GB(patient)
+    size = f"{voxels.size / 1e3:,.0f} thousand voxels and {bixels:,} bixels of {len(beams)} beams"
+    if working_GB > max_memory_GB:
+        raise EngineError(_too_large(size, working_GB, max_memory_GB))
+    clock = [time.perf_counter()]
+    pattern = _pattern(voxels, grid)
+    phi = _phi_table()
+    terms = []
+    for number, (beam, machine, lattice) in enumerate(zip(beams, machines, lattices, strict=True)):
+        report(0.5 * number / len(beams), f"Dose influence: rays of {beam.name}")
+        terms.append(_beam_terms(patient, beam, machine, patient_position, grid, voxels, lattice, cutoff, pattern, phi))
+    clock.append(time.perf_counter())
+    # the entries are counted, not guessed, before any is computed
+    entries = sum(int(term.counts.sum(dtype=np.int64)) for term in terms)
+    need_GB = working_GB + entries * _BYTES_AN_ENTRY / _GB
+    if need_GB > max_memory_GB or entries >= 2**31:
+        raise EngineError(_too_large(f"{size}, {entries / 1e6:,.0f} million entries,", need_GB, max_memory_GB))
+    counts = np.concatenate([term.counts.sum(axis=0, dtype=np.int64) for term in terms])
+    indptr = np.zeros(bixels + 1, np.int64)
+    np.cumsum(counts, out=indptr[1:])
+    data = np.empty(entries, np.float32)
+    indices = np.empty(entries, np.int32)
+    start = 0
+    for number, (beam, lattice, term) in enumerate(zip(beams, lattices, terms, strict=True)):
+        report(0.5 + 0.45 * number / len(beams), f"Dose influence: bixels of {beam.name}")
+        begin = indptr[start : start + beam.size] + np.cumsum(term.counts, axis=0, dtype=np.int64) - term.counts
+        _fill(data, indices, begin, *_inputs(term), pattern, phi, lattice.off_axis, _tree(lattice))
+        start += beam.size
+    matrix = sparse.csc_array((data, indices, indptr.astype(np.int32)), shape=(voxels.size, bixels), copy=False)
+    # as computed: ascending in every column, no voxel twice
+    matrix.has_sorted_indices = matrix.has_canonical_format = True
+    clock.append(time.perf_counter())
+    report(0.95, "Dose influence: error of the cut-off")
+    error = measure_cutoff(terms, lattices, pattern, phi, cutoff)
+    clock.append(time.perf_counter())
+    report(1.0, "Dose influence: done")
+    seconds = np.diff(clock).round(4).tolist()
+    cost = {
+        "entries": entries,
+        "entries_a_voxel_and_beam": round(entries / (voxels.size * len(beams)), 2),
+        "matrix_GB": round(entries * _BYTES_AN_ENTRY / _GB, 4),
+        "needed_GB": round(need_GB, 4),
+        "seconds": dict(zip(("rays_and_counts", "entries", "cutoff_error"), seconds, strict=True)),
+    }
+    return matrix, error, cost
+
+
+def _too_large(size: str, need_GB: float, max_memory_GB: float) -> str:
+    return (
+        f"A dose influence of {size} needs about {need_GB:.1f} GB, more than the {max_memory_GB:g} GB allowed (or 2^31 "
+        "entries); use a coarser grid or wider bixels, name structures and sample the normal tissue, raise the "
+        "cut-off, or raise max_memory_GB."
+    )
+
+
+def _fan_GB(patient: Patient) -> float:
+    """About what the ray fan of one beam takes: rays 2 mm apart, samples 1.25 mm apart, over the body's diagonal."""
+    return float(np.linalg.norm(np.ptp(patient.body_grid.corners_RAS_mm, axis=0))) ** 3 / 5.0 * 4 / _GB / 2
+
+
+def _pattern(voxels: np.ndarray, grid: Grid) -> np.ndarray:
+    k, j, i = np.unravel_index(voxels, grid.shape)
+    return np.modf(i * _PATTERN[0] + j * _PATTERN[1] + k * _PATTERN[2])[0]
+
+
+def _phi_table() -> np.ndarray:
+    """Cumulative normal distribution from -6 to 6, read linearly to 2e-6."""
+    return ndtr(np.arange(-_PHI_END, _PHI_END + 2 * _PHI_STEP, _PHI_STEP))
+
+
+def _inputs(term: _Terms) -> tuple:
+    return term.place, term.amplitude, term.variance, term.radius2, term.lanes, term.head
+
+
+def _beam_terms(patient, beam, machine, patient_position, grid, voxels, lattice, cutoff, pattern, phi) -> _Terms:
+    frame = beam.frame(patient_position)
+    fan = trace_depth_fan(patient, frame, machine.sad_mm)
+    kernel = dose_kernel(machine)
+    table = depth_table(kernel)
+    head = _head(machine)
+    levels = lattice.shape.shape[0]
+    place = np.empty((voxels.size, 3), np.float32)
+    amplitude = np.empty((voxels.size, kernel.sigma_mm.size), np.float32)
+    variance = np.empty((voxels.size, kernel.sigma_mm.size), np.float32)
+    peak = np.empty(voxels.size, np.float32)
+    _terms(
+        place, amplitude, variance, peak, voxels, grid.shape[1], grid.shape[2], grid_to_beam(grid, frame),
+        fan.depth_mm, fan.first, fan.step, table, live_depths(table), kernel.sigma_mm, head,
+        np.array(machine.softening, dtype=float), photons_per_cm2_per_MU(machine), lattice.pitch, phi,
+    )  # fmt: skip
+    low = lattice.first
+    high = low + lattice.shape[0, ::-1] * lattice.pitch
+    under = ((place[:, :2] >= low) & (place[:, :2] <= high)).all(axis=1)
+    largest = float(peak[under].max()) if under.any() else float(peak.max())
+    radius2 = np.empty((voxels.size, levels + 1), np.float32)
+    counts = np.zeros((-(-voxels.size // _TASK), beam.size), np.int32)
+    _count(counts, radius2, place, amplitude, variance, pattern, cutoff * largest, 2.0 * largest, head, _tree(lattice))
+    lanes = _primary_lanes(kernel.sigma_mm, lattice.pitch, f"Beam {beam.name}")
+    return _Terms(place, amplitude, variance, radius2, counts, lanes, head)
+
+
+@numba.njit(cache=True, inline="always")
+def _spread_tasks(number, tasks):
+    """The task to do as the n-th, so that each thread gets its share of voxels under the beam."""
+    half = (tasks + 1) // 2
+    return 2 * number if number < half else 2 * (number - half) + 1
+
+
+@numba.njit(cache=True, inline="always")
+def _phi(table, z):
+    at = (min(max(z, -_PHI_END), _PHI_END) + _PHI_END) * (1.0 / _PHI_STEP)
+    low = int(at)
+    share = at - low
+    return table[low] * (1.0 - share) + table[low + 1] * share
+
+
+@numba.njit(cache=True, parallel=True)
+def _terms(
+    place, amplitude, variance, peak, voxels, nj, ni, to_beam, depth, first, step, table, live, kernel_sigma, head,
+    softening, photons, pitch, phi,
+):  # fmt: skip
+    sad, source_sigma, opening, primary_weight = head[0], head[1], head[2], head[3]
+    last_depth = table.shape[0] - 1.000001
+    tasks = (voxels.size + _TASK - 1) // _TASK
+    for number in numba.prange(tasks):
+        task = _spread_tasks(number, tasks)
+        for p in range(task * _TASK, min((task + 1) * _TASK, voxels.size)):
+            k = voxels[p] // (nj * ni)
+            rest = voxels[p] - k * nj * ni
+            j = rest // ni
+            i = rest - j * ni
+            x = to_beam[0, 0] * i + to_beam[0, 1] * j + to_beam[0, 2] * k + to_beam[0, 3]
+            y = to_beam[1, 0] * i + to_beam[1, 1] * j + to_beam[1, 2] * k + to_beam[1, 3]
+            z = to_beam[2, 0] * i + to_beam[2, 1] * j + to_beam[2, 2] * k + to_beam[2, 3]
+            distance = sad - z
+            scale = sad / distance
+            u = x * scale
+            v = y * scale
+            place[p, 0] = u
+            place[p, 1] = v
+            place[p, 2] = distance
+            peak[p] = 0.0
+            for n in range(kernel_sigma.size):
+                amplitude[p, n] = 0.0
+                variance[p, n] = 1.0
+            depth_here = fan_depth(depth, first, step, u, v, distance)
+            d = min(depth_here * softening_ratio(softening, u, v, sad) / TABLE_STEP_MM, last_depth)
+            at = int(d)
+            if not live[at]:
+                continue
+            share = d - at
+            blur = source_sigma * (distance / opening - 1.0) * scale
+            primary = photons * primary_weight * scale * scale
+            highest = 0.0
+            for n in range(kernel_sigma.size):
+                weight = table[at, n] * (1 - share) + table[at + 1, n] * share
+                if weight == 0.0:
+                    continue
+                upstream = upstream_density(kernel_sigma[n], depth_here, depth, first, step, u, v, distance)
+                sigma = kernel_sigma[n] * scale / upstream
+                amplitude[p, n] = weight * primary
+                variance[p, n] = sigma * sigma
+                lit = 2.0 * _phi(phi, 0.5 * pitch / math.sqrt(sigma * sigma + blur * blur + 1e-12)) - 1.0
+                highest += weight * primary * lit * lit
+            peak[p] = highest
+
+
+@numba.njit(cache=True, inline="always")
+def _blur2(head, distance):
+    """Variance of the focal spot's blur in the isocentre plane."""
+    sad, source_sigma, opening = head[0], head[1], head[2]
+    blur = source_sigma * (distance / opening - 1.0) * sad / distance
+    return blur * blur
+
+
+@numba.njit(cache=True, inline="always")
+def _extra_ratio(head, distance):
+    """Extra-focal over primary fluence of a wide field."""
+    sad, primary_weight, extra_weight, source = head[0], head[3], head[4], head[5]
+    spread = (sad - source) / (distance - source) * distance / sad
+    return extra_weight / primary_weight * spread * spread
+
+
+@numba.njit(cache=True)
+def _gathering_radii(radius2, p, place, amplitude, variance, limit, highest, head, pitch):
+    """Squared distances beyond which a block of each level gives a voxel less than the limit; last: is dropped."""
+    levels = radius2.shape[1] - 1
+    for level in range(levels + 1):
+        radius2[p, level] = 0.0 if limit > 0.0 else np.inf
+    if limit <= 0.0:
+        return
+    log4 = math.log(4.0)
+    last = (levels - 1) * log4 - math.log(_DROPPED_SHARE)
+    most = math.log(highest / limit)
+    blur2 = _blur2(head, place[p, 2])
+    ratio = _extra_ratio(head, place[p, 2])
+    extra_variance, extra_lanes = head[7], head[8]
+    joined = 0.0
+    # from the widest down: what is narrower seldom reaches further
+    for m in range(amplitude.shape[1] + 1):
+        n = amplitude.shape[1] - 1 - m
+        if n >= 0:
+            weight = amplitude[p, n]
+            square = variance[p, n] + blur2 + pitch * pitch / 12.0
+            if extra_lanes[n] == 0:
+                joined += weight * ratio
+        else:
+            weight = joined
+            square = extra_variance + pitch * pitch / 12.0
+        if weight <= 0.0 or 2.0 * square * most <= radius2[p, 0]:
+            continue
+        # twice, for the other Gaussians
+        above = math.log(weight * pitch * pitch / (math.pi * square * limit))
+        for level in range(levels):
+            reach = 2.0 * square * (above + level * log4)
+            if reach > radius2[p, level]:
+                radius2[p, level] = reach
+        reach = 2.0 * square * (above + last)
+        if reach > radius2[p, levels]:
+            radius2[p, levels] = reach
+
+
+@numba.njit(cache=True)
+def _select(u, v, radius2, p, start, tree, open_row, open_column, bixel, column, row, share):
+    """Blocks and single bixels that make up a voxel's row: who carries it, its responses, times what; their number.
+
+    ``open_row`` and ``open_column`` (2, n) are scratch: blocks to look at on this level and the next.
+    """
+    first, pitch, shape, node_start, column_start, row_start, count, member_start, member, phase, occupied = tree
+    top = shape.shape[0] - 1
+    found = 0
+    waiting = 0
+    for r in range(shape[top, 0]):
+        for c in range(shape[top, 1]):
+            if count[node_start[top] + r * shape[top, 1] + c] > 0:
+                open_row[0, waiting] = r
+                open_column[0, waiting] = c
+                waiting += 1
+    now = 0
+    for level in range(top, 0, -1):
+        side = pitch * (1 << level)
+        gathered = radius2[p, level]
+        dropped = radius2[p, top + 1] if level == top else np.float32(np.inf)
+        below_nodes, below_columns = node_start[level - 1], shape[level - 1, 1]
+        following = 0
+        for w in range(waiting):
+            r, c = open_row[now, w], open_column[now, w]
+            dx = max(abs(u - first[0] - (c + 0.5) * side) - 0.5 * side, 0.0)
+            dy = max(abs(v - first[1] - (r + 0.5) * side) - 0.5 * side, 0.0)
+            away = dx * dx + dy * dy
+            if away > gathered:
+                if away <= dropped:
+                    node = node_start[level] + r * shape[level, 1] + c
+                    turn = start + phase[node]
+                    pick = int((turn - int(turn)) * count[node])
+                    bixel[found] = member[member_start[node] + pick]
+                    column[found] = column_start[level] + c
+                    row[found] = row_start[level] + r
+                    share[found] = occupied[node]
+                    found += 1
+                continue
+            for child in range(4):
+                below_r, below_c = 2 * r + (child >> 1), 2 * c + (child & 1)
+                node = below_nodes + below_r * below_columns + below_c
+                if count[node] == 0:
+                    continue
+                if level == 1:
+                    bixel[found] = member[member_start[node]]
+                    column[found] = below_c
+                    row[found] = below_r
+                    share[found] = np.float32(1.0)
+                    found += 1
+                else:
+                    open_row[1 - now, following] = below_r
+                    open_column[1 - now, following] = below_c
+                    following += 1
+        waiting = following
+        now = 1 - now
+    return found
+
+
+@numba.njit(cache=True)
+def _is_lit(amplitude, p):
+    lit = False
+    for n in range(amplitude.shape[1]):
+        lit |= amplitude[p, n] > 0.0
+    return lit
+
+
+@numba.njit(cache=True, parallel=True)
+def _count(counts, radius2, place, amplitude, variance, pattern, limit, highest, head, tree):
+    tasks, bixels = counts.shape
+    for number in numba.prange(tasks):
+        task = _spread_tasks(number, tasks)
+        open_row, open_column = np.empty((2, bixels), np.int32), np.empty((2, bixels), np.int32)
+        bixel, column, row = np.empty(bixels, np.int32), np.empty(bixels, np.int32), np.empty(bixels, np.int32)
+        share = np.empty(bixels, np.float32)
+        for p in range(task * _TASK, min((task + 1) * _TASK, place.shape[0])):
+            _gathering_radii(radius2, p, place, amplitude, variance, limit, highest, head, tree[1])
+            if not _is_lit(amplitude, p):
+                continue
+            found = _select(
+                place[p, 0], place[p, 1], radius2, p, pattern[p], tree, open_row, open_column, bixel, column, row, share
+            )
+            for e in range(found):
+                counts[task, bixel[e]] += 1
+
+
+# exp(x) = exp(x / 16)^16 with a polynomial for exp(x / 16): vector instructions, to 1e-5 for what matters
+_E1, _E2, _E3, _E4, _E5 = (np.float32(1.0 / math.factorial(n)) for n in (1, 2, 3, 4, 5))
+_SIXTEENTH = np.float32(1.0 / 16.0)
+_LEAST_EXPONENT = np.float32(-16.0)
+_ZERO = np.float32(0.0)
+
+
+@numba.njit(cache=True, fastmath={"contract"})
+def _wide_responses(response, count, low, pitch, shift, norm, half_inverse):
+    """Responses (places, lanes) of all wide Gaussians, and of those from the extra-focal source, along an axis."""
+    for c in range(count):
+        centre = np.float32(low + (c + 0.5) * pitch)
+        line = response[c]
+        for n in range(_NARROW, _LANES):
+            x = centre - shift[n]
+            y = max(-(x * x) * half_inverse[n], _LEAST_EXPONENT)
+            z = y * _SIXTEENTH
+            e = _E1 + z * (_E1 + z * (_E2 + z * (_E3 + z * (_E4 + z * _E5))))
+            e *= e
+            e *= e
+            e *= e
+            e *= e
+            line[n] = norm[n] * e if y > _LEAST_EXPONENT else _ZERO
+
+
+@numba.njit(cache=True)
+def _narrow_responses(response, count, low, pitch, here, sigma, factor, phi):
+    """Responses of the narrow Gaussians along an axis: differences of the cumulative distribution."""
+    for c in range(count):
+        line = response[c]
+        for n in range(_NARROW):
+            line[n] = _ZERO
+    for n in range(_NARROW):
+        if factor[n] <= 0.0:
+            continue
+        over = 1.0 / sigma[n]
+        reach = _END_SIGMAS * sigma[n]
+        begin = max(math.floor((here - reach - low) / pitch), 0)
+        end = min(math.floor((here + reach - low) / pitch) + 1, count)
+        below = _phi(phi, (low + begin * pitch - here) * over)
+        for c in range(begin, end):
+            above = _phi(phi, (low + (c + 1) * pitch - here) * over)
+            response[c, n] = (above - below) * factor[n]
+            below = above
+
+
+@numba.njit(cache=True)
+def _join(response, shape, starts, axis, begin):
+    """Responses of blocks from those of the level below."""
+    for level in range(1, shape.shape[0]):
+        below, at = starts[level - 1], starts[level]
+        for c in range(shape[level, axis]):
+            one, other, both = response[below + 2 * c], response[below + 2 * c + 1], response[at + c]
+            if begin == 0:
+                for n in range(_LANES):
+                    both[n] = one[n] + other[n]
+            else:
+                for n in range(_NARROW, _LANES):
+                    both[n] = one[n] + other[n]
+
+
+@numba.njit(cache=True)
+def _voxel_responses(columns, rows, scratch, p, place, amplitude, variance, lanes, head, tree, used, phi):
+    """Fill the responses of lattice and blocks along both axes for a voxel; tell whether narrow Gaussians reach it."""
+    first, pitch, shape, column_start, row_start = tree[0], tree[1], tree[2], tree[4], tree[5]
+    shift, norm, weighted, half_inverse, sigma, unit = (
+        scratch[0], scratch[1], scratch[2], scratch[3], scratch[4], scratch[5],
+    )  # fmt: skip
+    magnification, extra_variance, extra_lanes = head[6], head[7], head[8]
+    u, v = place[p, 0], place[p, 1]
+    blur2 = _blur2(head, place[p, 2])
+    ratio = _extra_ratio(head, place[p, 2])
+    for n in range(_LANES):
+        norm[n] = 0.0
+        weighted[n] = 0.0
+        half_inverse[n] = 0.0
+        sigma[n] = 0.0
+        unit[n] = 0.0
+    reach = 0.0
+    together, moment = 0.0, 0.0
+    twelfth = pitch * pitch / 12.0
+    for n in range(amplitude.shape[1]):
+        weight = amplitude[p, n]
+        if weight <= 0.0:
+            continue
+        square = variance[p, n]
+        lane = lanes[n]
+        if lane < _NARROW:
+            sigma[lane] = math.sqrt(square + blur2 + 1e-9)
+            weighted[lane] = weight
+            unit[lane] = 1.0
+            reach = max(reach, _END_SIGMAS * sigma[lane])
+        else:
+            wide = square + blur2 + twelfth
+            half_inverse[lane] = 0.5 / wide
+            norm[lane] = pitch / math.sqrt(2.0 * math.pi * wide)
+            weighted[lane] = norm[lane] * weight
+        if extra_lanes[n] == 0:
+            together += weight
+            moment += weight * square
+        else:
+            lane = _PRIMARY + extra_lanes[n]
+            wide = (square + extra_variance) / (magnification * magnification) + twelfth
+            half_inverse[lane] = 0.5 / wide
+            norm[lane] = pitch / math.sqrt(2.0 * math.pi * wide)
+            weighted[lane] = norm[lane] * weight * ratio
+    if together > 0.0:
+        wide = (moment / together + extra_variance) / (magnification * magnification) + twelfth
+        half_inverse[_PRIMARY] = 0.5 / wide
+        norm[_PRIMARY] = pitch / math.sqrt(2.0 * math.pi * wide)
+        weighted[_PRIMARY] = norm[_PRIMARY] * together * ratio
+    near = (
+        u > first[0] - reach
+        and u < first[0] + used[1] * pitch + reach
+        and v > first[1] - reach
+        and v < first[1] + used[0] * pitch + reach
+    )
+    for n in range(_LANES):
+        shift[n] = u if n < _PRIMARY else u / magnification
+    _wide_responses(columns, used[1], first[0], pitch, shift, norm, half_inverse)
+    for n in range(_LANES):
+        shift[n] = v if n < _PRIMARY else v / magnification
+    _wide_responses(rows, used[0], first[1], pitch, shift, weighted, half_inverse)
+    if near:
+        _narrow_responses(columns, used[1], first[0], pitch, u, sigma, unit, phi)
+        _narrow_responses(rows, used[0], first[1], pitch, v, sigma, weighted, phi)
+    _join(columns, shape, column_start, 1, 0 if near else _NARROW)
+    _join(rows, shape, row_start, 0, 0 if near else _NARROW)
+    return near
+
+
+@numba.njit(cache=True, fastmath={"reassoc", "contract"})
+def _near_entry(columns, rows, c, r, off_axis):
+    one, other = columns[c], rows[r]
+    primary = _ZERO
+    for n in range(_PRIMARY):
+        primary += one[n] * other[n]
+    extra = _ZERO
+    for n in range(_PRIMARY, _LANES):
+        extra += one[n] * other[n]
+    return primary * off_axis + extra
+
+
+@numba.njit(cache=True, fastmath={"reassoc", "contract"})
+def _far_entry(columns, rows, c, r, off_axis):
+    one, other = columns[c], rows[r]
+    primary = _ZERO
+    for n in range(_NARROW, _PRIMARY):
+        primary += one[n] * other[n]
+    extra = _ZERO
+    for n in range(_PRIMARY, _LANES):
+        extra += one[n] * other[n]
+    return primary * off_axis + extra
+
+
+@numba.njit(cache=True, parallel=True)
+def _fill(
+    data, indices, begin, place, amplitude, variance, radius2, lanes, head, pattern, phi, off_axis, tree
+):  # fmt: skip
+    tasks, bixels = begin.shape
+    shape = tree[2]
+    used = _used_places(tree)
+    for number in numba.prange(tasks):
+        task = _spread_tasks(number, tasks)
+        open_row, open_column = np.empty((2, bixels), np.int32), np.empty((2, bixels), np.int32)
+        bixel, column, row = np.empty(bixels, np.int32), np.empty(bixels, np.int32), np.empty(bixels, np.int32)
+        share = np.empty(bixels, np.float32)
+        # places that round the lattice up to whole blocks stay zero
+        columns = np.zeros((shape[:, 1].sum(), _LANES), np.float32)
+        rows = np.zeros((shape[:, 0].sum(), _LANES), np.float32)
+        scratch = np.empty((6, _LANES), np.float32)
+        to = begin[task].copy()
+        for p in range(task * _TASK, min((task + 1) * _TASK, place.shape[0])):
+            if not _is_lit(amplitude, p):
+                continue
+            found = _select(
+                place[p, 0], place[p, 1], radius2, p, pattern[p], tree, open_row, open_column, bixel, column, row, share
+            )
+            if found == 0:
+                continue
+            near = _voxel_responses(columns, rows, scratch, p, place, amplitude, variance, lanes, head, tree, used, phi)
+            for e in range(found):
+                b = bixel[e]
+                if near:
+                    value = _near_entry(columns, rows, column[e], row[e], off_axis[b])
+                else:
+                    value = _far_entry(columns, rows, column[e], row[e], off_axis[b])
+                at = to[b]
+                data[at] = value * share[e]
+                indices[at] = p
+                to[b] = at + 1
+
+
+@numba.njit(cache=True)
+def _used_places(tree):
+    """Rows and columns of the lattice up to the last bixel."""
+    shape, count = tree[2], tree[6]
+    used = np.zeros(2, np.int64)
+    for r in range(shape[0, 0]):
+        for c in range(shape[0, 1]):
+            if count[r * shape[0, 1] + c] > 0:
+                used[0] = max(used[0], r + 1)
+                used[1] = max(used[1], c + 1)
+    return used
+
+
+def measure_cutoff(
+    terms: Sequence[_Terms],
+    lattices: Sequence[_Lattice],
+    pattern: np.ndarray,
+    phi: np.ndarray,
+    cutoff: float,
+) -> dict:
+    """What the cut-off does, measured on a sample of the voxels against all entries of all bixels.
+
+    Returns
+    -------
+    dict
+        ``cutoff``; ``sampled_voxels``; for unit weights ``dropped_share`` (of the summed dose), ``largest_local_error``
+        and ``rms_local_error`` (of the largest dose in the sample); for weights drawn evenly from 0 to 2, bixel by
+        bixel, which no fluence a leaf can make exceeds in roughness: ``rough_largest_local_error``,
+        ``rough_rms_local_error``.
+    """
+    voxels = pattern.size
+    sample = np.unique(np.linspace(0, voxels - 1, min(_SAMPLED_ROWS, voxels)).astype(np.int64))
+    sums = np.zeros((sample.size, 4))
+    rng = np.random.default_rng(1)
+    for term, lattice in zip(terms, lattices, strict=True):
+        rough = rng.uniform(0.0, 2.0, lattice.off_axis.size).astype(np.float32)
+        _measure(sums, sample, rough, *_inputs(term), pattern, phi, lattice.off_axis, _tree(lattice))
+    exact, kept, rough_exact, rough_kept = sums.T
+    largest, rough_largest = exact.max(), rough_exact.max()
+    if not largest > 0:
+        raise EngineError("No bixel gives any dose to the chosen voxels; check isocentre, target and structures.")
+    return {
+        "cutoff": float(cutoff),
+        "sampled_voxels": int(sample.size),
+        "dropped_share": float(1.0 - kept.sum() / exact.sum()),
+        "largest_local_error": float(np.abs(kept - exact).max() / largest),
+        "rms_local_error": float(np.sqrt(((kept - exact) ** 2).mean()) / largest),
+        "rough_largest_local_error": float(np.abs(rough_kept - rough_exact).max() / rough_largest),
+        "rough_rms_local_error": float(np.sqrt(((rough_kept - rough_exact) ** 2).mean()) / rough_largest),
+    }
+
+
+@numba.njit(cache=True, parallel=True)
+def _measure(
+    sums, sample, rough, place, amplitude, variance, radius2, lanes, head, pattern, phi, off_axis, tree
+):  # fmt: skip
+    shape, count, member_start, member = tree[2], tree[6], tree[7], tree[8]
+    bixels = off_axis.size
+    used = _used_places(tree)
+    tasks = (sample.size + 15) // 16
+    for number in numba.prange(tasks):
+        task = _spread_tasks(number, tasks)
+        open_row, open_column = np.empty((2, bixels), np.int32), np.empty((2, bixels), np.int32)
+        bixel, column, row = np.empty(bixels, np.int32), np.empty(bixels, np.int32), np.empty(bixels, np.int32)
+        share = np.empty(bixels, np.float32)
+        columns = np.zeros((shape[:, 1].sum(), _LANES), np.float32)
+        rows = np.zeros((shape[:, 0].sum(), _LANES), np.float32)
+        scratch = np.empty((6, _LANES), np.float32)
+        for s in range(task * 16, min(task * 16 + 16, sample.size)):
+            p = sample[s]
+            if not _is_lit(amplitude, p):
+                continue
+            found = _select(
+                place[p, 0], place[p, 1], radius2, p, pattern[p], tree, open_row, open_column, bixel, column, row, share
+            )
+            near = _voxel_responses(columns, rows, scratch, p, place, amplitude, variance, lanes, head, tree, used, phi)
+            for e in range(found):
+                b = bixel[e]
+                if near:
+                    value = share[e] * _near_entry(columns, rows, column[e], row[e], off_axis[b])
+                else:
+                    value = share[e] * _far_entry(columns, rows, column[e], row[e], off_axis[b])
+                sums[s, 1] += value
+                sums[s, 3] += value * rough[b]
+            for r in range(used[0]):
+                for c in range(used[1]):
+                    node = r * shape[0, 1] + c
+                    if count[node] == 0:
+                        continue
+                    b = member[member_start[node]]
+                    if near:
+                        value = _near_entry(columns, rows, c, r, off_axis[b])
+                    else:
+                        value = _far_entry(columns, rows, c, r, off_axis[b])
+                    sums[s, 0] += value
+                    sums[s, 2] += value * rough[b]
