@@ -8,6 +8,7 @@ import numpy as np
 
 from DoseEngineLib.progress import Progress, part
 from OptimizerLib.problem import Problem
+from OptimizerLib.solvers.penalized_constraint import initial_multipliers, penalized, reported_multipliers
 from OptimizerLib.solvers.solver import Callback, IterationState, Solution, optimality
 
 if TYPE_CHECKING:
@@ -19,61 +20,27 @@ _STUCK = 5
 _TOLERANCE_GY = 1e-5
 
 
-class PenalizedConstraint:
-    r"""What a constraint adds to the augmented Lagrangian, in the form of an objective.
-
-    :math:`\frac{1}{2\rho}\sum_i \left(\max(0, \lambda_i + \rho c_i)^2 - \lambda_i^2\right)` for excesses :math:`c`,
-    multipliers :math:`\lambda` and penalty :math:`\rho`.
-    """
-
-    def __init__(self, constraint: Any, multipliers: np.ndarray, penalty: float) -> None:
-        self.structure = constraint.structure
-        self._constraint, self._multipliers, self._penalty = constraint, multipliers, penalty
-        if multipliers.size == 1:
-            # a single excess: its curvature is one outer product
-            self.rank_one = self._rank_one
-
-    def pressure(self, dose_Gy: np.ndarray) -> np.ndarray:
-        """What the multipliers become at some dose."""
-        excess = np.atleast_1d(self._constraint.excess_Gy(dose_Gy))
-        return np.maximum(self._multipliers + self._penalty * excess, 0.0)
-
-    def value(self, dose_Gy: np.ndarray) -> float:
-        """Value at the doses (n,) of the structure's voxels."""
-        pressure = self.pressure(dose_Gy)
-        return float(pressure @ pressure - self._multipliers @ self._multipliers) / (2.0 * self._penalty)
-
-    def gradient(self, dose_Gy: np.ndarray) -> np.ndarray:
-        """Derivative by each voxel's dose (n,)."""
-        return self._constraint.pullback(dose_Gy, self.pressure(dose_Gy))
-
-    def _rank_one(self, dose_Gy: np.ndarray) -> tuple[float, np.ndarray]:
-        active = self.pressure(dose_Gy)[0] > 0
-        return (self._penalty if active else 0.0), self._constraint.pullback(dose_Gy, np.ones(1))
-
-
 class AugmentedProblem(Problem):
     """A problem whose constraints have become penalties.
 
     Parameters
     ----------
     problem : Problem
-    multipliers : sequence of array
-        Of each constraint.
-    penalty : float
+    penalties : sequence
+        Of `penalized`.
     """
 
-    def __init__(self, problem: Problem, multipliers: tuple[np.ndarray, ...], penalty: float) -> None:
+    def __init__(self, problem: Problem, penalties: list[Any]) -> None:
         # the same matrix, terms and rows, checked once when the problem was made
         self.__dict__.update(problem.__dict__)
         self._inner = problem
         self.constraints = ()
-        self.penalties = tuple(PenalizedConstraint(c, m, penalty) for c, m in zip(problem.constraints, multipliers))
+        self.penalties = tuple(penalties)
 
     @property
     def has_coupling(self) -> bool:
         """See `Problem.has_coupling`."""
-        return self._inner.has_coupling
+        return self._inner.has_coupling or not all(term.has_exact_curvature for term in self.penalties)
 
     def evaluate(self, dose: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """Value and derivatives; see `Problem.evaluate`."""
@@ -99,9 +66,9 @@ def minimize_with_constraints(
 ) -> Solution:
     """Minimize within constraints (Nocedal and Wright, Numerical Optimization, 2nd ed. 2006, section 17.4).
 
-    First without the constraints, unless multipliers are known; where that meets them, it is the answer. Otherwise
-    with penalties, the multipliers updated and the penalty raised until every excess and every product of multiplier
-    and slack is within 1e-5 Gy.
+    First without the constraints, unless multipliers are known; where that meets them, it is the answer. Otherwise with
+    penalties, the multipliers updated and the penalty raised until excesses are no more than 1e-5 Gy and constraints
+    with a multiplier are met as closely.
 
     Parameters
     ----------
@@ -122,81 +89,85 @@ def minimize_with_constraints(
     history: list[float] = []
     stopped = False
 
+    def value_at(weights: np.ndarray) -> float:
+        return problem.evaluate(problem.seen_dose_Gy(weights), weights)[0]
+
     def relay(state: IterationState) -> None:
         nonlocal stopped
         # every round begins where the last one ended
         if state.iteration == 0 and history:
             return
-        inner = problem.evaluate(problem.seen_dose_Gy(state.weights), state.weights)[0]
-        history.append(inner)
+        history.append(value_at(state.weights))
         if callback is not None:
-            outer = IterationState(problem, len(history) - 1, inner, state.weights)
+            outer = IterationState(problem, len(history) - 1, history[-1], state.weights)
             callback(outer)
             if outer.is_stopped:
                 stopped = True
                 state.stop()
 
-    excesses = problem.excesses_Gy(start)
-    first = abs(problem.evaluate(problem.seen_dose_Gy(start), start)[0])
-    known = len(multipliers) == len(excesses) and all(m.shape == e.shape for m, e in zip(multipliers, excesses))
-    weights, inner_converged = start, True
+    weights, converged = start, True
+    first = abs(value_at(start)) or 1.0
+    known = [m.shape for m in multipliers] == [excess.shape for excess in problem.excesses_Gy(start)]
     if not (known and any(m.any() for m in multipliers)):
-        multipliers = tuple(np.zeros(excess.shape) for excess in excesses)
-        free = AugmentedProblem(problem, (), 1.0)
-        found = solver._minimize(free, weights, part(progress, 0.0, 0.3), relay)
-        weights, inner_converged = found.weights, found.converged
-    penalty, worst, rounds, stuck = 0.0, np.inf, 0, 0
-    while True:
-        excesses = problem.excesses_Gy(weights)
-        miss = max(
-            float(np.abs(np.maximum(e, -m / penalty if penalty else np.minimum(e, 0.0))).max())
-            for e, m in zip(excesses, multipliers)
-        )
-        stuck = stuck + 1 if miss > 0.9 * worst else 0
-        if stopped or miss <= _TOLERANCE_GY or rounds == _ROUNDS or stuck == _STUCK:
-            break
-        squares = sum(float((np.maximum(e, 0.0) ** 2).sum()) for e in excesses)
-        if not penalty:
-            largest = max(float(m.max()) for m in multipliers)
-            value = abs(problem.evaluate(problem.seen_dose_Gy(weights), weights)[0])
-            penalty = max(10.0 * value / squares if squares else 0.0, largest, 1e-6 * (first or 1.0))
-        elif miss > 0.25 * worst:
-            penalty *= 10.0
-        worst = miss
-        augmented = AugmentedProblem(problem, multipliers, penalty)
+        found = solver._minimize(AugmentedProblem(problem, []), weights, part(progress, 0.0, 0.3), relay)
+        weights, converged = found.weights, found.converged
+        multipliers = tuple(np.zeros(excess.shape) for excess in problem.excesses_Gy(weights))
+    dose = problem.seen_dose_Gy(weights)
+    pressures = [
+        initial_multipliers(constraint, dose[problem.rows(constraint)], multiplier)
+        for constraint, multiplier in zip(problem.constraints, multipliers)
+    ]
+    # how far the answer is from constraints met, and met closely by those that push
+    miss = worst = problem.violation_Gy(weights)
+    pushing = any(pressure.any() for pressure in pressures)
+    squares = sum(float((np.maximum(excess, 0.0) ** 2).sum()) for excess in problem.excesses_Gy(weights))
+    penalty = 10.0 * max(abs(value_at(weights)), 0.01 * first) / max(squares, 1.0)
+    rounds = stuck = 0
+    while not stopped and (miss > _TOLERANCE_GY or pushing) and rounds < _ROUNDS and stuck < _STUCK:
+        terms = [penalized(c, pressure, penalty) for c, pressure in zip(problem.constraints, pressures)]
+        augmented = AugmentedProblem(problem, terms)
         span = part(progress, 1.0 - 0.7 * 0.8**rounds, 1.0 - 0.7 * 0.8 ** (rounds + 1))
         found = solver._minimize(augmented, weights, span, relay)
-        weights, inner_converged = found.weights, found.converged
-        dose = augmented.seen_dose_Gy(weights)
-        multipliers = tuple(term.pressure(dose[augmented.rows(term)]) for term in augmented.penalties)
+        weights, converged = found.weights, found.converged
+        dose = problem.seen_dose_Gy(weights)
+        pressures = [term.pressure(dose[problem.rows(term)]) for term in terms]
+        miss = max(float(np.abs(p - t.multipliers).max()) / t.penalty for p, t in zip(pressures, terms))
+        if miss > 0.25 * worst:
+            penalty *= 10.0
+        stuck = stuck + 1 if miss > 0.9 * worst else 0
+        worst, pushing = miss, False
         rounds += 1
+    multipliers = tuple(reported_multipliers(c, pressure) for c, pressure in zip(problem.constraints, pressures))
+    excesses = problem.excesses_Gy(weights)
     violation = problem.violation_Gy(weights)
-    dose = problem.seen_dose_Gy(weights)
     value, by_dose, by_weights = problem.evaluate(dose, weights)
-    for constraint, pressure in zip(problem.constraints, multipliers):
+    for constraint, pressure in zip(problem.constraints, pressures):
+        term = penalized(constraint, pressure, 1.0)
         rows = problem.rows(constraint)
-        by_dose[rows] += constraint.pullback(dose[rows], pressure)
+        by_dose[rows] += term.lagrangian_gradient(dose[rows])
     gradient = problem.gradient_of(by_dose) + by_weights
     iterations = len(history) - 1
-    converged = False
     if stopped:
+        converged = False
         message = f"Stopped on request after {iterations} iterations; largest excess {violation:.3g} Gy."
-    elif miss > _TOLERANCE_GY:
-        which = max(zip(problem.constraints, problem.excesses_Gy(weights)), key=lambda pair: float(pair[1].max()))[0]
+    elif miss > _TOLERANCE_GY and violation > 10 * _TOLERANCE_GY:
+        converged = False
+        which = max(zip(problem.constraints, excesses), key=lambda pair: float(pair[1].max()))[0]
         message = (
             f"The constraints could not be met together after {iterations} iterations: {type(which).__name__} of "
             f"{which.structure} is exceeded by {violation:.3g} Gy; relax it or another."
         )
-    elif not inner_converged:
+    elif miss > _TOLERANCE_GY or not converged:
+        converged = False
         message = f"Constraints met after {iterations} iterations, the optimum is not reached; allow more."
     else:
-        converged, message = True, f"Optimum within the constraints found after {iterations} iterations."
+        message = f"Optimum within the constraints found after {iterations} iterations."
     progress(1.0, message)
     return Solution(
         weights,
         float(value),
         tuple(history),
-        optimality(weights, gradient / first if first > 0 else gradient),
+        optimality(weights, gradient / first),
         converged,
         message,
         multipliers,

@@ -45,7 +45,9 @@ class CurvatureModel:
         self._dense = False
         self._positive = weights > 0
         terms = [objective for _, objective in problem.weighted_objectives(dose, weights)]
-        self._voxelwise = {id(term): _is_voxelwise(term, dose[problem.rows(term)]) for term in terms}
+        self._voxelwise = {
+            id(term): not hasattr(term, "rank_one") and _is_voxelwise(term, dose[problem.rows(term)]) for term in terms
+        }
         known = all(self._voxelwise[id(term)] or hasattr(term, "rank_one") for term in terms)
         self._has_rest = problem.has_coupling or not known
         self._pairs: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=_MEMORY)
@@ -69,6 +71,8 @@ class CurvatureModel:
                 bent = (term.gradient(seen + lift) - term.gradient(seen)) / lift
                 curvature[problem.rows(term)] += factor * np.maximum(bent, 0.0)
             elif factor and hasattr(term, "rank_one"):
+                if hasattr(term, "curvature"):
+                    curvature[problem.rows(term)] += factor * term.curvature(seen)
                 coefficient, by_dose = term.rank_one(seen)
                 if coefficient > 0:
                     whole = np.zeros(dose.shape)

@@ -51,7 +51,7 @@ class Highs(Solver):
             state = IterationState(problem, 0, history[0], start.copy())
             callback(state)
             if state.is_stopped:
-                return self._solution(problem, start, history, (), False, "Stopped on request at the start.")
+                return self._solution(problem, start, history, None, np.zeros(0), "Stopped on request at the start.")
         program = _Program(problem)
         for objective in problem.objectives:
             program.add_objective(objective)
@@ -77,25 +77,26 @@ class Highs(Solver):
             callback(IterationState(problem, 1, history[-1], weights.copy()))
         message = "Optimum found by HiGHS."
         progress(1.0, message)
-        return self._solution(problem, weights, history, program.multipliers(np.array(answer.row_dual)), True, message)
+        return self._solution(problem, weights, history, program, np.array(answer.row_dual), message)
 
     @staticmethod
-    def _solution(problem, weights, history, multipliers, converged, message) -> Solution:
-        value, by_dose, by_weights = problem.evaluate(problem.seen_dose_Gy(weights), weights)
+    def _solution(problem, weights, history, program, row_duals, message) -> Solution:
         dose = problem.seen_dose_Gy(weights)
-        for constraint, pressure in zip(problem.constraints, multipliers):
-            rows = problem.rows(constraint)
-            by_dose[rows] += constraint.pullback(dose[rows], pressure)
+        value, by_dose, by_weights = problem.evaluate(dose, weights)
+        multipliers: list[np.ndarray] = []
+        for constraint in problem.constraints if program is not None else ():
+            multiplier, pressure = program.multipliers(constraint, dose, row_duals)
+            multipliers.append(multiplier)
+            by_dose[problem.rows(constraint)] += pressure
         gradient = problem.gradient_of(by_dose) + by_weights
-        first = history[0] if history[0] > 0 else 1.0
         return Solution(
             weights,
             float(value),
             tuple(history),
-            optimality(weights, gradient / first),
-            converged,
+            optimality(weights, gradient / history[0] if history[0] > 0 else gradient),
+            program is not None,
             message,
-            multipliers,
+            tuple(multipliers),
             problem.violation_Gy(weights),
         )
 
@@ -112,7 +113,8 @@ class _Program:
         self._columns = problem.variables
         # blocks of rows: (by weights, first further column, by further columns, lower, upper)
         self._rows: list[tuple[Any, int, Any, np.ndarray, np.ndarray]] = []
-        self._dual_of: list[tuple[int, float]] = []
+        # blocks of each constraint's rows: its own, and those of the voxels of a tail
+        self._dual_of: dict[int, tuple[int, int | None]] = {}
 
     def _add_columns(self, linear: np.ndarray, square: np.ndarray, lower: float) -> int:
         first = self._columns
@@ -157,6 +159,7 @@ class _Program:
         part = self._dose[self._row_numbers(constraint)]
         count = part.shape[0]
         kind = type(constraint)
+        tail = None
         sign = -1.0 if kind in (MinDose, MinMean, MinTailMean) else 1.0
         if kind in (MaxDose, MinDose):
             limit, by_weights, further, first = np.full(count, sign * constraint.dose_Gy), sign * part, None, 0
@@ -171,6 +174,7 @@ class _Program:
             first = self._add_columns(np.zeros(1), np.zeros(1), -np.inf)
             self._add_columns(np.zeros(count), np.zeros(count), 0.0)
             beyond = sparse.hstack([sparse.csr_array(np.full((count, 1), -1.0)), -sparse.eye_array(count)])
+            tail = len(self._rows)
             self._add_rows(sign * part, first, beyond, np.full(count, -np.inf), np.zeros(count))
             limit = np.array([sign * constraint.dose_Gy])
             by_weights = sparse.csr_array((1, self._problem.variables))
@@ -182,16 +186,23 @@ class _Program:
                 f"HiGHS cannot work with {kind.__name__} of {constraint.structure}, which is not linear; use the "
                 "quasi-newton solver."
             )
-        self._dual_of.append((len(self._rows), limit.size))
+        self._dual_of[id(constraint)] = (len(self._rows), tail)
         self._add_rows(by_weights, first, further, np.full(limit.size, -np.inf), limit)
 
     def _row_numbers(self, term: Any) -> np.ndarray:
         return np.arange(self._dose.shape[0])[self._problem.rows(term)]
 
-    def multipliers(self, row_duals: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Of each constraint, from the program's."""
+    def multipliers(
+        self, constraint: Constraint, dose: np.ndarray, row_duals: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Multipliers of a constraint's excesses, and the derivative (n,) of their product by the voxels' dose."""
         ends = np.cumsum([0, *(lower.size for *_, lower, _ in self._rows)])
-        return tuple(np.maximum(-row_duals[ends[block] : ends[block] + size], 0.0) for block, size in self._dual_of)
+        own, tail = self._dual_of[id(constraint)]
+        multiplier = np.maximum(-row_duals[ends[own] : ends[own + 1]], 0.0)
+        if tail is None:
+            return multiplier, constraint.pullback(dose[self._problem.rows(constraint)], multiplier)
+        sign = -1.0 if type(constraint) is MinTailMean else 1.0
+        return multiplier, -sign * row_duals[ends[tail] : ends[tail + 1]]
 
     def model(self, highspy):
         """The program as HiGHS wants it."""
