@@ -169,6 +169,12 @@ class ScalarizedProblem(Problem):
             for constraint, multiplier in zip(self.constraints, multipliers_of, strict=True)
         )
         self.constraints = ()
+        self._limit_curvatures = {
+            int(goal): LimitCurvature(self, int(goal)) for goal in np.flatnonzero(np.isfinite(self.limits))
+        }
+        # on the object, not in the class: a solver that models curvature takes a class with another `evaluate` for one
+        # whose curvature is partly unknown, and learns in hundreds of steps what `weighted_objectives` tells here
+        self.evaluate = self._evaluate
         if self.importance.shape != (goals,) or not np.isfinite(self.importance).all() or (self.importance < 0).any():
             raise OptimizationError(f"Give {goals} finite importances, not negative; got {importance}.")
 
@@ -176,8 +182,7 @@ class ScalarizedProblem(Problem):
         """Importances (goals,) whose plain weighted sum has the same gradient where the goals have these values."""
         return self.importance + self._pressed(values)
 
-    def evaluate(self, dose: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        """Value and its derivatives by dose and by weights; see `Problem.evaluate`."""
+    def _evaluate(self, dose: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         values = self._goal_values(dose, weights)
         pressed = self._pressed(values)
         normal = self.importance + pressed
@@ -198,9 +203,27 @@ class ScalarizedProblem(Problem):
 
     def weighted_objectives(self, dose: np.ndarray, weights: np.ndarray) -> list[tuple[float, Any]]:
         """Objectives and penalties with their factors in the gradient; see `Problem.weighted_objectives`."""
-        normal = self.normal(self._goal_values(dose, weights))
+        pressed = self._pressed(self._goal_values(dose, weights))
+        normal = self.importance + pressed
         factors = [(float(normal[goal]), objective) for goal, objective in zip(self.trade_off.goal_of, self.objectives)]
-        return factors + [(1.0, penalty) for penalty in self.penalties]
+        factors += [(1.0, penalty) for penalty in self.penalties]
+        return factors + [
+            (float(self.penalty[goal]) if pressed[goal] > 0 else 0.0, limit)
+            for goal, limit in self._limit_curvatures.items()
+        ]
+
+    def rows(self, term: Any) -> slice | np.ndarray:
+        """Where in the rows of `operator` a term finds its dose; see `Problem.rows`."""
+        return slice(None) if isinstance(term, LimitCurvature) else super().rows(term)
+
+    def goal_gradient(self, goal: int, dose: np.ndarray) -> np.ndarray:
+        """Derivative of one goal's objectives by the doses of `seen_dose_Gy`."""
+        by_dose = np.zeros(dose.shape)
+        for number, objective in zip(self.trade_off.goal_of, self.objectives):
+            if number == goal:
+                rows = self.rows(objective)
+                by_dose[rows] += objective.gradient(dose[rows])
+        return by_dose
 
     def _goal_values(self, dose: np.ndarray, weights: np.ndarray) -> np.ndarray:
         each = [float(objective.value(dose[self.rows(objective)])) for objective in self.objectives]
@@ -210,6 +233,27 @@ class ScalarizedProblem(Problem):
         limited = np.isfinite(self.limits)
         excess = np.where(limited, values - np.where(limited, self.limits, 0.0), 0.0)
         return np.where(limited, np.maximum(self.multipliers + self.penalty * excess, 0.0), 0.0)
+
+
+class LimitCurvature:
+    """What the penalty on a goal's limit adds to the second derivative beside the goal's own: rank one in dose.
+
+    Solvers that model curvature ask for it as for an objective's; the gradient of the penalty itself is in that of the
+    goal's objectives already.
+    """
+
+    def __init__(self, problem: ScalarizedProblem, goal: int) -> None:
+        self._problem = problem
+        self._goal = goal
+
+    def gradient(self, dose_Gy: np.ndarray) -> np.ndarray:
+        """Some function of all voxels at once, which is how a solver finds out that the second derivative is not
+        diagonal."""
+        return np.full(dose_Gy.shape, float(dose_Gy.sum()))
+
+    def rank_one(self, dose_Gy: np.ndarray) -> tuple[float, np.ndarray]:
+        """Coefficient and vector (seen,) of the second derivative by dose, for a penalty of one."""
+        return 1.0, self._problem.goal_gradient(self._goal, dose_Gy)
 
 
 class ConstraintPenalty:
