@@ -100,6 +100,9 @@ def test_gradient_is_the_derivative(objective, weighted):
     gradient = objective.gradient(dose)
     assert np.abs(gradient).max() > 0
     assert gradient == pytest.approx(slopes(objective.value, dose), abs=1e-6)
+    value, same = objective.value_and_gradient(dose)
+    assert value == objective.value(dose)
+    assert (same == gradient).all()
 
 
 @pytest.mark.parametrize("objective", ALL, ids=names)

@@ -108,6 +108,11 @@ class DoseFalloff(Objective):
         """Gradient; see `Objective.gradient`."""
         return (2.0 * self.weight * self._shares(dose_Gy)) * self._excess(dose_Gy)
 
+    def value_and_gradient(self, dose_Gy: np.ndarray) -> tuple[float, np.ndarray]:
+        """Both; see `Objective.value_and_gradient`."""
+        excess = self._excess(dose_Gy)
+        return self.weight * self._mean(excess**2), (2.0 * self.weight * self._shares(dose_Gy)) * excess
+
     def _excess(self, dose_Gy: np.ndarray) -> np.ndarray:
         if dose_Gy.shape != self.levels_Gy.shape:
             raise OptimizationError(

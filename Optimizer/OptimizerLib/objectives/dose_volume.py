@@ -39,14 +39,25 @@ def tail_shares(
         0 to the voxel's share.
     """
     seen = dose_Gy if among is None else dose_Gy[among]
-    order = np.argsort(-seen, kind="stable")
     if isinstance(shares, float):
-        sizes = np.full(seen.size, shares)
-    else:
-        sizes = (shares if among is None else shares[among])[order]
+        return shares * _hottest(seen, part / shares)
+    order = np.argsort(-seen, kind="stable")
+    sizes = (shares if among is None else shares[among])[order]
     before = np.cumsum(sizes) - sizes
     found = np.empty(seen.size)
     found[order] = np.clip(part - before, 0.0, sizes)
+    return found
+
+
+def _hottest(dose_Gy: np.ndarray, count: float) -> np.ndarray:
+    """Mark the ``count`` highest of some doses with one, and the next with what is left of the count."""
+    whole = int(count)
+    if whole >= dose_Gy.size:
+        return np.ones(dose_Gy.size)
+    edge = np.partition(dose_Gy, dose_Gy.size - 1 - whole)[dose_Gy.size - 1 - whole]
+    found = (dose_Gy > edge).astype(float)
+    at_edge = np.flatnonzero(dose_Gy == edge)
+    found[at_edge] = np.clip(count - found.sum() - np.arange(at_edge.size), 0.0, 1.0)
     return found
 
 
@@ -82,15 +93,18 @@ class MaxDVH(_DoseVolume):
 
     def value(self, dose_Gy: np.ndarray) -> float:
         """Value; see `Objective.value`."""
-        _, counted, excess = self._counted(dose_Gy)
-        return self.weight * float(counted @ excess**2)
+        return self.value_and_gradient(dose_Gy)[0]
 
     def gradient(self, dose_Gy: np.ndarray) -> np.ndarray:
         """Gradient, with the hottest part as it is now; see `Objective.gradient`."""
+        return self.value_and_gradient(dose_Gy)[1]
+
+    def value_and_gradient(self, dose_Gy: np.ndarray) -> tuple[float, np.ndarray]:
+        """Both; see `Objective.value_and_gradient`."""
         voxels, counted, excess = self._counted(dose_Gy)
         slope = np.zeros(dose_Gy.shape)
-        slope[voxels] = 2.0 * self.weight * counted * excess
-        return slope
+        slope[voxels] = (2.0 * self.weight) * counted * excess
+        return self.weight * float(counted @ excess**2), slope
 
     def _counted(self, dose_Gy: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         shares = self._shares(dose_Gy)
@@ -114,15 +128,18 @@ class MinDVH(_DoseVolume):
 
     def value(self, dose_Gy: np.ndarray) -> float:
         """Value; see `Objective.value`."""
-        _, counted, shortfall = self._counted(dose_Gy)
-        return self.weight * float(counted @ shortfall**2)
+        return self.value_and_gradient(dose_Gy)[0]
 
     def gradient(self, dose_Gy: np.ndarray) -> np.ndarray:
         """Gradient, with the hottest part as it is now; see `Objective.gradient`."""
+        return self.value_and_gradient(dose_Gy)[1]
+
+    def value_and_gradient(self, dose_Gy: np.ndarray) -> tuple[float, np.ndarray]:
+        """Both; see `Objective.value_and_gradient`."""
         voxels, counted, shortfall = self._counted(dose_Gy)
         slope = np.zeros(dose_Gy.shape)
-        slope[voxels] = -2.0 * self.weight * counted * shortfall
-        return slope
+        slope[voxels] = (-2.0 * self.weight) * counted * shortfall
+        return self.weight * float(counted @ shortfall**2), slope
 
     def _counted(self, dose_Gy: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         shares = self._shares(dose_Gy)

@@ -22,11 +22,15 @@ def eud_and_gradient(dose_Gy: np.ndarray, a: float, shares: np.ndarray | float) 
     Convex in the dose for a >= 1, concave below. At zero dose everywhere, where it has no derivative for a > 1, the
     gradient of the mean is returned, which is one of its subgradients.
     """
+    if a == 1:
+        slope = np.empty(dose_Gy.shape)
+        slope[...] = shares
+        return float(np.mean(dose_Gy) if isinstance(shares, float) else shares @ dose_Gy), slope
     shift = 0.0 if a >= 1 else _SHIFT_GY
     dose = np.maximum(dose_Gy, 0.0) + shift
     reference = float(dose.max() if a > 0 else dose.min())
     if reference == 0.0:
-        return 0.0, np.full(dose.shape, 1.0) * shares
+        return 0.0, np.ones(dose.shape) * shares
     with np.errstate(under="ignore"):
         ratio = dose / reference
         powers = shares * ratio ** (a - 1.0)
@@ -69,15 +73,17 @@ class EquivalentUniformDose(Objective):
 
     def value(self, dose_Gy: np.ndarray) -> float:
         """Value; see `Objective.value`."""
-        return self._sign * self.weight * eud_and_gradient(dose_Gy, self.a, self._shares(dose_Gy))[0]
+        return self.value_and_gradient(dose_Gy)[0]
 
     def gradient(self, dose_Gy: np.ndarray) -> np.ndarray:
         """Gradient; see `Objective.gradient`."""
-        return self._sign * self.weight * eud_and_gradient(dose_Gy, self.a, self._shares(dose_Gy))[1]
+        return self.value_and_gradient(dose_Gy)[1]
 
-    @property
-    def _sign(self) -> float:
-        return 1.0 if self.a >= 1 else -1.0
+    def value_and_gradient(self, dose_Gy: np.ndarray) -> tuple[float, np.ndarray]:
+        """Both; see `Objective.value_and_gradient`."""
+        value, slope = eud_and_gradient(dose_Gy, self.a, self._shares(dose_Gy))
+        factor = self.weight if self.a >= 1 else -self.weight
+        return factor * value, factor * slope
 
 
 @dataclass(frozen=True)
@@ -99,13 +105,17 @@ class EUDOverdose(DoseLevelObjective):
 
     def value(self, dose_Gy: np.ndarray) -> float:
         """Value; see `Objective.value`."""
-        eud, _ = eud_and_gradient(dose_Gy, self.a, self._shares(dose_Gy))
-        return self.weight * max(eud - self.dose_Gy, 0.0) ** 2
+        return self.value_and_gradient(dose_Gy)[0]
 
     def gradient(self, dose_Gy: np.ndarray) -> np.ndarray:
         """Gradient; see `Objective.gradient`."""
+        return self.value_and_gradient(dose_Gy)[1]
+
+    def value_and_gradient(self, dose_Gy: np.ndarray) -> tuple[float, np.ndarray]:
+        """Both; see `Objective.value_and_gradient`."""
         eud, slope = eud_and_gradient(dose_Gy, self.a, self._shares(dose_Gy))
-        return 2.0 * self.weight * max(eud - self.dose_Gy, 0.0) * slope
+        excess = max(eud - self.dose_Gy, 0.0)
+        return self.weight * excess**2, 2.0 * self.weight * excess * slope
 
 
 @dataclass(frozen=True)
@@ -127,10 +137,14 @@ class EUDUnderdose(DoseLevelObjective):
 
     def value(self, dose_Gy: np.ndarray) -> float:
         """Value; see `Objective.value`."""
-        eud, _ = eud_and_gradient(dose_Gy, self.a, self._shares(dose_Gy))
-        return self.weight * max(self.dose_Gy - eud, 0.0) ** 2
+        return self.value_and_gradient(dose_Gy)[0]
 
     def gradient(self, dose_Gy: np.ndarray) -> np.ndarray:
         """Gradient; see `Objective.gradient`."""
+        return self.value_and_gradient(dose_Gy)[1]
+
+    def value_and_gradient(self, dose_Gy: np.ndarray) -> tuple[float, np.ndarray]:
+        """Both; see `Objective.value_and_gradient`."""
         eud, slope = eud_and_gradient(dose_Gy, self.a, self._shares(dose_Gy))
-        return -2.0 * self.weight * max(self.dose_Gy - eud, 0.0) * slope
+        shortfall = max(self.dose_Gy - eud, 0.0)
+        return self.weight * shortfall**2, -2.0 * self.weight * shortfall * slope

@@ -26,6 +26,10 @@ class Objective(DoseTerm, ABC):
     def gradient(self, dose_Gy: np.ndarray) -> np.ndarray:
         """Derivative of the value with respect to each voxel's dose, (n,), per Gy."""
 
+    def value_and_gradient(self, dose_Gy: np.ndarray) -> tuple[float, np.ndarray]:
+        """Both at once, where that saves work."""
+        return self.value(dose_Gy), self.gradient(dose_Gy)
+
 
 @dataclass(frozen=True)
 class DoseLevelObjective(Objective):

@@ -60,11 +60,16 @@ class MaximumDose(_SmoothExtreme):
 
     def value(self, dose_Gy: np.ndarray) -> float:
         """Value; see `Objective.value`."""
-        return self.weight * smooth_maximum(dose_Gy, self.softness_Gy, self._shares(dose_Gy))[0]
+        return self.value_and_gradient(dose_Gy)[0]
 
     def gradient(self, dose_Gy: np.ndarray) -> np.ndarray:
         """Gradient; see `Objective.gradient`."""
-        return self.weight * smooth_maximum(dose_Gy, self.softness_Gy, self._shares(dose_Gy))[1]
+        return self.value_and_gradient(dose_Gy)[1]
+
+    def value_and_gradient(self, dose_Gy: np.ndarray) -> tuple[float, np.ndarray]:
+        """Both; see `Objective.value_and_gradient`."""
+        value, slope = smooth_maximum(dose_Gy, self.softness_Gy, self._shares(dose_Gy))
+        return self.weight * value, self.weight * slope
 
 
 @dataclass(frozen=True)
@@ -84,8 +89,13 @@ class MinimumDose(_SmoothExtreme):
 
     def value(self, dose_Gy: np.ndarray) -> float:
         """Value; see `Objective.value`."""
-        return self.weight * smooth_maximum(-dose_Gy, self.softness_Gy, self._shares(dose_Gy))[0]
+        return self.value_and_gradient(dose_Gy)[0]
 
     def gradient(self, dose_Gy: np.ndarray) -> np.ndarray:
         """Gradient; see `Objective.gradient`."""
-        return -self.weight * smooth_maximum(-dose_Gy, self.softness_Gy, self._shares(dose_Gy))[1]
+        return self.value_and_gradient(dose_Gy)[1]
+
+    def value_and_gradient(self, dose_Gy: np.ndarray) -> tuple[float, np.ndarray]:
+        """Both; see `Objective.value_and_gradient`."""
+        value, slope = smooth_maximum(-dose_Gy, self.softness_Gy, self._shares(dose_Gy))
+        return self.weight * value, -self.weight * slope

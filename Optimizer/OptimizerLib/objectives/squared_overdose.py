@@ -20,3 +20,8 @@ class SquaredOverdose(DoseLevelObjective):
     def gradient(self, dose_Gy: np.ndarray) -> np.ndarray:
         """Gradient; see `Objective.gradient`."""
         return (2.0 * self.weight * self._shares(dose_Gy)) * np.maximum(dose_Gy - self.dose_Gy, 0.0)
+
+    def value_and_gradient(self, dose_Gy: np.ndarray) -> tuple[float, np.ndarray]:
+        """Both; see `Objective.value_and_gradient`."""
+        missed = np.maximum(dose_Gy - self.dose_Gy, 0.0)
+        return self.weight * self._mean(missed**2), (2.0 * self.weight * self._shares(dose_Gy)) * missed
