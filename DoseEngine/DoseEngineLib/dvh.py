@@ -309,9 +309,9 @@ def _sampled_outline(
     rows = outline.points_inside(volume_mm3 / min(count, _MAXIMUM_OUTLINE_SAMPLES))
 
     def sampled(part: slice) -> np.ndarray:
-        index = dose_grid.ras_to_index(rows.points_RAS_mm(part))
+        index = rows.points(dose_grid.inverse_affine, part)
         covered = _within_faces(index, dose_grid)
-        return _interpolated(dose, index if covered.all() else index[covered])
+        return _interpolated(dose, index if covered.all() else index[:, covered])
 
     samples = np.concatenate(list(_in_threads(sampled, rows.parts(_CHUNK))))
     return samples, len(samples) / len(rows)
@@ -324,10 +324,10 @@ def _sampled_mask(dose: np.ndarray, dose_grid: Grid, structure: Structure) -> tu
     def sampled(chunk: tuple[np.ndarray, np.ndarray, np.ndarray]) -> tuple[np.ndarray, int, int]:
         points, of_voxel, in_mask = chunk
         # a voxel is covered when its centre is within the outer faces; its points beyond them take the dose at the face
-        inside = _within_faces(of_voxel @ to_dose[:3, :3].T + to_dose[:3, 3], dose_grid)
+        inside = _within_faces(_transformed(of_voxel, to_dose), dose_grid)
         if not inside.all():
             points = points[inside]
-        doses = _interpolated(dose, points @ to_dose[:3, :3].T + to_dose[:3, 3])
+        doses = _interpolated(dose, _transformed(points, to_dose))
         return doses, int(np.count_nonzero(in_mask & inside)), int(np.count_nonzero(in_mask))
 
     samples, inside, count = zip(*_in_threads(sampled, _samples(structure, dose_grid)))
@@ -347,15 +347,28 @@ def _in_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterato
             yield running.popleft().result()
 
 
+def _transformed(points: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Apply an affine (4, 4) to points (n, 3), component by component: (3, n)."""
+    result = np.empty((3, len(points)))
+    for component, axis in zip(result, affine[:3]):
+        component[:] = axis[3]
+        for factor, values in zip(axis[:3], points.T):
+            if factor:
+                component += factor * values
+    return result
+
+
 def _within_faces(index: np.ndarray, grid: Grid) -> np.ndarray:
-    """Tell which indices (n, 3), ordered i, j, k, lie within the outer faces of the grid's voxels."""
-    upper = np.array(grid.shape[::-1]) - 0.5
-    return ((index >= -0.5 - 1e-4) & (index <= upper + 1e-4)).all(axis=1)
+    """Tell which indices (3, n), ordered i, j, k, lie within the outer faces of the grid's voxels."""
+    inside = np.ones(index.shape[1], bool)
+    for component, count in zip(index, grid.shape[::-1]):
+        inside &= (component >= -0.5 - 1e-4) & (component <= count - 0.5 + 1e-4)
+    return inside
 
 
 def _interpolated(dose: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Interpolate the dose linearly at indices (n, 3), ordered i, j, k."""
-    return ndimage.map_coordinates(dose, index[:, ::-1].T, order=1, mode="nearest", output=np.float32)
+    """Interpolate the dose linearly at indices (3, n), ordered i, j, k."""
+    return ndimage.map_coordinates(dose, index[::-1], order=1, mode="nearest", output=np.float32)
 
 
 def _division(structure: Structure, voxels: int, dose_grid: Grid) -> np.ndarray:

@@ -148,18 +148,28 @@ class PointRows:
         ends = np.unique(np.minimum(ends, len(self.count))).tolist()
         return [slice(start, stop) for start, stop in zip([0, *ends], ends)]
 
-    def points_RAS_mm(self, rows: slice = slice(None)) -> np.ndarray:
-        """Return the points (n, 3) of some rows in RAS mm; the same at every call."""
+    def points_RAS_mm(self) -> np.ndarray:
+        """Return all points (n, 3) in RAS mm; the same at every call."""
+        return self.points(np.eye(4), slice(None)).T
+
+    def points(self, affine: np.ndarray, rows: slice) -> np.ndarray:
+        """Return the points of some rows after an affine (4, 4) from RAS in mm, component by component: (3, n)."""
         count = self.count[rows]
-        row = np.repeat(np.arange(len(count)), count)
-        number = np.arange(len(row))
-        serial = number + int(self.count[: rows.start].sum())
-        start = (self.first + self.phase)[rows] - (np.cumsum(count) - count)
-        points = np.empty((len(row), 3))
-        points[:, 0] = (number + start[row]) * self.pitch_mm[rows][row]
-        points[:, 1] = self.y_mm[rows][row]
-        points[:, 2] = self.low_mm[rows][row] + _shift(serial, 2) * self.thickness_mm[rows][row]
-        return points @ self.frame.T
+        into = affine[:3, :3] @ self.frame
+        first, low_mm, thickness_mm = self.first + self.phase, self.low_mm[rows], self.thickness_mm[rows]
+        x, y, pitch_mm = first[rows] * self.pitch_mm[rows], self.y_mm[rows], self.pitch_mm[rows]
+        number = np.arange(int(count.sum()))
+        shift = _shift(number + int(self.count[: rows.start].sum()), 2)
+        number -= np.repeat(np.cumsum(count) - count, count)
+        points = np.empty((3, len(number)))
+        # component by component: many small matrix products would take most of the time
+        for point, axis, offset in zip(points, into, affine[:3, 3]):
+            point[:] = np.repeat(axis[0] * x + axis[1] * y + axis[2] * low_mm + offset, count)
+            if axis[0]:
+                point += number * np.repeat(axis[0] * pitch_mm, count)
+            if axis[2]:
+                point += shift * np.repeat(axis[2] * thickness_mm, count)
+        return points
 
 
 def points_inside(
