@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from DoseEngineLib.errors import EvaluationError
-from DoseEngineLib.geometry import Grid, resample
+from DoseEngineLib.geometry import Grid
 from DoseEngineLib.plan import Structure
 from DoseEngineLib.progress import Progress, part
 from RTPlanningLib.evaluation.dose_distribution import DoseDistribution
 from RTPlanningLib.evaluation.gamma_search import cell_offsets, point_offsets, search_interpolated, search_sampled
+from RTPlanningLib.evaluation.judged_voxels import judged_voxels
 
 # How far the gamma found may lie above the true least one.
 GAMMA_TOLERANCE = 2e-4
@@ -117,8 +118,6 @@ class GammaResult:
         The structure that voxels were restricted to.
     structure_covered : float
         Share of the structure's voxels that lie on the reference's grid; 1 without a structure.
-    below_threshold : int
-        Voxels of the grid or structure left out for their low reference dose.
     outside_evaluated : int
         Voxels above the threshold left out because they lie outside the evaluated dose's grid.
     """
@@ -131,7 +130,6 @@ class GammaResult:
     evaluated: str
     structure: str | None
     structure_covered: float
-    below_threshold: int
     outside_evaluated: int
 
     @cached_property
@@ -183,7 +181,7 @@ class GammaResult:
             text += f"; {self.outside_evaluated} more lie outside the grid of {self.evaluated} and are not judged"
         if self.structure_covered < 1.0:
             text += (
-                f"; {100.0 * (1.0 - self.structure_covered):.2g} % of {self.structure} lie outside the grid "
+                f"; {100.0 * (1.0 - self.structure_covered):.3g} % of {self.structure} lie outside the grid "
                 f"of {self.reference}"
             )
         return text
@@ -209,7 +207,6 @@ class GammaResult:
             "max_gamma": criterion.max_gamma,
             "judged_voxels": self.judged,
             "passed_voxels": self.passed,
-            "below_threshold_voxels": self.below_threshold,
             "outside_evaluated_voxels": self.outside_evaluated,
             "structure_covered": self.structure_covered,
             "pass_rate_percent": self.pass_rate_percent,
@@ -258,18 +255,9 @@ def gamma_index(
     if not evaluated.max_Gy > 0.0:
         raise EvaluationError(f"Cannot calculate the {names}: the evaluated dose is 0 everywhere; choose another.")
     normalization = reference.max_Gy if criterion.normalization_Gy is None else float(criterion.normalization_Gy)
-    # compared in single precision, as the dose is stored
-    above = reference.dose_Gy >= np.float32(criterion.threshold_percent / 100.0 * normalization)
-    inside, covered = _inside(structure, reference)
-    chosen = above if inside is None else above & inside
-    candidates = reference.grid.size if inside is None else int(np.count_nonzero(inside))
-    voxels = np.flatnonzero(chosen)
-    if not voxels.size:
-        where = f" in {structure.name}" if structure is not None else ""
-        raise EvaluationError(
-            f"Cannot calculate the {names}: no voxel{where} reaches {criterion.threshold_percent:g} % of "
-            f"{normalization:.4g} Gy; lower the threshold or the normalization dose."
-        )
+    threshold = criterion.threshold_percent / 100.0 * normalization
+    judged, covered = judged_voxels(reference, threshold, structure, names)
+    voxels = np.flatnonzero(judged)
     found = _search(reference, evaluated, criterion, normalization, voxels, report)
     outside = int(np.count_nonzero(np.isnan(found)))
     if outside == found.size:
@@ -290,27 +278,8 @@ def gamma_index(
         evaluated=evaluated.name,
         structure=None if structure is None else structure.name,
         structure_covered=covered,
-        below_threshold=candidates - int(voxels.size),
         outside_evaluated=outside,
     )
-
-
-def _inside(structure: Structure | None, reference: DoseDistribution) -> tuple[np.ndarray | None, float]:
-    """Mask of a structure on the reference's grid, and the share of its voxels that lie on it."""
-    if structure is None:
-        return None, 1.0
-    if structure.is_empty:
-        raise EvaluationError(f"Structure {structure.name} is empty; contour it or choose another.")
-    k, j, i = np.nonzero(structure.mask)
-    centres = structure.grid.index_to_ras(np.stack((i, j, k), axis=-1))
-    covered = float(np.count_nonzero(reference.grid.contains(centres)) / len(centres))
-    inside = resample(structure.mask, structure.grid, reference.grid)
-    if not inside.any():
-        raise EvaluationError(
-            f"Structure {structure.name} holds no voxel centre of the grid of {reference.name}; choose another "
-            "structure, or a dose on a grid that covers it with finer voxels."
-        )
-    return inside, covered
 
 
 def _search(
