@@ -357,14 +357,14 @@ def test_rows_optimize_a_dose_influence_to_their_goals():
     assert context.points_RAS_mm("Cord") == pytest.approx(points[influence.rows_of(structures["Cord"])])
     terms = goals.make(context)
     problem = Problem(
-        influence.matrix,
+        influence.matrix.toarray(),
         {name: influence.rows_of(structures[name]) for name in goals.structures},
         terms.all_objectives,
         terms.constraints,
         terms.fluence_terms,
         scale=influence.fractions,
     )
-    solution = BoundedLBFGS().solve(problem, np.full(problem.variables, 0.1))
+    solution = BoundedLBFGS(max_iterations=200).solve(problem, np.full(problem.variables, 0.1))
     dose = problem.dose_Gy(solution.weights)
     target, parotid = (dose[influence.rows_of(structures[name])] for name in ("PTV", "Parotid"))
     assert np.percentile(target, 5.0) > 56.5
