@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from DoseEngineLib.progress import Progress, part
+from OptimizerLib.constraints import MaxTailMean
 from OptimizerLib.errors import OptimizationError
 from OptimizerLib.multicriteria.trade_off import TradeOff
 from OptimizerLib.solvers import Solver
@@ -70,7 +72,7 @@ def minimize_within_limits(
     *,
     resolution: float = 1e-3,
     accuracy: float = 1e-4,
-    accuracy_Gy: float = 0.02,
+    accuracy_Gy: float = 2e-3,
     certainty: float | None = None,
 ) -> BoundedPlan:
     """Minimize ``importance @ values`` with ``values <= limits`` and constraints, by the method of multipliers.
@@ -126,8 +128,11 @@ def minimize_within_limits(
         normal = problem.normal(values)
         multipliers = normal - importance
         dose = problem.seen_dose_Gy(weights)
-        held = [penalty.pressure(dose[problem.rows(penalty)]) for penalty in problem.penalties]
-        pressures, excesses_Gy = [pressure for pressure, _ in held], [there for _, there in held]
+        seen = [dose[problem.rows(penalty)] for penalty in problem.penalties]
+        pressures = [penalty.pressure(there) for penalty, there in zip(problem.penalties, seen)]
+        excesses_Gy = [
+            np.atleast_1d(penalty.constraint.excess_Gy(there)) for penalty, there in zip(problem.penalties, seen)
+        ]
         relative = np.where(limited, (values - finite_limits) / size, 0.0)
         excess = float(np.maximum(relative, 0.0).max())
         excess_Gy = max([0.0, *(float(there.max()) for there in excesses_Gy)])
@@ -137,8 +142,8 @@ def minimize_within_limits(
         _, gradient = problem.value_and_gradient(weights)
         slope, descent = float(gradient @ weights), max(0.0, -float(gradient.min()))
         lagrangian = float(normal @ values)
-        for pressure, there in zip(pressures, excesses_Gy):
-            lagrangian += float(pressure @ there)
+        for penalty, pressure, there in zip(problem.penalties, pressures, seen):
+            lagrangian += _pressed_excess(penalty.constraint, pressure, there)
         bound = lagrangian - slope - 4.0 * float(weights.sum()) * descent
         uncertain = float(normal @ values) - bound
         enough = certainty
@@ -171,3 +176,13 @@ def minimize_within_limits(
         )
     converged = met and (solution.converged or uncertain <= enough)
     return BoundedPlan(weights, values, normal, lagrangian, slope, descent, excess, excess_Gy, bool(converged), message)
+
+
+def _pressed_excess(constraint: Any, pressure: np.ndarray, dose_Gy: np.ndarray) -> float:
+    """Multipliers times excess, which is not positive for any dose that meets the constraint."""
+    excess = np.atleast_1d(constraint.excess_Gy(dose_Gy))
+    if pressure.size == excess.size:
+        return float(pressure @ excess)
+    # a tail mean by projection: parts of one multiplier on the voxels, none larger than its part of a tail
+    sign = 1.0 if isinstance(constraint, MaxTailMean) else -1.0
+    return sign * float(pressure @ dose_Gy - pressure.sum() * constraint.dose_Gy)

@@ -12,6 +12,7 @@ import numpy as np
 from OptimizerLib.errors import OptimizationError
 from OptimizerLib.objectives import Objective
 from OptimizerLib.problem import Problem
+from OptimizerLib.solvers.penalized_constraint import initial_multipliers, penalized
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class ScalarizedProblem(Problem):
        + \sum_g \frac{1}{2\rho_g}\left(\max(0,\, \mu_g + \rho_g (F_g - b_g))^2 - \mu_g^2\right)
 
     (Nocedal and Wright, Numerical Optimization, 2nd ed. 2006, section 17.3), and the same for each component of the
-    constraints' excess in Gy. What is left to a solver has no constraints but that weights are not negative.
+    constraints' excess. What is left to a solver has no constraints but that weights are not negative.
 
     Parameters
     ----------
@@ -139,10 +140,10 @@ class ScalarizedProblem(Problem):
         Not negative.
     limits, multipliers, penalty : (goals,) array, optional
         Infinite limits are none.
-    constraint_multipliers : sequence of (m,) array, optional
-        For each constraint, one a component of its excess; zero by default.
+    constraint_multipliers : sequence of array, optional
+        For each constraint, as its penalty's ``pressure`` (`penalized_constraint`); zero by default.
     constraint_penalty : float
-        See `ConstraintPenalty`.
+        Per Gy^2; for constraints of m excesses divided by the square root of m.
     """
 
     def __init__(
@@ -163,26 +164,39 @@ class ScalarizedProblem(Problem):
         self.limits = np.full(goals, math.inf) if limits is None else np.asarray(limits, float)
         self.multipliers = np.zeros(goals) if multipliers is None else np.asarray(multipliers, float)
         self.penalty = np.ones(goals) if penalty is None else np.asarray(penalty, float)
-        multipliers_of = constraint_multipliers or [np.zeros(1)] * len(self.constraints)
-        self.penalties = tuple(
-            ConstraintPenalty(constraint, multiplier, float(constraint_penalty))
-            for constraint, multiplier in zip(self.constraints, multipliers_of, strict=True)
-        )
+        self.penalties = self._penalties(constraint_multipliers, constraint_penalty)
         self.constraints = ()
         self._limit_curvatures = {
             int(goal): LimitCurvature(self, int(goal)) for goal in np.flatnonzero(np.isfinite(self.limits))
         }
-        # on the object, not in the class: a solver that models curvature takes a class with another `evaluate` for one
-        # whose curvature is partly unknown, and learns in hundreds of steps what `weighted_objectives` tells here
-        self.evaluate = self._evaluate
         if self.importance.shape != (goals,) or not np.isfinite(self.importance).all() or (self.importance < 0).any():
             raise OptimizationError(f"Give {goals} finite importances, not negative; got {importance}.")
+
+    def _penalties(self, multipliers: Sequence[np.ndarray] | None, penalty: float) -> tuple[Any, ...]:
+        terms = []
+        for number, constraint in enumerate(self.constraints):
+            count = self.operator.shape[0]
+            rows = self.rows(constraint)
+            voxels = len(range(*rows.indices(count))) if isinstance(rows, slice) else rows.size
+            excesses = np.atleast_1d(constraint.excess_Gy(np.zeros(voxels))).size
+            if multipliers is None:
+                there = initial_multipliers(constraint, np.zeros(voxels), np.zeros(excesses))
+            else:
+                there = multipliers[number]
+            terms.append(penalized(constraint, there, penalty / math.sqrt(excesses)))
+        return tuple(terms)
 
     def normal(self, values: np.ndarray) -> np.ndarray:
         """Importances (goals,) whose plain weighted sum has the same gradient where the goals have these values."""
         return self.importance + self._pressed(values)
 
-    def _evaluate(self, dose: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+    @property
+    def has_coupling(self) -> bool:
+        """Whether there is curvature that `weighted_objectives` do not tell; see `Problem.has_coupling`."""
+        return bool(self.fluence_terms) or not all(penalty.has_exact_curvature for penalty in self.penalties)
+
+    def evaluate(self, dose: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """Value and its derivatives by dose and by weights; see `Problem.evaluate`."""
         values = self._goal_values(dose, weights)
         pressed = self._pressed(values)
         normal = self.importance + pressed
@@ -238,57 +252,13 @@ class ScalarizedProblem(Problem):
 class LimitCurvature:
     """What the penalty on a goal's limit adds to the second derivative beside the goal's own: rank one in dose.
 
-    Solvers that model curvature ask for it as for an objective's; the gradient of the penalty itself is in that of the
-    goal's objectives already.
+    Solvers that model curvature ask for it; the gradient of the penalty is in that of the goal's objectives already.
     """
 
     def __init__(self, problem: ScalarizedProblem, goal: int) -> None:
         self._problem = problem
         self._goal = goal
 
-    def gradient(self, dose_Gy: np.ndarray) -> np.ndarray:
-        """Some function of all voxels at once, which is how a solver finds out that the second derivative is not
-        diagonal."""
-        return np.full(dose_Gy.shape, float(dose_Gy.sum()))
-
     def rank_one(self, dose_Gy: np.ndarray) -> tuple[float, np.ndarray]:
         """Coefficient and vector (seen,) of the second derivative by dose, for a penalty of one."""
         return 1.0, self._problem.goal_gradient(self._goal, dose_Gy)
-
-
-class ConstraintPenalty:
-    """The augmented Lagrangian's part of one constraint, as a function of the dose in its structure.
-
-    Parameters
-    ----------
-    constraint : Constraint
-    multiplier : (m,) array
-        Per Gy, one a component of the excess.
-    penalty : float
-        Per Gy^2 for one component; for m components divided by the square root of m.
-    """
-
-    def __init__(self, constraint: Any, multiplier: np.ndarray, penalty: float) -> None:
-        self.constraint = constraint
-        self.structure = constraint.structure
-        self.multiplier = np.asarray(multiplier, float)
-        self.penalty = penalty
-
-    def pressure(self, dose_Gy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Multipliers (m,) that alone have this gradient at the doses (n,), and the excesses (m,) in Gy."""
-        excess = np.atleast_1d(self.constraint.excess_Gy(dose_Gy))
-        return np.maximum(self.multiplier + self._stiffness(excess) * excess, 0.0), excess
-
-    def value(self, dose_Gy: np.ndarray) -> float:
-        """Value at the doses (n,) of the structure's voxels."""
-        pressure, excess = self.pressure(dose_Gy)
-        gained = (pressure**2 - self.multiplier**2) * np.ones(excess.size)
-        return float(gained.sum()) / (2.0 * self._stiffness(excess))
-
-    def gradient(self, dose_Gy: np.ndarray) -> np.ndarray:
-        """Derivative with respect to each voxel's dose, (n,)."""
-        pressure, _ = self.pressure(dose_Gy)
-        return self.constraint.pullback(dose_Gy, pressure) if pressure.any() else np.zeros(dose_Gy.shape)
-
-    def _stiffness(self, excess: np.ndarray) -> float:
-        return self.penalty / math.sqrt(excess.size)
