@@ -13,8 +13,8 @@ from OptimizerLib.errors import OptimizationError
 from OptimizerLib.multicriteria import Goal, TradeOff, approximate_pareto_front
 from OptimizerLib.multicriteria.bounded_goals import minimize_within_limits
 from OptimizerLib.multicriteria.sandwich import outer_vertices, shortfall
-from OptimizerLib.objectives import MaxDVH, MeanDose, SquaredDeviation, SquaredOverdose
-from OptimizerLib.solvers import BoundedLBFGS
+from OptimizerLib.objectives import MaxDVH, MeanDose, MinimumDose, SquaredDeviation, SquaredOverdose
+from OptimizerLib.solvers import BoundedLBFGS, QuasiNewton
 
 
 def one_beam():
@@ -184,6 +184,45 @@ def test_limits_give_the_multipliers_of_the_lagrangian():
     assert plan.weights[0] == pytest.approx(7.0, abs=1e-3)
     np.testing.assert_allclose(plan.normal, [7.0 / 3.0, 1.0], rtol=1e-3)
     assert plan.excess <= 1e-4
+
+
+class Counted(QuasiNewton):
+    """The solver, with the number of its iterations."""
+
+    def __init__(self):
+        super().__init__()
+        self.iterations = 0
+
+    def solve(self, problem, start, progress=None, callback=None):
+        solution = super().solve(problem, start, progress, callback)
+        self.iterations += solution.iterations
+        return solution
+
+
+def test_the_solver_knows_the_curvature_of_limits():
+    """Two goals pressed against limits cost tens of iterations in all; without the curvature they are hundreds."""
+    trade_off = least_squares()
+    loosest = trade_off.values(exact_minimum(trade_off, np.array([1.0, 1.0, 0.01])))
+    solver = Counted()
+    limits = np.array([1.02 * loosest[0], 1.02 * loosest[1], math.inf])
+    plan = minimize_within_limits(trade_off, np.array([0.0, 0.0, 1.0]), limits, np.ones(8), solver)
+    assert plan.converged
+    assert (plan.normal[:2] > 0).any()
+    assert solver.iterations < 100
+
+
+def test_a_goal_to_be_high_has_negative_values():
+    """The target's smoothed minimum against the organ's mean: 10 Gy a weight each, so the front is a line."""
+    trade_off = TradeOff(
+        np.array([[10.0, 1.0], [10.0, 1.0], [8.0, 4.0]]),
+        {"PTV": np.array([0, 1]), "Cord": np.array([2])},
+        [Goal("Coverage", (MinimumDose("PTV"),), bound=-30.0), Goal("Cord", (MeanDose("Cord"),), bound=48.0)],
+    )
+    front = approximate_pareto_front(trade_off, gap=0.01)
+    assert front.converged
+    # 0.8 Gy of the cord for each Gy of the target, up to 60 Gy
+    np.testing.assert_allclose(front.ideal, [-60.0, 24.0], atol=0.05)
+    np.testing.assert_allclose(front.values @ [0.8, 1.0], 0.0, atol=0.02)
 
 
 def test_a_bound_of_a_plan_stopped_early_still_holds():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from OptimizerLib.constraints import MaxDose, MaxMean, MinDose
+from OptimizerLib.constraints import MaxDose, MaxMean, MaxTailMean, MinDose, MinTailMean
 from OptimizerLib.errors import OptimizationError
 from OptimizerLib.multicriteria import Goal, Navigator, TradeOff, approximate_pareto_front, optimize_by_priority
 from OptimizerLib.multicriteria.bounded_goals import minimize_within_limits
@@ -50,22 +50,61 @@ def by_highs(trade_off, importance, limits=None):
 @pytest.mark.parametrize("solver", [QuasiNewton(), BoundedLBFGS()], ids=["quasi-newton", "l-bfgs-b"])
 @pytest.mark.parametrize("seed", range(3))
 def test_constrained_minimum_and_bound_are_those_of_highs(seed, solver):
-    """Value to 0.05 Gy, constraints to 0.02 Gy; the bound from multipliers is below the exact value, by 0.05 Gy at
+    """Value to 0.05 Gy, constraints to 2e-3 Gy; the bound from multipliers is below the exact value, by 0.05 Gy at
     most where certainty was asked for."""
     trade_off = planning(seed)
     importance = np.array([0.7, 0.3])
     plan = minimize_within_limits(trade_off, importance, np.full(2, math.inf), np.full(12, 2.0), solver, certainty=0.05)
     exact = by_highs(trade_off, importance)
-    assert plan.excess_Gy <= 0.02
+    assert plan.excess_Gy <= 2e-3
     assert trade_off.problem.violation_Gy(plan.weights) == pytest.approx(plan.excess_Gy)
     assert importance @ plan.values == pytest.approx(exact, abs=0.05)
     assert exact - 0.1 <= plan.least_possible(4 * plan.weights.sum()) <= exact + 1e-9
 
 
+def test_tail_means_are_the_linear_programs_of_rockafellar_and_uryasev():
+    """Cord's hottest half at 24 Gy on average, target's coldest third at 60 Gy: value as HiGHS to 0.02 Gy, bound below
+    it by 0.1 Gy at most, limits kept to 2e-3 Gy."""
+    free = planning(1)
+    trade_off = TradeOff(
+        free.problem.influence,
+        free.voxels_of,
+        free.goals,
+        [MinTailMean("PTV", 60.0, volume_percent=200.0 / 3.0), MaxTailMean("Cord", 24.0, volume_percent=50.0)],
+    )
+    importance = np.array([0.1, 0.9])
+    plan = minimize_within_limits(
+        trade_off, importance, np.full(2, math.inf), np.full(12, 2.0), QuasiNewton(), certainty=0.05
+    )
+    influence = trade_off.problem.influence
+    target, cord = influence[:6], influence[6:16]
+    means = np.array([influence[trade_off.voxels_of[name]].mean(axis=0) for name in trade_off.names])
+    # variables: weights, edge of each tail, what is beyond it in each voxel
+    rows = [
+        np.concatenate([np.zeros(12), [-1.0, 0.0], np.full(6, 1 / 2.0), np.zeros(10)]),
+        np.concatenate([np.zeros(12), [0.0, 1.0], np.zeros(6), np.full(10, 1 / 5.0)]),
+    ]
+    below = np.hstack([-target, np.ones((6, 1)), np.zeros((6, 1)), -np.eye(6), np.zeros((6, 10))])
+    above = np.hstack([cord, np.zeros((10, 1)), -np.ones((10, 1)), np.zeros((10, 6)), -np.eye(10)])
+    found = linprog(
+        np.concatenate([importance @ means, np.zeros(18)]),
+        A_ub=np.vstack([rows, below, above]),
+        b_ub=np.concatenate([[-60.0, 24.0], np.zeros(16)]),
+        bounds=[(0, None)] * 12 + [(None, None)] * 2 + [(0, None)] * 16,
+        method="highs",
+    )
+    assert found.success
+    assert plan.excess_Gy <= 2e-3
+    assert importance @ plan.values == pytest.approx(found.fun, abs=0.02)
+    assert found.fun - 0.1 <= plan.least_possible(4 * plan.weights.sum()) <= found.fun + 1e-9
+    # the limit of the cord matters
+    assert trade_off.problem.excesses_Gy(plan.weights)[1] == pytest.approx(0.0, abs=3e-3)
+
+
 @pytest.mark.parametrize(("goals", "seed"), [(2, 0), (2, 1), (3, 2)])
 def test_a_front_within_constraints_brackets_linear_programs(goals, seed):
     """Of 50 weighted sums the exact least is above all planes' least, and no plan is below it by more than 0.05 Gy;
-    every plan and mixture keeps the constraints to 0.02 Gy."""
+    every plan and mixture keeps the constraints to 2e-3 Gy."""
     trade_off = planning(seed, goals)
     front = approximate_pareto_front(trade_off, gap=0.03, max_plans=14)
     assert front.gap < 0.1
@@ -83,7 +122,7 @@ def test_a_front_within_constraints_brackets_linear_programs(goals, seed):
         assert allowed.fun <= exact + 1e-6
         assert (front.values @ importance >= exact - 0.05).all()
     for shares in random.dirichlet(np.ones(front.plans), 20):
-        assert trade_off.problem.violation_Gy(front.mixed_weights(shares)) <= 0.021
+        assert trade_off.problem.violation_Gy(front.mixed_weights(shares)) <= 2.1e-3
     # a slider at the limit of one goal: the other is within the gap of the exact constrained minimum
     navigator = Navigator(front, trade_off)
     extent = front.nadir - front.ideal
@@ -111,7 +150,7 @@ def test_priorities_within_constraints_are_linear_programs():
     assert plan.steps[0].value == pytest.approx(cord, abs=0.1)
     lung = by_highs(trade_off, np.array([0.0, 1.0]), np.array([plan.steps[0].limit, math.inf]))
     assert plan.steps[1].value == pytest.approx(lung, abs=0.1)
-    assert trade_off.problem.violation_Gy(plan.weights) <= 0.021
+    assert trade_off.problem.violation_Gy(plan.weights) <= 2.1e-3
 
 
 def test_constraints_that_contradict_are_named():
