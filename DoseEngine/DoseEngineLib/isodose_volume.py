@@ -70,7 +70,7 @@ class IsodoseVolumes:
         if not reached.any():
             return 0.0
         # a voxel can only be reached where it or one of its neighbours is
-        near = tuple(slice(max(int(i.min()) - 1, 0), int(i.max()) + 2) for i in np.nonzero(self._dose >= dose_Gy))
+        near = _box_with_margin(self._dose >= dose_Gy)
         dose, counted = self._dose[near], counted[near]
         low, high = (filtered(dose, 3, mode="nearest") for filtered in (ndimage.minimum_filter, ndimage.maximum_filter))
         whole = counted & (low >= dose_Gy)
@@ -91,6 +91,11 @@ def _lies_within(body: Structure, grid: Grid) -> bool:
     ends = np.stack((voxels.min(axis=0) - 0.499, voxels.max(axis=0) + 0.499))
     corners = [[ends[corner >> axis & 1, axis] for axis in range(3)] for corner in range(8)]
     return bool(grid.contains(body.grid.index_to_ras(np.array(corners))).all())
+
+
+def _box_with_margin(mask: np.ndarray) -> tuple[slice, ...]:
+    used = (np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3))
+    return tuple(slice(max(int(n[0]) - 1, 0), int(n[-1]) + 2) for n in used)
 
 
 def _touches_a_face(mask: np.ndarray) -> bool:

@@ -10,6 +10,7 @@ from scipy import sparse
 
 from DoseEngineLib.clinical_goals import Goal
 from DoseEngineLib.dose_metrics import Metric
+from DoseEngineLib.dvh import Dvh
 from DoseEngineLib.errors import EvaluationError
 from DoseEngineLib.geometry import Grid
 from DoseEngineLib.influence import BixelBeam, DoseInfluence
@@ -22,7 +23,7 @@ from OptimizerLib.objective_rows import ObjectiveRow, parse_row
 from OptimizerLib.planning_goals import PlanningGoals
 from OptimizerLib.problem import Problem
 from OptimizerLib.row_terms import RowContext, make_term
-from OptimizerLib.solvers import BoundedLBFGS
+from OptimizerLib.solvers import DEFAULT_SOLVER, BoundedLBFGS, create_solver
 
 LIST = """
 objectives = [
@@ -370,3 +371,38 @@ def test_rows_optimize_a_dose_influence_to_their_goals():
     assert np.percentile(target, 5.0) > 56.5
     assert parotid.mean() < 6.1
     assert solution.value < 0.02 * problem.value_and_gradient(np.full(problem.variables, 0.1))[0]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "Cord Max <= 12 Gy",
+        "Lung Mean <= 9 Gy",
+        "Cord D2cc <= 14 Gy",
+        "Lung V20Gy <= 15 %",
+        "Parotid gEUD(a=4) <= 7 Gy",
+        "PTV gEUD(a=-10) >= 59.3 Gy",
+        "PTV Mean >= 60.5 Gy",
+        "PTV D90% >= 59 Gy",
+    ],
+)
+def test_a_constraint_row_is_kept_where_the_free_plan_breaks_it(row):
+    structures = case()
+    grid = structures["Body"].grid
+    centres = np.random.default_rng(11).uniform(-30.0, 30.0, (40, 3))
+    spread = np.exp(-np.sum((grid.centres_RAS_mm().reshape(-1, 1, 3) - centres) ** 2, axis=-1) / (2.0 * 14.0**2))
+    rows = {name: np.flatnonzero(structure.mask) for name, structure in structures.items()}
+
+    def achieved(*constraints: str) -> float:
+        entries = ["PTV uniform 60 Gy", "Body Max <= 30 Gy, weight 0.2", *constraints]
+        terms = PlanningGoals.from_entries(entries).make(context())
+        problem = Problem(spread, rows, terms.all_objectives, terms.constraints, scale=30.0)
+        dose = problem.dose_Gy(create_solver(DEFAULT_SOLVER).solve(problem, np.full(40, 0.1)).weights)
+        goal = parse_row(row).aim
+        samples = dose[rows[goal.structure]]
+        return goal.metric.evaluate(Dvh(goal.structure, structures[goal.structure].volume_cm3, samples))[0]
+
+    goal = parse_row(row).aim
+    sign = 1.0 if goal.wants_more else -1.0
+    assert sign * (goal.limit - achieved()) > 0.01
+    assert sign * (goal.limit - achieved(f"{row}, constraint")) < 1e-3
