@@ -9,7 +9,7 @@ see the tail means among the constraints.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -63,7 +63,7 @@ def _hottest(dose_Gy: np.ndarray, count: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _DoseVolume(DoseLevelObjective):
-    volume_percent: float = 0.0
+    volume_percent: float = field(kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
