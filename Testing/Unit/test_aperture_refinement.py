@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from scipy import sparse
 from sequencing_factory import bixels_of, machine_file, plan_for
 
 from DoseEngineLib.errors import Cancelled
@@ -50,7 +49,7 @@ def c_shape(machine="generic_6mv", gantry_deg=(0.0, 72.0, 144.0, 216.0, 288.0)):
         dose = 0.01 * np.exp(-0.005 * depth)[:, None] * np.exp(-away / (2 * 4.0**2)) * 25.0 / (2 * np.pi * 4.0**2)
         blocks.append(np.where(dose > 1e-5, dose, 0.0))
         beams.append(BixelBeam(f"B{number}", gantry, 0.0, 0.0, (0.0, 0.0, 0.0), machine, 5.0, x, y))
-    influence = SimpleNamespace(beams=tuple(beams), matrix=sparse.csc_array(np.hstack(blocks)))
+    influence = SimpleNamespace(beams=tuple(beams), matrix=np.hstack(blocks))
     plan = Plan(
         "C",
         tuple(Beam.open_field(b.name, gantry_deg=b.gantry_deg, machine=machine) for b in beams),

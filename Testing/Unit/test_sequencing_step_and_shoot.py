@@ -259,13 +259,6 @@ def test_pairs_that_neither_close_nor_pass_each_other_may_not_be_able_to(tmp_pat
         sequence(influence, weights, plan, levels=9)
 
 
-def test_a_field_wider_than_the_carriages_reach_is_refused():
-    bixels, weights = bixels_of(np.ones((2, 31)), first_column=-15)
-    influence, plan = plan_for(bixels)
-    with pytest.raises(OptimizationError, match=r"155 mm wide.*split"):
-        sequence(influence, weights, plan)
-
-
 def test_a_beam_without_fluence_is_closed():
     one, weights = bixels_of(np.ones((2, 3)))
     two, _ = bixels_of(np.ones((2, 3)), name="B")

@@ -19,7 +19,7 @@ from DoseEngineLib.machine import load_machine
 from DoseEngineLib.plan import Plan
 from DoseEngineLib.progress import Progress, silent
 from OptimizerLib.errors import OptimizationError
-from OptimizerLib.sequencing.modulated_beams import beam_weights, delivered_weights, split_by_beam
+from OptimizerLib.sequencing.modulated_beams import delivered_weights, split_by_beam
 from OptimizerLib.sequencing.segmented_field import SegmentedField
 
 if TYPE_CHECKING:
@@ -184,14 +184,18 @@ class _Search:
 
     def __init__(self, influence: DoseInfluence, plan: Plan, step_mm: float, least_segment_MU: float) -> None:
         pieces = split_by_beam(influence, np.zeros(sum(bixels.size for bixels in influence.beams)), plan)
-        self.fields = [
-            SegmentedField.from_beam(beam, bixels, load_machine(beam.machine), step_mm, least_segment_MU)
-            for beam, bixels, _ in pieces
-        ]
-        self.idle = [beam_weights(beam, bixels) for beam, bixels, _ in pieces]
-        self.dropped = any(field is not None and field.dropped for field in self.fields)
+        # of each beam of the influence the fields of its parts; what has no MU has no field
+        self.parts = []
+        for parts, bixels, _ in pieces:
+            fields = [
+                SegmentedField.from_beam(beam, bixels, load_machine(beam.machine), step_mm, least_segment_MU)
+                for beam in parts
+            ]
+            self.parts.append([field for field in fields if field is not None])
+        self.sizes = [bixels.size for _, bixels, _ in pieces]
+        self.lit = [field for fields in self.parts for field in fields]
+        self.dropped = any(field.dropped for field in self.lit)
         self.least_segment_MU = least_segment_MU
-        self.lit = [field for field in self.fields if field is not None]
 
     def run(self, problem: Problem, iterations: int, after: Callable[[float, int], None]) -> None:
         """Search downhill and leave the fields where the search ended."""
@@ -204,11 +208,11 @@ class _Search:
         scale = None
 
         def exposure(variables: np.ndarray) -> np.ndarray:
-            parts = iter(np.split(variables, ends))
+            own = iter(np.split(variables, ends))
             return np.concatenate(
                 [
-                    idle if field is None else field.exposure(next(parts))
-                    for field, idle in zip(self.fields, self.idle, strict=True)
+                    sum((field.exposure(next(own)) for field in fields), np.zeros(size))
+                    for fields, size in zip(self.parts, self.sizes, strict=True)
                 ]
             )
 
@@ -218,11 +222,10 @@ class _Search:
             if not np.isfinite(value):
                 raise OptimizationError("The objectives are not finite for these apertures; check doses and weights.")
             scale = scale or (1.0 / abs(value) if value else 1.0)
-            slopes, begin = [], 0
-            for field, idle in zip(self.fields, self.idle, strict=True):
-                if field is not None:
-                    slopes.append(field.slope(by_bixel[begin : begin + idle.size]))
-                begin += idle.size
+            by_beam = np.split(by_bixel, np.cumsum(self.sizes)[:-1])
+            slopes = [
+                field.slope(by_own) for fields, by_own in zip(self.parts, by_beam, strict=True) for field in fields
+            ]
             return scale * value, scale * np.concatenate(slopes)
 
         count = 0

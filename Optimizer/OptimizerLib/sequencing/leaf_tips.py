@@ -9,7 +9,7 @@ from OptimizerLib.errors import OptimizationError
 from OptimizerLib.sequencing.delivery_limits import required_limits
 
 # How far behind a jaw a closed pair is put where the carriages allow it.
-_COVER_MM = 2.0
+COVER_MM = 2.0
 
 
 def least_opening_mm(machine: Machine, moving: bool) -> float:
@@ -78,7 +78,7 @@ def leaf_tips(
                 f"Closed leaf pairs of {machine.name} keep a gap of {limits.minimum_gap_mm:g} mm, and the field is too "
                 "wide to put it behind the jaws; turn the collimator so that the field is narrower along X."
             )
-        cover = min(_COVER_MM + offset + half_gap, room / 2)
+        cover = min(COVER_MM + offset + half_gap, room / 2)
         _put_closed_pairs_behind_jaws(tips, is_open, middle, jaw_x_mm, cover, half_gap)
         resting = 0.5 * (jaw_x_mm[0] + jaw_x_mm[1])
         every[...] = (resting - half_gap, resting + half_gap)
@@ -88,6 +88,12 @@ def leaf_tips(
             every[:, outside, 0] = tips[:, None, row, 0]
             every[:, outside, 1] = tips[:, None, row, 0] + gap_mm
     every[:, pairs] = tips
+    set_open = tips[is_open]
+    if set_open.size and (set_open.min() < mlc.minimum_mm - 1e-6 or set_open.max() > mlc.maximum_mm + 1e-6):
+        raise OptimizationError(
+            f"The field needs leaves at {set_open.min():g}..{set_open.max():g} mm, those of {machine.name} travel from "
+            f"{mlc.minimum_mm:g} to {mlc.maximum_mm:g} mm; move the isocentre nearer to the target's middle."
+        )
     if pairs.start > 0:
         every[:, pairs.start - 1] = tips[:, 0]
     if pairs.stop < mlc.pairs:

@@ -20,6 +20,7 @@ from OptimizerLib.sequencing.leaf_sweep import leaf_sweep
 from OptimizerLib.sequencing.leaf_tips import leaf_tips, least_opening_mm
 from OptimizerLib.sequencing.sliding_window import crossing_exposure, sliding_window
 from OptimizerLib.sequencing.step_and_shoot import few_openings, least_beam_on_levels, sweep_openings
+from OptimizerLib.sequencing.wide_fields import beams_by_name, fading_shares, part_name
 
 if TYPE_CHECKING:
     from DoseEngineLib.influence import BixelBeam, DoseInfluence
@@ -65,7 +66,8 @@ def sequence(
     Returns
     -------
     Plan
-        Beams with control points and MU. A beam whose weights are all zero is closed and has no MU.
+        Beams with control points and MU. A beam whose weights are all zero is closed and has no MU. A field wider than
+        the leaves reach becomes two or more beams, "NAME part 1" and so on, that fade into each other.
 
     Raises
     ------
@@ -78,39 +80,57 @@ def sequence(
     pieces = split_by_beam(influence, weights, plan)
     report = progress or silent
     beams = []
-    for number, (beam, bixels, wanted) in enumerate(pieces):
-        report(number / len(pieces), f"Leaves of {beam.name}")
-        machine = load_machine(beam.machine)
-        if method == "step_and_shoot":
-            beams.append(step_and_shoot_beam(beam, bixels, wanted, machine, levels))
-        else:
-            beams.append(sliding_window_beam(beam, bixels, wanted, machine, dose_rate_MU_min, control_points))
+    for number, (parts, bixels, wanted) in enumerate(pieces):
+        report(number / len(pieces), f"Leaves of {bixels.name}")
+        whole = replace(parts[0], name=bixels.name)
+        machine = load_machine(whole.machine)
+        shares = _shares_of_bixels(bixels, wanted, machine)
+        for part, share in enumerate(shares, start=1):
+            beam = whole if len(shares) == 1 else replace(whole, name=part_name(whole.name, part))
+            if method == "step_and_shoot":
+                beams.append(step_and_shoot_beam(beam, bixels, share * wanted, machine, levels))
+            else:
+                beams.append(
+                    sliding_window_beam(beam, bixels, share * wanted, machine, dose_rate_MU_min, control_points)
+                )
     report(1.0, "Leaves are sequenced")
     return replace(plan, beams=tuple(beams))
 
 
+def _shares_of_bixels(bixels: BixelBeam, wanted: np.ndarray, machine: Machine) -> np.ndarray:
+    """Share (parts, bixels) of the bixels that each part of a beam gives."""
+    required_limits(machine)
+    lit = bixels.columns[wanted != 0]
+    if lit.size == 0:
+        return np.ones((1, bixels.size))
+    shares = fading_shares(int(np.ptp(lit)) + 1, bixels.width_mm, machine, f"Beam {bixels.name}")
+    return shares[:, np.clip(bixels.columns - lit.min(), 0, shares.shape[1] - 1)]
+
+
 def split_by_beam(
     influence: DoseInfluence, weights: np.ndarray, plan: Plan
-) -> list[tuple[Beam, BixelBeam, np.ndarray]]:
-    """Beams of a plan in the influence's order, with their bixels and weights; raises when they do not fit."""
+) -> list[tuple[tuple[Beam, ...], BixelBeam, np.ndarray]]:
+    """Bixels and weights of an influence's beams, each with the plan's beam or its parts; raises if they do not fit."""
     count = sum(bixels.size for bixels in influence.beams)
     weights = np.asarray(weights, dtype=float)
     if weights.shape != (count,):
         raise OptimizationError(f"The influence has {count} bixels; got weights of shape {weights.shape}.")
-    by_name = {beam.name: beam for beam in plan.beams}
-    if [bixels.name for bixels in influence.beams] != list(by_name):
+    names = [bixels.name for bixels in influence.beams]
+    by_name = beams_by_name(plan.beams, names)
+    if names != list(by_name):
         raise OptimizationError(
-            f"The plan has the beams {', '.join(by_name)}, the influence {', '.join(b.name for b in influence.beams)}; "
+            f"The plan has the beams {', '.join(by_name)}, the influence {', '.join(names)}; "
             "calculate the influence of this plan."
         )
     pieces, start = [], 0
     for bixels in influence.beams:
-        beam = by_name[bixels.name]
-        if beam.machine != bixels.machine:
-            raise OptimizationError(
-                f"Beam {beam.name} is on {beam.machine}, its influence on {bixels.machine}; calculate it anew."
-            )
-        pieces.append((beam, bixels, weights[start : start + bixels.size]))
+        parts = by_name[bixels.name]
+        for beam in parts:
+            if beam.machine != bixels.machine:
+                raise OptimizationError(
+                    f"Beam {beam.name} is on {beam.machine}, its influence on {bixels.machine}; calculate it anew."
+                )
+        pieces.append((parts, bixels, weights[start : start + bixels.size]))
         start += bixels.size
     return pieces
 
@@ -121,7 +141,7 @@ def delivered_weights(influence: DoseInfluence, plan: Plan) -> np.ndarray:
     Exact for jaws, leaves, their transmission, ends and tongues; see `bixel_exposure` for what is left out.
     """
     pieces = split_by_beam(influence, np.zeros(sum(b.size for b in influence.beams)), plan)
-    return np.concatenate([beam_weights(beam, bixels) for beam, bixels, _ in pieces])
+    return np.concatenate([sum(beam_weights(beam, bixels) for beam in parts) for parts, bixels, _ in pieces])
 
 
 def beam_weights(beam: Beam, bixels: BixelBeam) -> np.ndarray:
