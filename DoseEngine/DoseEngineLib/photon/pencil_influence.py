@@ -8,8 +8,8 @@ Entries fall off slowly: a quarter of the dose in a wide field is scatter from f
 thousandth of the largest. Dropped, they would be missed; kept, they would fill the matrix. Here they are *gathered*:
 where the bixels of a square block of 2, 4, 8 ... a side give a voxel less than the cut-off between them, one of them
 stands for the block and carries what all of them give. Which one changes from voxel to voxel in an even pattern: every
-bixel keeps its share in any structure of a few voxels, sums over neighbouring bixels are right in every voxel, and no
-gathered entry is larger than the cut-off. Only what is far below the cut-off for the largest blocks is dropped. (Blocks
+bixel keeps its share in any structure of more than a few voxels, sums over neighbouring bixels are right in every voxel,
+and a gathered entry is no larger than about the cut-off. Only what is far below the cut-off for the largest blocks is dropped. (Blocks
 that grow with distance are those of J. Barnes and P. Hut, Nature 324 (1986) 446.)
 """
 
