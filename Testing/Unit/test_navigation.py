@@ -68,6 +68,13 @@ def test_a_move_by_hand():
     np.testing.assert_allclose(position.values, [0.9, 0.55, 0.55], atol=1e-5)
 
 
+def test_of_equal_losses_the_one_without_waste_is_taken():
+    """The second and third plan lose as much of the largest; the third wastes nothing of the last goal."""
+    front = replace(three_points(), values=np.array([[0.0, 1.0, 0.5], [1.0, 0.0, 0.5], [1.0, 0.0, 0.0]]))
+    position = Navigator(front).move("Target", 0.4)
+    np.testing.assert_allclose(position.values, [0.4, 0.6, 0.3], atol=1e-5)
+
+
 def test_a_lock_by_hand():
     """With the second locked at 2/3 the third alone pays for the first."""
     navigator = Navigator(three_points())

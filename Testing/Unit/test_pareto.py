@@ -11,7 +11,8 @@ from scipy.optimize import nnls
 from DoseEngineLib.errors import Cancelled
 from OptimizerLib.errors import OptimizationError
 from OptimizerLib.multicriteria import Goal, TradeOff, approximate_pareto_front
-from OptimizerLib.multicriteria.bounded_goals import minimize_within_limits
+from OptimizerLib.multicriteria.bounded_goals import BoundedPlan, minimize_within_limits
+from OptimizerLib.multicriteria.pareto import with_plan
 from OptimizerLib.multicriteria.sandwich import outer_vertices, shortfall
 from OptimizerLib.objectives import MaxDVH, MeanDose, MinimumDose, SquaredDeviation, SquaredOverdose
 from OptimizerLib.solvers import BoundedLBFGS, QuasiNewton
@@ -212,7 +213,7 @@ def test_the_solver_knows_the_curvature_of_limits():
 
 
 def test_a_goal_to_be_high_has_negative_values():
-    """The target's smoothed minimum against the organ's mean: 10 Gy a weight each, so the front is a line."""
+    """The target's smoothed minimum against the organ's mean: the better beam alone gives a front that is a line."""
     trade_off = TradeOff(
         np.array([[10.0, 1.0], [10.0, 1.0], [8.0, 4.0]]),
         {"PTV": np.array([0, 1]), "Cord": np.array([2])},
@@ -220,7 +221,7 @@ def test_a_goal_to_be_high_has_negative_values():
     )
     front = approximate_pareto_front(trade_off, gap=0.01)
     assert front.converged
-    # 0.8 Gy of the cord for each Gy of the target, up to 60 Gy
+    # the cord has 0.8 Gy for each Gy of the target, 48 Gy at most
     np.testing.assert_allclose(front.ideal, [-60.0, 24.0], atol=0.05)
     np.testing.assert_allclose(front.values @ [0.8, 1.0], 0.0, atol=0.02)
 
@@ -308,6 +309,39 @@ def test_goals_that_do_not_compete_need_no_more_than_their_anchors():
     assert front.converged
     assert front.plans <= 2
     np.testing.assert_allclose(front.values, 0.0, atol=1e-4)
+
+
+def test_a_goal_that_does_not_compete_changes_nothing():
+    """A structure that no weight reaches has the same value in all plans: gap and plans are those without it."""
+    trade_off = one_beam()
+    beside = TradeOff(
+        np.array([[1.0], [1.0], [0.0]]),
+        {**trade_off.voxels_of, "C": np.array([2])},
+        [*trade_off.goals, Goal("Far", (SquaredDeviation("C", 5.0),))],
+    )
+    front = approximate_pareto_front(beside, gap=0.05)
+    assert list(front.competing) == [True, True, False]
+    np.testing.assert_allclose(front.values[:, 2], 25.0)
+    without = approximate_pareto_front(trade_off, gap=0.05)
+    assert front.plans == without.plans
+    assert front.gap == pytest.approx(without.gap, rel=0.05)
+
+
+def test_a_plan_no_better_than_another_adds_its_bound_only():
+    trade_off = one_beam()
+    front = approximate_pareto_front(trade_off, gap=0.9, max_plans=2)
+    middle = BoundedPlan(np.array([5.0]), np.array([25.0, 25.0]), np.ones(2), 50.0, 0.0, 0.0, 0.0, 0.0, True, "")
+    more = with_plan(trade_off, front, middle)
+    assert more.plans == 3
+    worse = replace(middle, values=np.array([26.0, 25.0]))
+    again = with_plan(trade_off, more, worse)
+    assert again.plans == 3
+    assert len(again.plane_offsets) == len(more.plane_offsets) + 1
+    better = with_plan(trade_off, more, replace(middle, values=np.array([24.0, 25.0])))
+    assert better.plans == 3
+    assert [24.0, 25.0] in better.values.tolist()
+    assert [25.0, 25.0] not in better.values.tolist()
+    assert len(better.doses_Gy) == len(better.weights) == len(better.normals) == 3
 
 
 def test_cancelling_keeps_what_was_there():

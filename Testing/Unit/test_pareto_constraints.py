@@ -9,9 +9,10 @@ from scipy.optimize import linprog
 from OptimizerLib.constraints import MaxDose, MaxMean, MaxTailMean, MinDose, MinTailMean
 from OptimizerLib.errors import OptimizationError
 from OptimizerLib.multicriteria import Goal, Navigator, TradeOff, approximate_pareto_front, optimize_by_priority
-from OptimizerLib.multicriteria.bounded_goals import minimize_within_limits
+from OptimizerLib.multicriteria.bounded_goals import minimize_within_limits, pressed_excess
 from OptimizerLib.objectives import MeanDose
 from OptimizerLib.solvers import BoundedLBFGS, QuasiNewton
+from OptimizerLib.solvers.penalized_constraint import initial_multipliers, penalized
 
 ORGANS = ("Cord", "Lung", "Liver")
 
@@ -140,6 +141,34 @@ def test_a_front_within_constraints_brackets_linear_programs(goals, seed):
         limits = np.array([asked, math.inf])
         least = navigator.reach(1)[0]
         assert least - by_highs(trade_off, np.array([0.0, 1.0]), limits) <= 2 * front.gap * extent[1] + 0.05
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    [MaxTailMean("A", 20.0, volume_percent=30.0), MinTailMean("A", 20.0, volume_percent=60.0), MaxDose("A", 20.0)],
+    ids=lambda constraint: type(constraint).__name__,
+)
+def test_multipliers_times_excess_is_a_bound(constraint):
+    """Not positive for any dose that meets the constraint, its slope the multipliers' pull."""
+    random = np.random.default_rng(5)
+    missed = random.uniform(10.0, 30.0, 20)
+    zero = initial_multipliers(constraint, missed, np.zeros(np.atleast_1d(constraint.excess_Gy(missed)).size))
+    pressure = penalized(constraint, zero, 2.0).pressure(missed)
+    assert pressed_excess(constraint, pressure, missed) > 1.0
+    met = []
+    for _ in range(200):
+        dose = random.uniform(5.0, 35.0, 20)
+        # moved to the edge of what is met, then by chance further in
+        excess = float(np.max(constraint.excess_Gy(dose)))
+        inward = -1.0 if isinstance(constraint, (MaxTailMean, MaxDose)) else 1.0
+        dose = dose + inward * (excess + random.choice([0.0, 2.0]))
+        assert np.max(constraint.excess_Gy(dose)) <= 1e-9
+        met.append(pressed_excess(constraint, pressure, dose))
+    assert max(met) <= 1e-9
+    slope = penalized(constraint, pressure, 1.0).lagrangian_gradient(missed)
+    step = 1e-4 * random.normal(size=20)
+    change = pressed_excess(constraint, pressure, missed + step) - pressed_excess(constraint, pressure, missed - step)
+    assert change == pytest.approx(2.0 * slope @ step, rel=1e-6)
 
 
 def test_priorities_within_constraints_are_linear_programs():

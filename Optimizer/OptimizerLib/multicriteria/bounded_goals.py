@@ -143,7 +143,7 @@ def minimize_within_limits(
         slope, descent = float(gradient @ weights), max(0.0, -float(gradient.min()))
         lagrangian = float(normal @ values)
         for penalty, pressure, there in zip(problem.penalties, pressures, seen):
-            lagrangian += _pressed_excess(penalty.constraint, pressure, there)
+            lagrangian += pressed_excess(penalty.constraint, pressure, there)
         bound = lagrangian - slope - 4.0 * float(weights.sum()) * descent
         uncertain = float(normal @ values) - bound
         enough = certainty
@@ -178,7 +178,7 @@ def minimize_within_limits(
     return BoundedPlan(weights, values, normal, lagrangian, slope, descent, excess, excess_Gy, bool(converged), message)
 
 
-def _pressed_excess(constraint: Any, pressure: np.ndarray, dose_Gy: np.ndarray) -> float:
+def pressed_excess(constraint: Any, pressure: np.ndarray, dose_Gy: np.ndarray) -> float:
     """Multipliers times excess, which is not positive for any dose that meets the constraint."""
     excess = np.atleast_1d(constraint.excess_Gy(dose_Gy))
     if pressure.size == excess.size:

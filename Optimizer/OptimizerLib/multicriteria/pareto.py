@@ -220,7 +220,7 @@ def approximate_pareto_front(
             step,
             certainty=_CERTAINTY * gap,
         )
-        grown = _with_plan(trade_off, front, plan)
+        grown = with_plan(trade_off, front, plan)
         if not _improves(front, grown, worst):
             given_up.add(sandwich.key(worst.vertex))
         front = grown
@@ -283,7 +283,7 @@ def _anchors(
         "",
     )
     for plan in anchors:
-        front = _with_plan(trade_off, front, plan)
+        front = with_plan(trade_off, front, plan)
     return front
 
 
@@ -294,7 +294,7 @@ def _alone(plan: BoundedPlan, goal: int, total: float, bounds: np.ndarray) -> fl
     return min((plan.least_possible(total) - at_bounds) / plan.normal[goal], plan.values[goal])
 
 
-def _with_plan(trade_off: TradeOff, front: ParetoFront, plan: BoundedPlan) -> ParetoFront:
+def with_plan(trade_off: TradeOff, front: ParetoFront, plan: BoundedPlan) -> ParetoFront:
     """The front with the plan's bound, and with the plan itself unless it is no better than one that is there."""
     front = replace(
         front,
