@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from scipy.special import ndtr
@@ -172,6 +173,17 @@ def _half_count(machine: Machine, pixel_mm: float) -> int:
     return int(np.ceil((machine.field_radius_mm + 2.0) / pixel_mm / 8)) * 8
 
 
+@lru_cache(maxsize=4)
+def _open_field(machine: Machine, pixel_mm: float) -> np.ndarray:
+    """Off-axis ratio within the primary collimator, at the middles of a map's pixels."""
+    n = _half_count(machine, pixel_mm)
+    centre = (np.arange(2 * n) + 0.5 - n) * pixel_mm
+    radius = np.hypot(centre[:, None], centre[None, :])
+    values = off_axis_ratio(machine, radius) * (radius <= machine.field_radius_mm)
+    values.setflags(write=False)
+    return values
+
+
 def aperture_fluence(aperture: Aperture, machine: Machine, pixel_mm: float = 1.0) -> FluenceMap:
     """Rasterize an aperture as the focal spot sees it.
 
@@ -193,9 +205,7 @@ def aperture_fluence(aperture: Aperture, machine: Machine, pixel_mm: float = 1.0
         rows = _open_fraction(edges, sides[:-1], sides[1:]).T
         covered = rows.sum(axis=1, keepdims=True)
         values = values * (rows @ (leak + (1 - leak) * leaf_x) + (1 - covered))
-    centre = (edges[:-1] + edges[1:]) / 2
-    radius = np.hypot(centre[:, None], centre[None, :])
-    values = values * off_axis_ratio(machine, radius) * (radius <= machine.field_radius_mm)
+    values = values * _open_field(machine, pixel_mm)
     return FluenceMap((values * backscatter_factor(aperture, machine)).astype(np.float32), pixel_mm)
 
 

@@ -1,0 +1,419 @@
+"""Inverse planning in one call: directions and objective rows in, fluence and a deliverable plan out.
+
+Influence of the bixels around the targets, the fluence that meets the rows best, leaves that deliver it, and leaves
+moved to deliver it better. The dose to quote is then calculated of the plan by any engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from DoseEngineLib.distance import distance_from_structure_mm
+from DoseEngineLib.engine import create_engine
+from DoseEngineLib.geometry import Grid, resample
+from DoseEngineLib.influence import DoseInfluence
+from DoseEngineLib.machine import load_machine
+from DoseEngineLib.patient import Patient
+from DoseEngineLib.photon.bixels import bixels_of_target
+from DoseEngineLib.plan import Plan, Structure
+from DoseEngineLib.progress import Progress, part
+from OptimizerLib.errors import OptimizationError
+from OptimizerLib.multicriteria.even_start import even_start
+from OptimizerLib.multicriteria.lexicographic import optimize_by_priority
+from OptimizerLib.multicriteria.trade_off import Goal, TradeOff
+from OptimizerLib.planning_goals import PlanningGoals, PlanningTerms
+from OptimizerLib.problem import Problem
+from OptimizerLib.row_terms import RowContext
+from OptimizerLib.sequencing.aperture_refinement import DeliveryLosses, RefinementResult, refine_apertures
+from OptimizerLib.sequencing.dose_correction import CorrectedResult, refine_to_dose
+from OptimizerLib.sequencing.modulated_beams import METHODS, delivered_weights, sequence
+from OptimizerLib.solvers import DEFAULT_SOLVER, IterationState, Solution, create_solver, optimality
+
+DELIVERIES = ("step_and_shoot", "sliding_window", "ideal")
+INFLUENCE_ENGINE = "photon-pencil-beam"
+_TARGET_ROLES = ("GTV", "CTV", "PTV")
+# How much harder than its value a goal of a higher priority is held while apertures are refined.
+_HOLD = 100.0
+
+
+@dataclass(frozen=True)
+class FluenceSettings:
+    """How fluence is optimized and delivered.
+
+    Attributes
+    ----------
+    bixel_mm : float
+        Side of a bixel at the isocentre plane.
+    target_margin_mm : float
+        Bixels reach this far beyond the target's shadow.
+    spacing_mm : float or None
+        Voxels of the optimization; the plan's dose grid by default.
+    normal_tissue_every : int
+        Of the body only one voxel in a cube of so many a side is looked at; structures are looked at whole.
+    solver : str
+        Label of a solver.
+    iterations : int
+        At most.
+    delivery : {"step_and_shoot", "sliding_window", "ideal"}
+        "ideal" leaves the fluence as it is: there is no plan that a machine can deliver.
+    levels : int
+        Step and shoot: levels of fluence of a beam.
+    refine : bool
+        Step and shoot: move the leaves afterwards to what the objectives want.
+    corrections : int
+        Step and shoot, refined: how often the dose of the plan's own engine is calculated for the leaves as they are,
+        and the leaves are moved to mend what the influence did not know; 0 leaves that out.
+
+    Raises
+    ------
+    OptimizationError
+        A setting that makes no sense, with the choices.
+    """
+
+    bixel_mm: float = 5.0
+    target_margin_mm: float = 5.0
+    spacing_mm: float | None = None
+    normal_tissue_every: int = 3
+    solver: str = DEFAULT_SOLVER
+    iterations: int = 200
+    delivery: str = "step_and_shoot"
+    levels: int = 10
+    refine: bool = True
+    corrections: int = 2
+
+    def __post_init__(self) -> None:
+        if self.delivery not in DELIVERIES:
+            raise OptimizationError(f"There is no delivery {self.delivery!r}; choose one of: {', '.join(DELIVERIES)}.")
+        for name, low, high in (
+            ("bixel_mm", 1.0, 50.0), ("target_margin_mm", 0.0, 100.0), ("normal_tissue_every", 1, 20),
+            ("iterations", 1, 100_000), ("levels", 1, 200), ("corrections", 0, 20),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise OptimizationError(f"{name} must lie in {low:g}..{high:g}; got {value}.")
+        if self.spacing_mm is not None and not 0.5 <= self.spacing_mm <= 20.0:
+            raise OptimizationError(f"spacing_mm must lie in 0.5..20 mm; got {self.spacing_mm}.")
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """Objectives after an iteration: their sum, and each term's share of it."""
+
+    iteration: int
+    value: float
+    terms: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class FluencePlan:
+    """An optimized plan.
+
+    Attributes
+    ----------
+    influence : DoseInfluence
+    goals : PlanningGoals
+    problem : Problem
+        Objectives of all levels; with one level what was minimized.
+    term_names : tuple of str
+        The rows behind the problem's objectives and fluence terms, in their order.
+    solution : Solution
+        Weights in MU a fraction, a bixel each: the ideal fluence.
+    history : tuple of HistoryEntry
+        Empty when rows have more than one level.
+    plan : Plan
+        Beams with control points and MU; for the delivery "ideal" the plan as it came.
+    delivered_weights : (bixels,) array
+        What the plan's leaves give the bixels; the ideal weights for the delivery "ideal".
+    losses : DeliveryLosses or None
+        From ideal to deliverable; None for the delivery "ideal".
+    refinement : RefinementResult or None
+    correction : CorrectedResult or None
+        Where the plan was refined against its engine's dose.
+    settings : FluenceSettings
+    """
+
+    influence: DoseInfluence
+    goals: PlanningGoals
+    problem: Problem
+    term_names: tuple[str, ...]
+    solution: Solution
+    history: tuple[HistoryEntry, ...]
+    plan: Plan
+    delivered_weights: np.ndarray
+    losses: DeliveryLosses | None
+    refinement: RefinementResult | None
+    correction: CorrectedResult | None
+    settings: FluenceSettings
+
+    def normalized_plan(self) -> Plan:
+        """The plan with weights in place of MU where its prescription says how to scale it.
+
+        An engine then scales all beams alike to the prescription; without normalization the MU stand as optimized.
+        """
+        prescription = self.plan.prescription
+        if self.losses is None or prescription is None or prescription.normalization == "none":
+            return self.plan
+        beams = tuple(replace(b, weight=b.meterset_MU, meterset_MU=None) for b in self.plan.beams)
+        return replace(self.plan, beams=beams)
+
+
+def plan_fluence(
+    patient: Patient,
+    plan: Plan,
+    goals: PlanningGoals,
+    settings: FluenceSettings | None = None,
+    *,
+    targets: Sequence[str] = (),
+    influence: DoseInfluence | None = None,
+    start: np.ndarray | None = None,
+    callback: Callable[[IterationState], None] | None = None,
+    progress: Progress | None = None,
+) -> FluencePlan:
+    """Optimize the fluence of a plan's beams and make it deliverable.
+
+    Parameters
+    ----------
+    patient : Patient
+        With the structures that the rows name.
+    plan : Plan
+        Static directions, isocentres and machines count; apertures and MU are replaced.
+    goals : PlanningGoals
+    settings : FluenceSettings, optional
+    targets : sequence of str
+        Structures that bixels are laid around; by default the prescription's target and all PTVs that rows name.
+    influence : DoseInfluence, optional
+        One calculated before for this patient and these beams; it is checked.
+    start : (bixels,) array, optional
+        Weights to go on from; by default equal ones of a fitting size.
+    callback : callable, optional
+        Called with an `IterationState` each iteration; it may stop the search, which then goes on to the leaves.
+    progress : callable, optional
+        ``progress(fraction, text)``; it may raise `Cancelled`.
+
+    Raises
+    ------
+    OptimizationError, EngineError, PlanError
+        No rows, rows of unknown or empty structures, no target, beams that turn.
+    """
+    settings = settings or FluenceSettings()
+    if not goals.levels:
+        raise OptimizationError('There are no objectives; write at least one row, e.g. "PTV uniform 50 Gy".')
+    if influence is None:
+        influence = fluence_influence(patient, plan, goals, settings, targets, part(progress, 0.0, 0.3))
+    else:
+        influence.check(patient, plan)
+    prescription_Gy = plan.prescription.dose_Gy if plan.prescription else None
+    seen = tuple(
+        _with_rim(s, influence.grid) if s.name in goals.structures and _is_target(s) else s for s in patient.structures
+    )
+    terms = goals.make(RowContext.of_influence(influence, seen, prescription_Gy))
+    rows_of = {structure.name: influence.rows_of(structure) for structure in seen if structure.name in goals.structures}
+    trade_off = _trade_off(influence, rows_of, terms)
+    begin = even_start(trade_off) if start is None else np.asarray(start, dtype=float)
+    history: list[HistoryEntry] = []
+
+    def record(state: IterationState) -> None:
+        history.append(HistoryEntry(state.iteration, state.value, state.values))
+        if callback is not None:
+            callback(state)
+
+    solver = create_solver(settings.solver, max_iterations=settings.iterations)
+    searching = part(progress, 0.3, 0.6)
+    if len(trade_off.goals) == 1:
+        solution = solver.solve(trade_off.problem, begin, searching, record)
+        refined_problem = trade_off.problem
+    else:
+        solution, refined_problem = _by_priority(trade_off, begin, solver, searching)
+    delivering = part(progress, 0.6, 0.75 if settings.corrections else 1.0)
+    delivered, weights, losses, refinement = _deliver(
+        refined_problem, influence, plan, solution.weights, settings, delivering
+    )
+    correction = None
+    if refinement is not None and settings.corrections:
+        correction = refine_to_dose(
+            refined_problem,
+            influence,
+            delivered,
+            lambda candidate: _engine_dose(candidate, patient, influence, rows_of),
+            corrections=settings.corrections,
+            progress=part(progress, 0.75, 1.0),
+        )
+        delivered, weights = correction.plan, delivered_weights(influence, correction.plan)
+    return FluencePlan(
+        influence, goals, trade_off.problem, _term_names(goals), solution, tuple(history), delivered, weights, losses,
+        refinement, correction, settings,
+    )  # fmt: skip
+
+
+def _engine_dose(
+    plan: Plan, patient: Patient, influence: DoseInfluence, rows_of: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Dose of the course in Gy by the plan's own engine, for each structure at its rows of the influence."""
+    unscaled = replace(
+        plan, prescription=replace(plan.prescription, normalization="none") if plan.prescription else None
+    )
+    result = create_engine(plan.engine, **plan.engine_options).calculate_dose(patient, unscaled, grid=influence.grid)
+    dose = result.dose_Gy.ravel()[influence.voxels]
+    return {name: dose[rows] for name, rows in rows_of.items()}
+
+
+def fluence_influence(
+    patient: Patient,
+    plan: Plan,
+    goals: PlanningGoals,
+    settings: FluenceSettings,
+    targets: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> DoseInfluence:
+    """Calculate the influence that `plan_fluence` works with: bixels around the targets, voxels that the rows see."""
+    by_name = {structure.name: structure for structure in patient.structures}
+    _check_names(goals.structures, by_name)
+    named = tuple(targets) or _targets(plan, goals, by_name)
+    _check_names(named, by_name)
+    target = _union([by_name[name] for name in named])
+    rimmed = _union([by_name[name] for name in (*named, *(n for n in goals.structures if _is_target(by_name[n])))])
+    bixels = [
+        bixels_of_target(
+            target, beam, load_machine(beam.machine), plan.patient_position, settings.bixel_mm,
+            settings.target_margin_mm,
+        )
+        for beam in plan.beams
+    ]  # fmt: skip
+    grid = patient.body_grid.with_spacing(settings.spacing_mm or plan.dose_grid_spacing_mm)
+    # of the body itself a sample says enough, of everything else every voxel counts
+    whole = [name for name in (*goals.structures, *named) if by_name[name].role != "EXTERNAL"]
+    sampled = any(by_name[name].role == "EXTERNAL" for name in goals.structures)
+    return create_engine(INFLUENCE_ENGINE).calculate_influence(
+        patient,
+        plan,
+        bixels=bixels,
+        structures=tuple(dict.fromkeys(whole)),
+        mask=_with_rim(rimmed, grid).mask,
+        normal_tissue_every=settings.normal_tissue_every if sampled else None,
+        grid=grid,
+        progress=progress,
+    )
+
+
+def _check_names(names: Sequence[str], by_name: dict[str, Structure]) -> None:
+    for name in names:
+        if name not in by_name:
+            raise OptimizationError(f"There is no structure {name!r}; choose one of: {', '.join(by_name) or 'none'}.")
+        if by_name[name].is_empty:
+            raise OptimizationError(f"Structure {name} is empty; contour it or drop its objectives.")
+
+
+def _targets(plan: Plan, goals: PlanningGoals, by_name: dict[str, Structure]) -> tuple[str, ...]:
+    prescribed = plan.prescription.target if plan.prescription else None
+    names = [name for name in goals.structures if by_name[name].role == "PTV"]
+    if prescribed and prescribed not in names:
+        names.insert(0, prescribed)
+    if not names:
+        raise OptimizationError(
+            "There is no target to lay bixels around; name one in the prescription, or write a row for a PTV."
+        )
+    return tuple(names)
+
+
+def _union(structures: Sequence[Structure]) -> Structure:
+    first = structures[0]
+    if len(structures) == 1:
+        return first
+    mask = np.array(first.mask)
+    for other in structures[1:]:
+        mask |= resample(other.mask, other.grid, first.grid)
+    return replace(first, name=" and ".join(s.name for s in structures), mask=mask)
+
+
+def _with_rim(structure: Structure, grid: Grid) -> Structure:
+    """A target on the grid of the optimization, with a rim of half a voxel.
+
+    Volume at a target's edge belongs to voxels whose centres lie just outside; a dose that holds for those inside only
+    would leave it short.
+    """
+    rim_mm = float(grid.spacing_mm.max()) / 2.0
+    k, j, i = np.indices(grid.shape).reshape(3, -1)
+    points = grid.index_to_ras(np.stack((i, j, k), axis=-1))
+    near = distance_from_structure_mm(structure, points, 2.0 * rim_mm) <= rim_mm
+    return replace(structure, mask=near.reshape(grid.shape), grid=grid)
+
+
+def _is_target(structure: Structure) -> bool:
+    return structure.role in _TARGET_ROLES and not structure.is_empty
+
+
+def _trade_off(influence: DoseInfluence, rows_of: Mapping[str, np.ndarray], terms: PlanningTerms) -> TradeOff:
+    for name, rows in rows_of.items():
+        if not rows.size:
+            raise OptimizationError(
+                f"{name} has no voxel of the optimization's grid in the body; use a finer spacing_mm."
+            )
+    return TradeOff(
+        influence.matrix,
+        rows_of,
+        [Goal(f"level {level}", objectives) for level, objectives in terms.objectives.items()],
+        terms.constraints,
+        terms.fluence_terms,
+        float(influence.fractions),
+    )
+
+
+def _by_priority(trade_off: TradeOff, begin: np.ndarray, solver, progress: Progress) -> tuple[Solution, Problem]:
+    """Optimize level by level; return also the problem that holds higher levels while apertures are refined."""
+    found = optimize_by_priority(trade_off, start=begin, solver=solver, progress=progress)
+    problem = trade_off.problem
+    value, gradient = problem.value_and_gradient(found.weights)
+    solution = Solution(
+        found.weights,
+        value,
+        tuple(step.value for step in found.steps),
+        optimality(found.weights, gradient / max(value, 1e-300)),
+        found.converged,
+        found.message,
+        violation_Gy=problem.violation_Gy(found.weights),
+    )
+    last = np.zeros(len(trade_off.goals))
+    last[-1] = 1.0
+    held = np.where(np.isfinite(found.limits), found.limits, 1.0)
+    penalty = np.where(last > 0, 0.0, _HOLD * max(found.values[-1], 1e-6) / np.maximum(held, 1e-6) ** 2)
+    limits = np.where(last > 0, np.inf, found.limits)
+    return solution, trade_off.scalarized(last, limits, np.zeros(last.shape), np.maximum(penalty, 1e-12))
+
+
+def _deliver(
+    problem: Problem,
+    influence: DoseInfluence,
+    plan: Plan,
+    ideal: np.ndarray,
+    settings: FluenceSettings,
+    progress: Progress,
+) -> tuple[Plan, np.ndarray, DeliveryLosses | None, RefinementResult | None]:
+    if settings.delivery not in METHODS:
+        return plan, ideal, None, None
+    sequenced = sequence(
+        influence, ideal, plan, settings.delivery, levels=settings.levels, progress=part(progress, 0.0, 0.1)
+    )
+    if settings.delivery == "step_and_shoot" and settings.refine:
+        refined = refine_apertures(
+            problem, influence, sequenced, ideal_weights=ideal, progress=part(progress, 0.1, 1.0)
+        )
+        return refined.plan, refined.weights, refined.losses, refined
+    weights = delivered_weights(influence, sequenced)
+    totals = [float(problem.value_and_gradient(w)[0]) for w in (ideal, weights)]
+    values = [tuple(problem.values(w)) for w in (ideal, weights)]
+    losses = DeliveryLosses(totals[0], totals[1], totals[1], values[0], values[1], values[1])
+    return sequenced, weights, losses, None
+
+
+def _term_names(goals: PlanningGoals) -> tuple[str, ...]:
+    """Rows in the order of a problem's values: objectives level by level, then fluence terms."""
+    objectives = [
+        str(row)
+        for level in goals.levels
+        for row in goals.rows
+        if row.level == level and not row.constraint and row.structure is not None
+    ]
+    return (*objectives, *(str(row) for row in goals.rows if row.structure is None))
