@@ -9,12 +9,14 @@ are taken over blocks of rows that depend on the matrix alone: the result has th
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import get_num_threads, njit, prange, set_num_threads
 from scipy import sparse
 
 from OptimizerLib.errors import OptimizationError
 
 _BLOCKS = 64
+# fewer values than this are not worth waking threads for
+_SHARED_WORK = 500_000
 # columns and rows of a tile of the curvature matrix: one tile fits the first-level cache
 _TILE = 64
 _PANEL = 2048
@@ -64,11 +66,12 @@ class SparseDose:
             place[rows] = np.arange(rows.size)
             chunks = np.linspace(0, count, _BLOCKS + 1).astype(np.int64)
             starts = np.zeros(rows.size + 1, dtype=np.int64)
-            _count_rows(matrix.indptr, matrix.indices, place, chunks, starts)
-            np.cumsum(starts, out=starts)
-            columns = np.empty(starts[-1], dtype=narrow)
-            values = np.empty(starts[-1], dtype=matrix.data.dtype)
-            _fill_rows(matrix.indptr, matrix.indices, matrix.data, place, chunks, starts, columns, values)
+            with _Threads(matrix.nnz):
+                _count_rows(matrix.indptr, matrix.indices, place, chunks, starts)
+                np.cumsum(starts, out=starts)
+                columns = np.empty(starts[-1], dtype=narrow)
+                values = np.empty(starts[-1], dtype=matrix.data.dtype)
+                _fill_rows(matrix.indptr, matrix.indices, matrix.data, place, chunks, starts, columns, values)
         else:
             taken = sparse.csr_array(matrix)
             if rows.size != count or (np.diff(rows) != 1).any():
@@ -102,28 +105,26 @@ class SparseDose:
     def dose(self, weights: np.ndarray) -> np.ndarray:
         """Dose (n,) at some weights (variables,): matrix @ weights, summed in float64."""
         out = np.empty(self.shape[0])
-        _dose(self._blocks, self._starts, self._columns, self._values, self._vector(weights, 1), out)
+        weights = self._vector(weights, 1)
+        with _Threads(self.nonzeros):
+            _dose(self._blocks, self._starts, self._columns, self._values, weights, out)
         return out
 
     def gradient(self, by_dose: np.ndarray) -> np.ndarray:
         """Derivative by the weights (variables,) from that by the dose (n,): matrix.T @ by_dose."""
         parts = np.zeros((_BLOCKS, self.shape[1]))
-        _gradient(self._blocks, self._starts, self._columns, self._values, self._vector(by_dose, 0), parts)
-        return _sum_parts(parts)
+        by_dose = self._vector(by_dose, 0)
+        with _Threads(self.nonzeros):
+            _gradient(self._blocks, self._starts, self._columns, self._values, by_dose, parts)
+            return _sum_parts(parts)
 
     def curvature_product(self, curvature: np.ndarray, direction: np.ndarray) -> np.ndarray:
         """``matrix.T @ (curvature * (matrix @ direction))``, rows without curvature not read; (variables,)."""
         parts = np.zeros((_BLOCKS, self.shape[1]))
-        _curvature_product(
-            self._blocks,
-            self._starts,
-            self._columns,
-            self._values,
-            self._vector(curvature, 0),
-            self._vector(direction, 1),
-            parts,
-        )
-        return _sum_parts(parts)
+        curvature, direction = self._vector(curvature, 0), self._vector(direction, 1)
+        with _Threads(self.nonzeros):
+            _curvature_product(self._blocks, self._starts, self._columns, self._values, curvature, direction, parts)
+            return _sum_parts(parts)
 
     def add_curvature(self, curvature: np.ndarray, total: np.ndarray) -> None:
         """Add ``matrix.T @ diag(curvature) @ matrix`` to a symmetric matrix in place.
@@ -145,11 +146,13 @@ class SparseDose:
             groups = -(-chosen.size // 4)
             panel = np.zeros((tiles, 4 * groups, _TILE), dtype=np.float32)
             filled = np.zeros((tiles, groups), dtype=np.bool_)
-            _fill_panel(chosen, self._starts, self._columns, self._values, panel, filled)
             factors = np.zeros(4 * groups, dtype=np.float32)
             factors[: chosen.size] = curvature[chosen]
-            _add_panel(panel, filled, factors, *np.triu_indices(tiles), total)
-        _mirror(total)
+            with _Threads(panel.size):
+                _fill_panel(chosen, self._starts, self._columns, self._values, panel, filled)
+                _add_panel(panel, filled, factors, *np.triu_indices(tiles), total)
+        with _Threads(total.size):
+            _mirror(total)
 
     def _vector(self, vector: np.ndarray, axis: int) -> np.ndarray:
         vector = np.ascontiguousarray(vector, dtype=np.float64)
@@ -159,6 +162,21 @@ class SparseDose:
                 f"{vector.shape}. Give one number for each."
             )
         return vector
+
+
+class _Threads:
+    """All threads for much work, one for little; results are the same."""
+
+    def __init__(self, work: int) -> None:
+        self._alone = work < _SHARED_WORK
+
+    def __enter__(self) -> None:
+        self._before = get_num_threads()
+        if self._alone:
+            set_num_threads(1)
+
+    def __exit__(self, *_) -> None:
+        set_num_threads(self._before)
 
 
 @njit(parallel=True, cache=True)

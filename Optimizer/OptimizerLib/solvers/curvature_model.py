@@ -55,8 +55,9 @@ class CurvatureModel:
         self._in_matrix = np.zeros(problem.operator.shape[0])
         self._in_matrix_is_sum = False
         self._damping = _DAMPING
+        self._voxel_signs = np.where(np.random.default_rng(2).random(dose.size) < 0.5, -1.0, 1.0)
         self._signs = np.where(np.random.default_rng(0).random(problem.variables) < 0.5, -1.0, 1.0)
-        self._previous: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        self._previous: tuple[np.ndarray, np.ndarray] | None = None
 
     def update(self, dose: np.ndarray, weights: np.ndarray, gradient: np.ndarray) -> None:
         """Take in a new point."""
@@ -78,10 +79,15 @@ class CurvatureModel:
                     whole = np.zeros(dose.shape)
                     whole[problem.rows(term)] = by_dose
                     self._rank_one.append((factor * coefficient, problem.gradient_of(whole)))
+            elif factor:
+                # of coupled voxels the diagonal alone, by random signs (Hutchinson)
+                signs = self._voxel_signs[: seen.size]
+                bent = signs * (term.gradient(seen + lift * signs) - term.gradient(seen)) / lift
+                curvature[problem.rows(term)] += factor * np.maximum(bent, 0.0)
         self._curvature = curvature
         if self._has_rest and self._previous is not None:
-            self._learn(dose, weights, gradient, terms)
-        self._previous = (dose.copy(), weights.copy(), gradient.copy())
+            self._learn(weights, gradient)
+        self._previous = (weights.copy(), gradient.copy())
         self._prepare_bfgs(gradient, weights)
         # the mean of the diagonal by a fixed random vector (Hutchinson)
         mean = float(self._signs @ self._undamped(self._signs)) / problem.variables
@@ -90,20 +96,9 @@ class CurvatureModel:
             size = float(np.linalg.norm(gradient)) or 1.0
             self._ridge = size / max(float(np.linalg.norm(weights)), 1.0)
 
-    def _learn(
-        self, dose: np.ndarray, weights: np.ndarray, gradient: np.ndarray, terms: list[tuple[float, Any]]
-    ) -> None:
-        former_dose, former_weights, former_gradient = self._previous
-        problem = self._problem
-        known = np.zeros(dose.shape)
-        for factor, term in terms:
-            if factor and self._voxelwise[id(term)]:
-                rows = problem.rows(term)
-                known[rows] += factor * (term.gradient(dose[rows]) - term.gradient(former_dose[rows]))
-        step = weights - former_weights
-        change = gradient - former_gradient - problem.gradient_of(known)
-        for coefficient, vector in self._rank_one:
-            change = change - coefficient * (vector @ step) * vector
+    def _learn(self, weights: np.ndarray, gradient: np.ndarray) -> None:
+        former_weights, former_gradient = self._previous
+        step, change = weights - former_weights, gradient - former_gradient
         if step @ change > 1e-10 * np.linalg.norm(step) * np.linalg.norm(change):
             self._pairs.append((step, change))
 
@@ -113,20 +108,25 @@ class CurvatureModel:
         if not self._has_rest:
             return
         if not self._pairs:
-            # nothing learnt yet: the first step of the rest alone would change the weights by their own size
+            # nothing learnt yet: a first step about as long as the weights
             if not self._curvature.any():
                 self._diagonal = float(np.linalg.norm(gradient)) / max(float(np.linalg.norm(weights)), 1e-3)
             return
         step, change = self._pairs[-1]
-        self._diagonal = float((change @ change) / (step @ change))
+        missing = change - self._undamped(step)
+        self._diagonal = max(float((step @ missing) / (step @ step)), 0.0)
+        if not self._curvature.any():
+            self._diagonal = float((change @ change) / (step @ change))
         plus, minus = [], []
         for step, change in self._pairs:
-            bent = self._diagonal * step
+            bent = self._undamped(step) + 1e-6 * self._diagonal * step
             for up, down in zip(plus, minus):
                 bent = bent + (up @ step) * up - (down @ step) * down
-            plus.append(change / np.sqrt(step @ change))
-            minus.append(bent / np.sqrt(step @ bent))
-        self._plus, self._minus = np.array(plus), np.array(minus)
+            if step @ bent > 0:
+                plus.append(change / np.sqrt(step @ change))
+                minus.append(bent / np.sqrt(step @ bent))
+        if plus:
+            self._plus, self._minus = np.array(plus), np.array(minus)
 
     def _undamped(self, vector: np.ndarray) -> np.ndarray:
         scale = self._problem.scale
