@@ -13,11 +13,12 @@ from DoseEngineLib.errors import Cancelled
 from DoseEngineLib.influence import BixelBeam
 from DoseEngineLib.machine import load_machine
 from DoseEngineLib.plan import Beam, Plan, Prescription
+from OptimizerLib.constraints import MaxDose, MaxMean, MinDose
 from OptimizerLib.errors import OptimizationError
 from OptimizerLib.objectives import SquaredDeviation, SquaredOverdose
 from OptimizerLib.problem import Problem
 from OptimizerLib.sequencing import (
-    CorrectedProblem,
+    DeliveryProblem,
     check_deliverable,
     delivered_weights,
     refine_apertures,
@@ -234,7 +235,7 @@ def test_refinement_to_the_dose_of_an_engine_takes_in_what_the_influence_does_no
 def test_the_gradient_of_a_corrected_problem(case):
     influence, plan, problem, ideal = case
     dose_of = engine_of(influence)(sequence(influence, ideal, plan, levels=3))
-    corrected = CorrectedProblem(problem, ideal, dose_of)
+    corrected = DeliveryProblem.corrected(problem, ideal, dose_of)
     assert sum(corrected.values(ideal)) == pytest.approx(
         sum(o.value(dose_of[o.structure]) for o in problem.objectives), rel=1e-6
     )
@@ -243,6 +244,39 @@ def test_the_gradient_of_a_corrected_problem(case):
     assert value == pytest.approx(sum(corrected.values(ideal)))
     ahead, behind = (corrected.value_and_gradient(ideal + sign * 1e-3 * direction)[0] for sign in (1, -1))
     assert gradient @ direction == pytest.approx((ahead - behind) / 2e-3, rel=1e-3)
+
+
+def with_limits(influence, problem):
+    """The same case with limits that its ideal fluence just misses."""
+    limits = (MaxDose("Core", 0.75), MinDose("PTV", 1.95), MaxMean("Body", 1.0))
+    return Problem(influence.matrix, influence.voxels_of, problem.objectives, limits)
+
+
+def test_the_gradient_with_constraints(case):
+    influence, _, problem, ideal = case
+    limited = DeliveryProblem(with_limits(influence, problem), constraint_weight=500.0)
+    assert len(limited.values(ideal)) == 6
+    assert all(penalty > 0 for penalty in limited.values(ideal)[3:])
+    assert limited.violation_Gy(ideal) == pytest.approx(limited.problem.violation_Gy(ideal))
+    direction = np.random.default_rng(4).normal(size=ideal.size)
+    value, gradient = limited.value_and_gradient(ideal)
+    assert value == pytest.approx(limited.value(ideal))
+    ahead, behind = (limited.value(ideal + sign * 1e-4 * direction) for sign in (1, -1))
+    assert gradient @ direction == pytest.approx((ahead - behind) / 2e-4, rel=1e-3)
+
+
+def test_refinement_looks_at_constraints(case):
+    influence, plan, problem, ideal = case
+    sequenced = sequence(influence, ideal, plan, levels=5)
+    limited = with_limits(influence, problem)
+    minding, careless = (
+        refine_apertures(limited, influence, sequenced, rounds=1, iterations=15, constraint_weight=weight)
+        for weight in (1e4, 0.0)
+    )
+    assert minding.losses.refined_violation_Gy < 0.5 * careless.losses.refined_violation_Gy
+    assert minding.losses.refined_violation_Gy < minding.losses.sequenced_violation_Gy
+    with pytest.raises(OptimizationError, match="constraint_weight"):
+        refine_apertures(limited, influence, sequenced, constraint_weight=-1.0)
 
 
 def test_doses_that_do_not_fit_are_refused(case):

@@ -19,6 +19,7 @@ from DoseEngineLib.machine import load_machine
 from DoseEngineLib.plan import Plan
 from DoseEngineLib.progress import Progress, silent
 from OptimizerLib.errors import OptimizationError
+from OptimizerLib.sequencing.delivery_problem import DeliveryProblem
 from OptimizerLib.sequencing.modulated_beams import delivered_weights, split_by_beam
 from OptimizerLib.sequencing.segmented_field import SegmentedField
 
@@ -32,7 +33,7 @@ _WORTH_A_ROUND = 2e-3
 
 @dataclass(frozen=True)
 class DeliveryLosses:
-    """What the objectives add up to on the way from wish to delivery.
+    """What objectives, fluence terms and penalties of constraints add up to on the way from wish to delivery.
 
     Attributes
     ----------
@@ -41,7 +42,9 @@ class DeliveryLosses:
     sequenced, refined : float
         What the leaves deliver before and after refinement.
     ideal_terms, sequenced_terms, refined_terms : tuple of float
-        The same for each term of the problem.
+        The same for each term of the problem: objectives, fluence terms, constraints.
+    sequenced_violation_Gy, refined_violation_Gy : float
+        Largest excess over any constraint.
     """
 
     ideal: float | None
@@ -50,6 +53,8 @@ class DeliveryLosses:
     ideal_terms: tuple[float, ...]
     sequenced_terms: tuple[float, ...]
     refined_terms: tuple[float, ...]
+    sequenced_violation_Gy: float = 0.0
+    refined_violation_Gy: float = 0.0
 
     @property
     def recovered(self) -> float | None:
@@ -80,7 +85,7 @@ class RefinementResult:
 
 
 def refine_apertures(
-    problem: Problem,
+    problem: Problem | DeliveryProblem,
     influence: DoseInfluence,
     plan: Plan,
     *,
@@ -89,6 +94,7 @@ def refine_apertures(
     iterations: int = 30,
     step_mm: float = 5.0,
     least_segment_MU: float = 1.0,
+    constraint_weight: float = 1000.0,
     progress: Progress | None = None,
 ) -> RefinementResult:
     """Refine leaf positions and MU of a step-and-shoot plan.
@@ -96,11 +102,11 @@ def refine_apertures(
     Each round lets every leaf move up to ``step_mm`` within the limits of the machine and searches with L-BFGS-B (Byrd,
     Lu, Nocedal and Zhu, SIAM J. Sci. Comput. 16 (1995) 1190) for lower objectives; its outcome is kept when what the
     leaves then deliver, computed anew from the control points, is better. Closed pairs stay closed and pairs that are
-    open stay open. Objectives and fluence terms are minimized; constraints of the problem are not looked at.
+    open stay open. Constraints count as penalties and may be missed by a little, see `DeliveryProblem`.
 
     Parameters
     ----------
-    problem : Problem
+    problem : Problem or DeliveryProblem
         On the weights of the influence's bixels.
     influence : DoseInfluence
         Only its ``beams`` are used.
@@ -112,14 +118,16 @@ def refine_apertures(
         At most, and at most in a round.
     step_mm : float
     least_segment_MU : float
-        Segments that come out with less are dropped before the last round.
+        Segments that come out of the first round with less are dropped.
+    constraint_weight : float
+        See `DeliveryProblem`; not used where one is given.
     progress : callable, optional
         ``progress(fraction, text)``, called once an iteration; it may raise `Cancelled`.
 
     Returns
     -------
     RefinementResult
-        Never worse than the plan given, in the objectives of what the leaves deliver.
+        Never worse than the plan given, in the sum of the terms of what the leaves deliver.
 
     Raises
     ------
@@ -133,9 +141,11 @@ def refine_apertures(
             f"The problem has {problem.variables} weights, the influence "
             f"{sum(bixels.size for bixels in influence.beams)} bixels; build the problem on this influence."
         )
+    if not isinstance(problem, DeliveryProblem):
+        problem = DeliveryProblem(problem, constraint_weight=constraint_weight)
     report = progress or silent
     start = delivered_weights(influence, plan)
-    start_value = _value(problem, start)
+    start_value = problem.value(start)
     current, weights, value = plan, start, start_value
     history = [start_value]
     for number in range(rounds):
@@ -143,7 +153,7 @@ def refine_apertures(
         if search.dropped:
             current = search.plan(current)
             weights = delivered_weights(influence, current)
-            value = _value(problem, weights)
+            value = problem.value(weights)
 
         def after_iteration(found: float, iteration: int, number: int = number) -> None:
             history.append(found)
@@ -153,7 +163,7 @@ def refine_apertures(
         search.run(problem, iterations, after_iteration)
         candidate = search.plan(current)
         found = delivered_weights(influence, candidate)
-        gained = value - _value(problem, found)
+        gained = value - problem.value(found)
         if gained > 0:
             current, weights, value = candidate, found, value - gained
         else:
@@ -164,19 +174,17 @@ def refine_apertures(
         current, weights, value = plan, start, start_value
     ideal = None if ideal_weights is None else np.asarray(ideal_weights, dtype=float)
     losses = DeliveryLosses(
-        None if ideal is None else _value(problem, ideal),
+        None if ideal is None else problem.value(ideal),
         start_value,
         value,
         () if ideal is None else tuple(problem.values(ideal)),
         tuple(problem.values(start)),
         tuple(problem.values(weights)),
+        problem.violation_Gy(start),
+        problem.violation_Gy(weights),
     )
     report(1.0, f"Apertures refined: objective {start_value:.5g} to {value:.5g}")
     return RefinementResult(current, weights, tuple(history), losses)
-
-
-def _value(problem: Problem, weights: np.ndarray) -> float:
-    return float(sum(problem.values(weights)))
 
 
 class _Search:
@@ -197,7 +205,7 @@ class _Search:
         self.dropped = any(field.dropped for field in self.lit)
         self.least_segment_MU = least_segment_MU
 
-    def run(self, problem: Problem, iterations: int, after: Callable[[float, int], None]) -> None:
+    def run(self, problem: DeliveryProblem, iterations: int, after: Callable[[float, int], None]) -> None:
         """Search downhill and leave the fields where the search ended."""
         if not self.lit:
             return

@@ -19,60 +19,12 @@ from DoseEngineLib.plan import Plan
 from DoseEngineLib.progress import Progress, part
 from OptimizerLib.errors import OptimizationError
 from OptimizerLib.sequencing.aperture_refinement import refine_apertures
+from OptimizerLib.sequencing.delivery_problem import DeliveryProblem
 from OptimizerLib.sequencing.modulated_beams import delivered_weights
 
 if TYPE_CHECKING:
     from DoseEngineLib.influence import DoseInfluence
     from OptimizerLib.problem import Problem
-
-
-class CorrectedProblem:
-    """A problem whose dose is that of its influence plus a dose that does not change.
-
-    Parameters
-    ----------
-    problem : Problem
-    weights : (variables,) array
-        Of a plan,
-    dose_of : mapping of structure name to (n,) array
-        and what an engine computes for it in Gy, at the voxels of each structure that a term names, in their order.
-
-    Raises
-    ------
-    OptimizationError
-        A structure without a dose, or with one of another length.
-    """
-
-    def __init__(self, problem: Problem, weights: np.ndarray, dose_of: Mapping[str, np.ndarray]) -> None:
-        self._problem = problem
-        self.variables = problem.variables
-        seen = problem.seen_dose_Gy(weights)
-        self._difference = np.zeros(seen.shape)
-        for term in (*problem.objectives, *problem.constraints):
-            rows = problem.rows(term)
-            dose = np.asarray(dose_of.get(term.structure, ()), dtype=float)
-            if dose.shape != seen[rows].shape or not np.isfinite(dose).all():
-                raise OptimizationError(
-                    f"Give a finite dose for each of the {seen[rows].size} voxels of {term.structure}; got "
-                    f"{dose.shape} values."
-                )
-            self._difference[rows] = dose - seen[rows]
-
-    def _dose(self, weights: np.ndarray) -> np.ndarray:
-        return self._problem.seen_dose_Gy(weights) + self._difference
-
-    def values(self, weights: np.ndarray) -> tuple[float, ...]:
-        """Value of each objective, then of each fluence term; see `Problem.values`."""
-        dose = self._dose(weights)
-        return (
-            *(float(o.value(dose[self._problem.rows(o)])) for o in self._problem.objectives),
-            *(float(term.value(weights)) for term in self._problem.fluence_terms),
-        )
-
-    def value_and_gradient(self, weights: np.ndarray) -> tuple[float, np.ndarray]:
-        """Sum of the terms and its gradient; see `Problem.value_and_gradient`."""
-        value, by_dose, by_weights = self._problem.evaluate(self._dose(weights), weights)
-        return value, self._problem.gradient_of(by_dose) + by_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +60,7 @@ def refine_to_dose(
     iterations: int = 20,
     step_mm: float = 2.5,
     least_segment_MU: float = 1.0,
+    constraint_weight: float = 1000.0,
     progress: Progress | None = None,
 ) -> CorrectedResult:
     """Refine a step-and-shoot plan until the dose of an engine meets the objectives.
@@ -121,7 +74,7 @@ def refine_to_dose(
         names, at the same voxels in the same order.
     corrections : int
         How often apertures are refined; the dose is calculated once more.
-    rounds, iterations, step_mm, least_segment_MU
+    rounds, iterations, step_mm, least_segment_MU, constraint_weight
         See `refine_apertures`.
     progress : callable, optional
 
@@ -133,14 +86,14 @@ def refine_to_dose(
     Raises
     ------
     OptimizationError
-        What `refine_apertures` and `CorrectedProblem` raise.
+        What `refine_apertures` and `DeliveryProblem.corrected` raise.
     """
     if corrections < 1:
         raise OptimizationError(f"corrections must be at least 1; got {corrections}.")
     best, history = None, []
     for number in range(corrections + 1):
         weights = delivered_weights(influence, plan)
-        corrected = CorrectedProblem(problem, weights, dose_of(plan))
+        corrected = DeliveryProblem.corrected(problem, weights, dose_of(plan), constraint_weight)
         terms = corrected.values(weights)
         value = float(sum(terms))
         history.append(value)
