@@ -38,7 +38,8 @@ class ContourStack:
     Contours of one plane are combined by the even-odd rule: an inner one is a hole, separate ones are separate pieces,
     a keyhole needs no special case; an exact copy of a contour counts once. Where neighbouring slices are contoured, a
     slice left out in between stays empty. Where a structure is contoured more coarsely than its slices, each contour
-    stands for the slices up to half way to the next.
+    stands for the slices up to half way to the next, unless contours are more than 15 mm apart. The same rules fill masks
+    from contours.
 
     Attributes
     ----------
@@ -157,7 +158,9 @@ class ContourStack:
                     "spacing of the image it was drawn on."
                 )
         elif spacing is None or gaps.min() > _NEIGHBOURING_SLICES * spacing:
-            spacing = statistics.median_low(gaps.tolist())
+            contoured = statistics.median_low(gaps.tolist())
+            # contours further apart than that are single slices, where the slices are known
+            spacing = contoured if spacing is None or contoured <= _WIDEST_FILLED_MM else spacing
         widest = min(_WIDEST_FILLED_SPACINGS * spacing, max(_WIDEST_FILLED_MM, spacing)) * (1.0 + 1e-6)
         half = np.where(gaps <= widest, 0.5 * gaps, 0.5 * spacing)
         cap = 0.5 * spacing if self.end_cap_mm is None else self.end_cap_mm

@@ -233,6 +233,9 @@ def test_slabs_end_caps_and_spacing():
     assert ContourStack("PTV", squares[:1], 3.0).volume_cm3 == pytest.approx(0.3)
     # every other slice contoured: each stands for two
     assert ContourStack("PTV", squares[::2], 3.0).volume_cm3 == pytest.approx(1.2)
+    # contours 20 mm apart are single slices
+    far = tuple(square + (0.0, 0.0, 7.0 * square[0, 2]) for square in squares[:2])
+    assert ContourStack("PTV", far, 3.0).volume_cm3 == pytest.approx(0.6)
     # planes of unequal area: each its own slab
     uneven = (rectangle((0.0, 10.0), (0.0, 10.0), 0.0), rectangle((0.0, 20.0), (0.0, 10.0), 3.0))
     assert ContourStack("PTV", uneven).volume_cm3 == pytest.approx(0.9)
