@@ -38,8 +38,8 @@ class ContourStack:
     Contours of one plane are combined by the even-odd rule: an inner one is a hole, separate ones are separate pieces,
     a keyhole needs no special case; an exact copy of a contour counts once. Where neighbouring slices are contoured, a
     slice left out in between stays empty. Where a structure is contoured more coarsely than its slices, each contour
-    stands for the slices up to half way to the next, unless contours are more than 15 mm apart. The same rules fill masks
-    from contours.
+    stands for the slices up to half way to the next, unless contours are more than 15 mm apart. The same rules fill
+    masks from contours.
 
     Attributes
     ----------
