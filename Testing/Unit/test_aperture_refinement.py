@@ -156,8 +156,9 @@ def test_refinement_wins_back_most_of_what_sequencing_lost(case):
         assert MU[MU > 1e-6].min() >= 1.0 - 1e-6
 
 
-def test_machines_without_interdigitation_are_refined_too(case, tmp_path):
-    path = machine_file(tmp_path, limits={"interdigitation": False})
+@pytest.mark.parametrize("limits", [{"interdigitation": False}, {"minimum_gap_mm": 2.0, "minimum_moving_gap_mm": 2.0}])
+def test_other_machines_are_refined_too(case, tmp_path, limits):
+    path = machine_file(tmp_path, limits=limits)
     influence, plan, problem = c_shape(path)
     ideal = case[3]
     result = refine_apertures(problem, influence, sequence(influence, ideal, plan, levels=5), rounds=2, iterations=10)
@@ -220,7 +221,13 @@ def test_refinement_to_the_dose_of_an_engine_takes_in_what_the_influence_does_no
     ).plan
     heard = []
     result = refine_to_dose(
-        problem, influence, refined, dose_of, progress=lambda fraction, text: heard.append(fraction)
+        problem,
+        influence,
+        refined,
+        dose_of,
+        rounds=1,
+        iterations=10,
+        progress=lambda fraction, text: heard.append(fraction),
     )
     assert len(result.history) == 3
     assert result.value == min(result.history) < 0.9 * result.history[0]

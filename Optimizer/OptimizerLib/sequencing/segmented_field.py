@@ -116,6 +116,8 @@ class SegmentedField:
         is_open = tips[..., 1] - tips[..., 0] > max(required_limits(machine).minimum_gap_mm, 1e-6) - 1e-9
         # with a gap that cannot be closed, what the X jaws hide counts as closed
         is_open &= (tips[..., 1] > aperture.jaw_x_mm[0]) & (tips[..., 0] < aperture.jaw_x_mm[1])
+        if not is_open.any():
+            raise OptimizationError(f"Beam {beam.name} has MU but no open leaf pair; sequence the plan anew.")
         offset = np.where(is_open, machine.mlc.leaf_end_offset_mm, 0.0)
         # what dropped segments gave is left to the search to give back
         open_MU = MU[kept] * backscatter_factor(aperture, machine)
@@ -126,11 +128,12 @@ class SegmentedField:
         """Between which X all edges stay: a step around the field, where there are bixels and the carriages reach."""
         mlc, limits = self.machine.mlc, required_limits(self.machine)
         offset = mlc.leaf_end_offset_mm
-        field_low, field_high = self.low_mm[self.is_open].min(), self.high_mm[self.is_open].max()
-        low = max(float(self._x[0]), mlc.minimum_mm - offset, field_low - self.step_mm)
-        high = min(float(self._x[-1]), mlc.maximum_mm + offset, field_high + self.step_mm)
-        hidden = 2 * offset + limits.minimum_gap_mm if limits.minimum_gap_mm > 0 else 0.0
-        room = limits.maximum_spread_mm - hidden
+        field_low, field_high = self.beam.control_points[0].aperture.jaw_x_mm
+        # jaws that hide gaps which cannot be closed stay where they are
+        step = self.step_mm if limits.minimum_gap_mm == 0 else 0.0
+        low = max(float(self._x[0]), mlc.minimum_mm - offset, field_low - step)
+        high = min(float(self._x[-1]), mlc.maximum_mm + offset, field_high + step)
+        room = max(limits.maximum_spread_mm, field_high - field_low)
         if high - low > room:
             low = float(np.clip(0.5 * (field_low + field_high) - room / 2, low, high - room))
             high = low + room
@@ -186,7 +189,8 @@ class SegmentedField:
         high_most = np.maximum(np.minimum(self.high_mm + self.step_mm, self.jaw_x_mm[1]), high_least)
         width, edges = self.bixels.width_mm, self.is_open
         aperture = self.beam.control_points[0].aperture
-        least = least_segment_MU * backscatter_factor(aperture, self.machine) / self._MU_scale
+        # the jaws are fitted afterwards and change the backscatter a little
+        least = 1.001 * least_segment_MU * backscatter_factor(aperture, self.machine) / self._MU_scale
         segments = len(self.open_MU)
         return (
             np.concatenate((np.full(segments, least), low_least[edges] / width, high_least[edges] / width)),
@@ -275,7 +279,10 @@ class SegmentedField:
 
     def to_beam(self) -> Beam:
         """Make the beam, its jaws fitted to what is open now."""
-        jaw_x = float(self.low_mm[self.is_open].min()), float(self.high_mm[self.is_open].max())
+        jaw_x = (
+            max(float(self.low_mm[self.is_open].min()), self.jaw_x_mm[0]),
+            min(float(self.high_mm[self.is_open].max()), self.jaw_x_mm[1]),
+        )
         tips = leaf_tips(
             self.low_mm,
             self.high_mm,
