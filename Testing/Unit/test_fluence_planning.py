@@ -1,0 +1,196 @@
+"""Inverse planning in one call: a small sphere beside an organ in water, three beams, coarse bixels and voxels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from DoseEngineLib.engine import create_engine
+from DoseEngineLib.errors import Cancelled
+from DoseEngineLib.geometry import Grid
+from DoseEngineLib.machine import load_machine
+from DoseEngineLib.patient import Patient
+from DoseEngineLib.plan import Beam, Plan, Prescription, Structure
+from OptimizerLib.errors import OptimizationError
+from OptimizerLib.fluence_planning import FluenceSettings, plan_fluence
+from OptimizerLib.planning_goals import PlanningGoals
+from OptimizerLib.sequencing import check_deliverable
+
+GRID = Grid.from_spacing((28, 28, 28), 5.0, (-67.5, -67.5, -67.5))
+SETTINGS = FluenceSettings(bixel_mm=10.0, spacing_mm=5.0, levels=5, corrections=0)
+ROWS = (
+    "PTV uniform 2 Gy, weight 100",
+    "Organ Max <= 1 Gy, weight 10",
+    "External falloff 2 Gy -> 0.5 Gy in 30 mm from PTV",
+)
+
+
+def ball(centre: tuple[float, float, float], radius_mm: float) -> np.ndarray:
+    k, j, i = np.indices(GRID.shape)
+    points = GRID.index_to_ras(np.stack((i, j, k), axis=-1))
+    return np.linalg.norm(points - centre, axis=-1) <= radius_mm
+
+
+@pytest.fixture(scope="module")
+def patient() -> Patient:
+    structures = (
+        Structure("External", np.ones(GRID.shape, bool), GRID, "EXTERNAL"),
+        Structure("PTV", ball((0.0, 0.0, 0.0), 20.0), GRID, "PTV"),
+        Structure("Organ", ball((-35.0, 0.0, 0.0), 12.0), GRID, "ORGAN"),
+        Structure("Nothing", np.zeros(GRID.shape, bool), GRID, "ORGAN"),
+    )
+    return Patient.from_density(np.ones(GRID.shape, np.float32), GRID, structures=structures)
+
+
+def plan(engine: str = "photon-pencil-beam", normalization: str = "none") -> Plan:
+    beams = tuple(Beam.open_field(f"G{angle}", gantry_deg=angle) for angle in (0, 120, 200))
+    return Plan("Three beams", beams, Prescription(2.0, 1, "PTV", normalization), engine=engine)
+
+
+def goals(*rows: str) -> PlanningGoals:
+    return PlanningGoals.from_entries(rows or ROWS)
+
+
+@pytest.fixture(scope="module")
+def found(patient):
+    return plan_fluence(patient, plan(), goals(), SETTINGS)
+
+
+def test_the_plan_is_deliverable_and_close_to_the_ideal(found):
+    """Leaves refined lose less than leaves as sequenced, every limit of the machine holds, MU are positive."""
+    assert found.solution.converged
+    assert found.losses.ideal <= found.losses.refined <= found.losses.sequenced
+    for beam in found.plan.beams:
+        assert beam.meterset_MU > 0
+        check_deliverable(beam, load_machine(beam.machine))
+
+
+def test_the_dose_of_the_plan_is_that_of_the_objectives(patient, found):
+    """The forward engine's mean dose to the target is within 4 % of what was optimized: head scatter is not in it."""
+    dose = create_engine("photon-pencil-beam").calculate_dose(patient, found.plan, grid=found.influence.grid).dose_Gy
+    rows = found.influence.rows_of(patient.structure("PTV"))
+    forward = dose.ravel()[found.influence.voxels[rows]].mean()
+    planned = found.influence.dose(found.delivered_weights).ravel()[found.influence.voxels[rows]].mean()
+    assert forward == pytest.approx(planned, rel=0.04)
+
+
+def test_history_and_names_fit_the_problem(found):
+    """One entry an iteration from the start, falling, each term by its row's name."""
+    assert found.term_names == tuple(str(row) for row in found.goals.rows)
+    assert [entry.iteration for entry in found.history] == list(range(len(found.history)))
+    values = [entry.value for entry in found.history]
+    assert all(later <= earlier * (1 + 1e-9) for earlier, later in zip(values, values[1:]))
+    for entry in found.history:
+        assert sum(entry.terms) == pytest.approx(entry.value, rel=1e-9)
+        assert len(entry.terms) == len(found.term_names)
+
+
+def test_targets_are_seen_with_half_a_voxel_of_rim(found):
+    """The optimization looks at more voxels of the target than have their centre in it, and at all of those."""
+    inside = ball((0.0, 0.0, 0.0), 20.0).sum()
+    seen = found.problem.structure_dose_Gy("PTV", found.solution.weights).size
+    assert inside < seen <= ball((0.0, 0.0, 0.0), 26.0).sum()
+
+
+def test_corrections_bring_the_engines_dose_closer(patient, found):
+    """Refinement against the plan's engine ends no worse, by that engine's dose, than the leaves it began with."""
+    corrected = plan_fluence(
+        patient, plan(), goals(), replace(SETTINGS, corrections=1), influence=found.influence,
+        start=found.solution.weights,
+    )  # fmt: skip
+    assert corrected.correction.value <= corrected.correction.history[0]
+    assert corrected.correction.value < 1.05 * min(corrected.correction.history)
+
+
+def test_an_ideal_delivery_leaves_the_plan(patient, found):
+    """No leaves are set; the weights delivered are the ideal ones."""
+    ideal = plan_fluence(patient, plan(), goals(), replace(SETTINGS, delivery="ideal"), influence=found.influence)
+    assert ideal.plan == plan()
+    assert ideal.losses is None
+    assert ideal.delivered_weights == pytest.approx(ideal.solution.weights)
+
+
+def test_sliding_windows_have_losses_too(patient, found):
+    """What moving leaves lose is reported, sequenced and not refined."""
+    moving = plan_fluence(
+        patient, plan(), goals(), replace(SETTINGS, delivery="sliding_window"), influence=found.influence
+    )
+    assert moving.losses.sequenced == moving.losses.refined > moving.losses.ideal
+    assert moving.refinement is None
+
+
+def test_levels_are_kept_in_order(patient, found):
+    """The organ first: its objective ends lower than with all rows on one level, the target's higher."""
+    rows = ("Organ Mean <= 0.1 Gy, weight 10", "PTV uniform 2 Gy, weight 100, level 2")
+    together = tuple(row.replace(", level 2", "") for row in rows)
+    first = plan_fluence(patient, plan(), goals(*rows), replace(SETTINGS, delivery="ideal"))
+    mixed = plan_fluence(patient, plan(), goals(*together), replace(SETTINGS, delivery="ideal"))
+    organ, target = first.problem.values(first.solution.weights)
+    organ_mixed, target_mixed = mixed.problem.values(mixed.solution.weights)
+    assert organ < organ_mixed
+    assert target > target_mixed
+
+
+def test_a_search_can_go_on_from_where_it_was(patient, found):
+    """From the optimum the search ends at once, with the same value."""
+    again = plan_fluence(
+        patient, plan(), goals(), replace(SETTINGS, delivery="ideal"), influence=found.influence,
+        start=found.solution.weights,
+    )  # fmt: skip
+    assert again.solution.iterations <= 2
+    assert again.solution.value == pytest.approx(found.solution.value, rel=1e-6)
+
+
+def test_normalization_is_left_to_the_engine(patient, found):
+    """A prescription that scales makes a plan of weights in the proportion of the MU."""
+    asked = replace(found, plan=replace(found.plan, prescription=Prescription(2.0, 1, "PTV", "D95")))
+    scaled = asked.normalized_plan()
+    assert [beam.meterset_MU for beam in scaled.beams] == [None] * 3
+    assert [beam.weight for beam in scaled.beams] == [beam.meterset_MU for beam in found.plan.beams]
+    assert found.normalized_plan() == found.plan
+
+
+@pytest.mark.parametrize(
+    ("rows", "text"),
+    [
+        (("Organ Max <= 1 Gy, constraint",), "no objectives"),
+        (("Elsewhere Max <= 1 Gy",), "choose one of: External, PTV, Organ, Nothing"),
+        (("PTV uniform 2 Gy", "Nothing Max <= 1 Gy"), "is empty"),
+    ],
+)
+def test_rows_that_cannot_be_used_are_refused(patient, rows, text):
+    """The error says what is wrong and what there is."""
+    with pytest.raises(OptimizationError, match=text):
+        plan_fluence(patient, plan(), goals(*rows), SETTINGS)
+
+
+def test_a_plan_without_target_is_refused(patient):
+    """Bixels need a target: from the prescription, or a PTV with a row."""
+    with pytest.raises(OptimizationError, match="no target"):
+        plan_fluence(patient, replace(plan(), prescription=None), goals("Organ Max <= 1 Gy"), SETTINGS)
+
+
+def test_an_influence_of_another_patient_is_refused(patient, found):
+    """Density changed: the influence is out of date."""
+    other = Patient.from_density(np.full(GRID.shape, 1.1, np.float32), GRID, structures=patient.structures)
+    with pytest.raises(Exception, match="changed since"):
+        plan_fluence(other, plan(), goals(), SETTINGS, influence=found.influence)
+
+
+@pytest.mark.parametrize("wrong", [{"delivery": "arc"}, {"bixel_mm": 0.1}, {"levels": 0}, {"corrections": -1}])
+def test_settings_that_make_no_sense_are_refused(wrong):
+    """Each setting says what it may be."""
+    with pytest.raises(OptimizationError, match=r"choose one of|must lie in"):
+        FluenceSettings(**wrong)
+
+
+def test_it_can_be_cancelled(patient):
+    """A progress callback that raises ends the work."""
+
+    def stop(fraction: float, text: str) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        plan_fluence(patient, plan(), goals(), SETTINGS, progress=stop)
