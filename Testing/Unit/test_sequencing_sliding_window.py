@@ -75,7 +75,15 @@ def test_MU_are_the_least_at_the_dose_rate(tmp_path):
     bixels, weights = bixels_of(values, path)
     influence, plan = plan_for(bixels)
     for dose_rate in (600.0, 100.0):
-        moved = sequence(influence, weights, plan, "sliding_window", dose_rate_MU_min=dose_rate, control_points=400)
+        moved = sequence(
+            influence,
+            weights,
+            plan,
+            "sliding_window",
+            dose_rate_MU_min=dose_rate,
+            control_points=400,
+            compensations=0,
+        )
         beam, machine = moved.beams[0], load_machine(path)
         factor = backscatter_factor(beam.control_points[0].aperture, machine)
         # 25 mm/s over 20 mm
@@ -112,7 +120,7 @@ def test_more_control_points_come_closer(tmp_path):
     influence, plan = plan_for(bixels)
     errors = []
     for control_points in (40, 80, 160):
-        moved = sequence(influence, weights, plan, "sliding_window", control_points=control_points)
+        moved = sequence(influence, weights, plan, "sliding_window", control_points=control_points, compensations=0)
         got = delivered_weights(influence, moved)
         least = slit_exposure(moved.beams[0])
         errors.append(np.abs(got - weights)[weights > least].max() / weights.max())
@@ -137,6 +145,21 @@ def test_every_limit_is_kept(tmp_path, interdigitation, gap):
         got = delivered_weights(influence, moved)
         least = 0.02 * moved.beams[0].meterset_MU + (gap + 1.4) / 2.5
         assert np.abs(got - weights)[weights > least].max() <= (0.04 if interdigitation else 0.25) * weights.max()
+
+
+def test_what_tongue_and_groove_shade_is_compensated():
+    bixels, weights = bixels_of(3.0 * modulated(), first_row=-6, first_column=-9)
+    influence, plan = plan_for(bixels)
+    errors, MU = [], []
+    for compensations in (0, 1, 4):
+        moved = sequence(influence, weights, plan, "sliding_window", compensations=compensations)
+        missed = (delivered_weights(influence, moved) - weights)[weights > slit_exposure(moved.beams[0])]
+        errors.append(np.sqrt(np.mean(missed**2)) / weights.max())
+        MU.append(moved.beams[0].meterset_MU)
+    assert errors[0] > 0.02
+    assert errors[1] < 0.25 * errors[0]
+    assert errors[2] < 0.002
+    assert MU[0] < MU[2] < 1.1 * MU[0]
 
 
 def test_swept_length_is_an_average_over_the_motion():
@@ -165,7 +188,11 @@ def test_a_beam_without_MU_or_leaves_has_no_exposure():
 
 @pytest.mark.parametrize(
     ("change", "says"),
-    [({"control_points": 1}, "control_points"), ({"dose_rate_MU_min": 700.0}, "600 MU/min")],
+    [
+        ({"control_points": 1}, "control_points"),
+        ({"dose_rate_MU_min": 700.0}, "600 MU/min"),
+        ({"compensations": -1}, "compensations"),
+    ],
 )
 def test_bad_options_are_refused(change, says):
     bixels, weights = bixels_of(np.ones((2, 3)))
