@@ -166,7 +166,9 @@ def test_a_name_of_several_tissues_is_reported_with_all(structure, tissues):
 
 
 def test_no_name_stands_for_two_tissues_unless_it_is_said_to():
-    names = [(name, tissue.id) for tissue in TABLE.tissues.values() for name in (*tissue.tg263, *tissue.aliases)]
+    names = [
+        (name, tissue.id) for tissue in TABLE.tissues.values() for name in (*tissue.organ.tg263, *tissue.organ.aliases)
+    ]
     for (name, tissue), match in zip(names, match_tissues(name for name, _ in names).values(), strict=True):
         assert match.tissue is not None, name
         assert match.tissue.id == tissue

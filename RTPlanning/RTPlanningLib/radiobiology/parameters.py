@@ -14,6 +14,7 @@ from DoseEngineLib.errors import EvaluationError, SchemaError
 from RTPlanningLib.radiobiology.ntcp import LogisticNtcp, LymanKutcherBurman, NtcpModel, RelativeSeriality
 from RTPlanningLib.radiobiology.tcp import LogisticTcp, PoissonTcp, TcpModel
 from RTPlanningLib.radiobiology.uncertainty import Estimate
+from RTPlanningLib.structure_names import OrganNames, load_organs
 
 PARAMETERS_SCHEMA_VERSION = 1
 _FILE = "parameters.json"
@@ -25,26 +26,26 @@ class TissueNames:
 
     Attributes
     ----------
-    id, title : str
-    sided : bool
-        One of a pair: the names come with a side.
-    tg263, aliases : tuple of str
-        Names of AAPM TG-263 and other names in use, without sides.
-    shared_aliases : tuple of str
-        Names in use for more than one tissue.
+    organ : OrganNames
+        Its entry in the table of structure names.
     alpha_beta_Gy : float
         What converts this tissue's dose when a parameter set has no value of its own.
     alpha_beta_source : str
     """
 
-    id: str
-    title: str
-    sided: bool
-    tg263: tuple[str, ...]
-    aliases: tuple[str, ...]
-    shared_aliases: tuple[str, ...]
+    organ: OrganNames
     alpha_beta_Gy: float
     alpha_beta_source: str
+
+    @property
+    def id(self) -> str:
+        """Identifier, the organ's."""
+        return self.organ.id
+
+    @property
+    def title(self) -> str:
+        """In words, the organ's."""
+        return self.organ.title
 
 
 @dataclass(frozen=True)
@@ -191,14 +192,15 @@ def _parsed(table: Mapping[str, Any]) -> RadiobiologyParameters:
         return sources[entry[key]]
 
     tissues = {}
+    organs = load_organs()
     for entry in table["tissues"]:
-        tissues[entry["id"]] = TissueNames(
-            entry["id"],
-            entry["title"],
-            entry["sided"],
-            tuple(entry["tg263"]),
-            tuple(entry["aliases"]),
-            tuple(entry["shared_aliases"]),
+        if entry["id"] not in organs:
+            raise SchemaError(
+                f"Tissue {entry['id']!r} of the radiobiology parameters is not in the table of structure names; add it."
+            )
+        organ = organs[entry["id"]]
+        tissues[organ.id] = TissueNames(
+            organ,
             entry["alpha_beta_Gy"],
             source(entry, "alpha_beta_source"),
         )
