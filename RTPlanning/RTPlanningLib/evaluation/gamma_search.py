@@ -152,6 +152,12 @@ def _multiplier(a, gx, gy, gz, lx, ux, ly, uy, lz, uz):
     return s
 
 
+@numba.njit(cache=True, inline="always")
+def _store(stack, n, x0, x1, y0, y1, z0, z1):
+    stack[n, 0], stack[n, 1], stack[n, 2] = x0, x1, y0
+    stack[n, 3], stack[n, 4], stack[n, 5] = y1, z0, z1
+
+
 @numba.njit(cache=True)
 def _search_cell(c, lx, ly, lz, wx, wy, wz, fx, fy, fz, frozen, best, tolerance, stack):
     """Lower ``best`` (gamma squared) to the least in one cell, to within ``tolerance`` of gamma: branch and bound.
@@ -178,14 +184,12 @@ def _search_cell(c, lx, ly, lz, wx, wy, wz, fx, fy, fz, frozen, best, tolerance,
     top = 1
     while top > 0:
         top -= 1
-        x0, x1, y0, y1, z0, z1 = (
-            stack[top, 0],
-            stack[top, 1],
-            stack[top, 2],
-            stack[top, 3],
-            stack[top, 4],
-            stack[top, 5],
-        )
+        # what is farther away than the least gamma found cannot be less
+        x0, x1 = max(stack[top, 0], (-root - lx) / wx), min(stack[top, 1], (root - lx) / wx)
+        y0, y1 = max(stack[top, 2], (-root - ly) / wy), min(stack[top, 3], (root - ly) / wy)
+        z0, z1 = max(stack[top, 4], (-root - lz) / wz), min(stack[top, 5], (root - lz) / wz)
+        if x0 > x1 or y0 > y1 or z0 > z1:
+            continue
         mx, my, mz = 0.5 * (x0 + x1), 0.5 * (y0 + y1), 0.5 * (z0 + z1)
         hx, hy, hz = 0.5 * (x1 - x0), 0.5 * (y1 - y0), 0.5 * (z1 - z0)
         value = c0 + cx * mx + cy * my + cz * mz + cxy * mx * my + cxz * mx * mz + cyz * my * mz + cxyz * mx * my * mz
@@ -227,28 +231,41 @@ def _search_cell(c, lx, ly, lz, wx, wy, wz, fx, fy, fz, frozen, best, tolerance,
         # as small as single precision resolves; it also keeps the stack short: no more than 23 halvings along an axis
         if max(hx, hy, hz) < _LEAST_HALF:
             continue
+        # the bound grows with the square of the distance from the point found: only a neighbourhood of it is left
+        reach = math.sqrt(prune - bound)
+        x0, x1 = max(x0, x - reach / wx), min(x1, x + reach / wx)
+        y0, y1 = max(y0, y - reach / wy), min(y1, y + reach / wy)
+        z0, z1 = max(z0, z - reach / wz), min(z1, z + reach / wz)
+        _store(stack, top, x0, x1, y0, y1, z0, z1)
+        top += 1
+        kept = 1.0
+        kept *= (x1 - x0) / (2.0 * hx) if hx > 0.0 else 1.0
+        kept *= (y1 - y0) / (2.0 * hy) if hy > 0.0 else 1.0
+        kept *= (z1 - z0) / (2.0 * hz) if hz > 0.0 else 1.0
+        if kept < 0.4:
+            continue
         # halved where the remainder comes from
+        hx, hy, hz = 0.5 * (x1 - x0), 0.5 * (y1 - y0), 0.5 * (z1 - z0)
         of_x = (rxy + rxz) * hx if hx >= _LEAST_HALF else -1.0
         of_y = (rxy + ryz) * hy if hy >= _LEAST_HALF else -1.0
         of_z = (rxz + ryz) * hz if hz >= _LEAST_HALF else -1.0
         if max(of_x, of_y, of_z) <= 0.0:
             of_x, of_y, of_z = hx, hy, hz
-        for column in range(6):
-            stack[top + 1, column] = stack[top, column]
+        _store(stack, top, x0, x1, y0, y1, z0, z1)
         # the half that holds the point found is looked at first
         if of_x >= of_y and of_x >= of_z:
-            first, last, middle, where = 0, 1, mx, x
+            first, last, middle, where = 0, 1, 0.5 * (x0 + x1), x
         elif of_y >= of_z:
-            first, last, middle, where = 2, 3, my, y
+            first, last, middle, where = 2, 3, 0.5 * (y0 + y1), y
         else:
-            first, last, middle, where = 4, 5, mz, z
+            first, last, middle, where = 4, 5, 0.5 * (z0 + z1), z
         if where > middle:
-            stack[top, last] = middle
-            stack[top + 1, first] = middle
-        else:
+            stack[top - 1, last] = middle
             stack[top, first] = middle
-            stack[top + 1, last] = middle
-        top += 2
+        else:
+            stack[top - 1, first] = middle
+            stack[top, last] = middle
+        top += 1
     return best
 
 
