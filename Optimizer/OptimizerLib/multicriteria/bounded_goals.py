@@ -11,11 +11,16 @@ from DoseEngineLib.progress import Progress, part
 from OptimizerLib.constraints import MaxTailMean
 from OptimizerLib.errors import OptimizationError
 from OptimizerLib.multicriteria.trade_off import TradeOff
-from OptimizerLib.solvers import Solver
+from OptimizerLib.solvers import IterationState, Solver
+from OptimizerLib.solvers.solver import Callback
 
 # Rounds of the method of multipliers; the first penalty relative to the objective's worth, its growth and its end.
 _ROUNDS, _STIFFNESS, _STIFFENING, _STIFFEST = 30, 10.0, 5.0, 1e5
 _SMALLEST_WORTH = 1e-6
+# Total weight, relative to that of the heaviest plan seen, up to which a plan has to be certain.
+_HEAVIER = 4.0
+# The solver goes on to this share of the certainty asked for: multipliers are to be as good as the plan.
+_FINER = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,9 +101,10 @@ def minimize_within_limits(
     accuracy_Gy : float
         Excess over a constraint that is accepted.
     certainty : float, optional
-        The solver is started again, as long as that helps, until `BoundedPlan.least_possible` for four times the plan's
-        total weight is no further than this below ``normal @ values``; by default a thousandth of
-        ``importance @ values``, at least a tenth of the resolution.
+        The solver is started again, as long as that helps, until `BoundedPlan.least_possible` is no further than this
+        below ``normal @ values``, for four times the largest of the total weights of plan, start and
+        `TradeOff.typical_total_weight`; by default a thousandth of ``importance @ values``, at least a tenth of the
+        resolution.
 
     Notes
     -----
@@ -116,13 +122,22 @@ def minimize_within_limits(
     worth = abs(float(importance @ values)) or 1.0
     least_worth = _SMALLEST_WORTH * worth
     multipliers, pressures = np.zeros(limits.shape), None
+    total = _HEAVIER * max(float(weights.sum()), trade_off.typical_total_weight)
     stiffness, last_misfit, last_uncertain = _STIFFNESS, np.inf, np.inf
     for round_ in range(_ROUNDS):
         # a tenth above a limit, or 1 Gy above a constraint, costs about as much as the objective itself is worth
         problem = trade_off.scalarized(
             importance, limits, multipliers, stiffness * worth / size**2, pressures, 0.1 * stiffness * worth
         )
-        solution = solver.solve(problem, weights, part(progress, round_ / _ROUNDS, (round_ + 1) / _ROUNDS))
+        enough = certainty
+        if enough is None:
+            enough = max(1e-3 * abs(float(importance @ values)), 0.1 * resolution * float(importance.sum()))
+        solution = solver.solve(
+            problem,
+            weights,
+            part(progress, round_ / _ROUNDS, (round_ + 1) / _ROUNDS),
+            _stop_within(_FINER * enough, total),
+        )
         weights = solution.weights
         values = trade_off.values(weights)
         normal = problem.normal(values)
@@ -144,11 +159,9 @@ def minimize_within_limits(
         lagrangian = float(normal @ values)
         for penalty, pressure, there in zip(problem.penalties, pressures, seen):
             lagrangian += pressed_excess(penalty.constraint, pressure, there)
-        bound = lagrangian - slope - 4.0 * float(weights.sum()) * descent
+        total = max(total, _HEAVIER * float(weights.sum()))
+        bound = lagrangian - slope - total * descent
         uncertain = float(normal @ values) - bound
-        enough = certainty
-        if enough is None:
-            enough = max(1e-3 * abs(float(importance @ values)), 0.1 * resolution * float(importance.sum()))
         if excess <= accuracy and excess_Gy <= accuracy_Gy:
             # not where limits are exceeded: a plan without dose is worth nothing and would make them cost nothing
             worth = min(worth, max(abs(float(importance @ values)), least_worth))
@@ -160,7 +173,7 @@ def minimize_within_limits(
         last_misfit = misfit
         last_uncertain = uncertain if met else np.inf
     if met:
-        message = solution.message
+        message = "Optimum found." if uncertain <= enough else solution.message
     elif excess_Gy > accuracy_Gy:
         worst = int(np.argmax([there.max() for there in excesses_Gy]))
         constraint = problem.penalties[worst].constraint
@@ -176,6 +189,19 @@ def minimize_within_limits(
         )
     converged = met and (solution.converged or uncertain <= enough)
     return BoundedPlan(weights, values, normal, lagrangian, slope, descent, excess, excess_Gy, bool(converged), message)
+
+
+def _stop_within(distance: float, total: float) -> Callback:
+    """Callback that stops a solver where no plan of that total weight can be better by more than a distance."""
+
+    def stop(state: IterationState) -> None:
+        _, gradient = state.problem.value_and_gradient(state.weights)
+        descent = max(0.0, -float(gradient.min()))
+        heaviest = max(total, _HEAVIER * float(state.weights.sum()))
+        if float(gradient @ state.weights) + heaviest * descent <= distance:
+            state.stop()
+
+    return stop
 
 
 def pressed_excess(constraint: Any, pressure: np.ndarray, dose_Gy: np.ndarray) -> float:

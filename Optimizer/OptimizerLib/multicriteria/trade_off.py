@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,12 @@ class TradeOff:
     def variables(self) -> int:
         """Number of weights."""
         return self.problem.variables
+
+    @cached_property
+    def typical_total_weight(self) -> float:
+        """Sum of equal weights that give 50 Gy to the voxel with most: what a plan's weights may come to."""
+        largest = float(self.problem.seen_dose_Gy(np.ones(self.variables)).max())
+        return 50.0 * self.variables / largest if largest > 0 else 0.0
 
     def dose_Gy(self, weights: np.ndarray) -> np.ndarray:
         """Dose (voxels,) at some weights (variables,)."""
