@@ -9,14 +9,13 @@ are taken over blocks of rows that depend on the matrix alone: the result has th
 from __future__ import annotations
 
 import numpy as np
-from numba import get_num_threads, njit, prange, set_num_threads
+from numba import njit, prange
 from scipy import sparse
 
 from OptimizerLib.errors import OptimizationError
+from OptimizerLib.kernel_threads import KernelThreads
 
 _BLOCKS = 64
-# fewer values than this are not worth waking threads for
-_SHARED_WORK = 500_000
 # columns and rows of a tile of the curvature matrix: one tile fits the first-level cache
 _TILE = 64
 _PANEL = 2048
@@ -66,7 +65,7 @@ class SparseDose:
             place[rows] = np.arange(rows.size)
             chunks = np.linspace(0, count, _BLOCKS + 1).astype(np.int64)
             starts = np.zeros(rows.size + 1, dtype=np.int64)
-            with _Threads(matrix.nnz):
+            with KernelThreads(matrix.nnz):
                 _count_rows(matrix.indptr, matrix.indices, place, chunks, starts)
                 np.cumsum(starts, out=starts)
                 columns = np.empty(starts[-1], dtype=narrow)
@@ -106,7 +105,7 @@ class SparseDose:
         """Dose (n,) at some weights (variables,): matrix @ weights, summed in float64."""
         out = np.empty(self.shape[0])
         weights = self._vector(weights, 1)
-        with _Threads(self.nonzeros):
+        with KernelThreads(self.nonzeros):
             _dose(self._blocks, self._starts, self._columns, self._values, weights, out)
         return out
 
@@ -114,7 +113,7 @@ class SparseDose:
         """Derivative by the weights (variables,) from that by the dose (n,): matrix.T @ by_dose."""
         parts = np.zeros((_BLOCKS, self.shape[1]))
         by_dose = self._vector(by_dose, 0)
-        with _Threads(self.nonzeros):
+        with KernelThreads(self.nonzeros):
             _gradient(self._blocks, self._starts, self._columns, self._values, by_dose, parts)
             return _sum_parts(parts)
 
@@ -122,7 +121,7 @@ class SparseDose:
         """``matrix.T @ (curvature * (matrix @ direction))``, rows without curvature not read; (variables,)."""
         parts = np.zeros((_BLOCKS, self.shape[1]))
         curvature, direction = self._vector(curvature, 0), self._vector(direction, 1)
-        with _Threads(self.nonzeros):
+        with KernelThreads(self.nonzeros):
             _curvature_product(self._blocks, self._starts, self._columns, self._values, curvature, direction, parts)
             return _sum_parts(parts)
 
@@ -148,10 +147,10 @@ class SparseDose:
             filled = np.zeros((tiles, groups), dtype=np.bool_)
             factors = np.zeros(4 * groups, dtype=np.float32)
             factors[: chosen.size] = curvature[chosen]
-            with _Threads(panel.size):
+            with KernelThreads(panel.size):
                 _fill_panel(chosen, self._starts, self._columns, self._values, panel, filled)
                 _add_panel(panel, filled, factors, *np.triu_indices(tiles), total)
-        with _Threads(total.size):
+        with KernelThreads(total.size):
             _mirror(total)
 
     def _vector(self, vector: np.ndarray, axis: int) -> np.ndarray:
@@ -162,21 +161,6 @@ class SparseDose:
                 f"{vector.shape}. Give one number for each."
             )
         return vector
-
-
-class _Threads:
-    """All threads for much work, one for little; results are the same."""
-
-    def __init__(self, work: int) -> None:
-        self._alone = work < _SHARED_WORK
-
-    def __enter__(self) -> None:
-        self._before = get_num_threads()
-        if self._alone:
-            set_num_threads(1)
-
-    def __exit__(self, *_) -> None:
-        set_num_threads(self._before)
 
 
 @njit(parallel=True, cache=True)

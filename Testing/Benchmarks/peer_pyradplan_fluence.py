@@ -54,12 +54,13 @@ def main() -> None:
         return solve(self, *arguments)
 
     NonLinearFluencePlanningProblem.solve = remember
-    solver_s, whole_s = [], []
+    solver_s, whole_s, cpu_s = [], [], []
     info: dict = {}
     for _ in range(runs):
-        start = time.perf_counter()
+        start, start_cpu = time.perf_counter(), time.process_time()
         weights = fluence_optimization(ct, cst, stf, dij, plan, opt_info=info)
         whole_s.append(time.perf_counter() - start)
+        cpu_s.append(time.process_time() - start_cpu)
         solver_s.append(float(problems[-1]._solve_time))
         if len(problems) > 1:
             problems.pop(0)
@@ -93,6 +94,7 @@ def main() -> None:
         "matrix_s": matrix_s,
         "solver_s": solver_s,
         "whole_s": whole_s,
+        "cpu_s": cpu_s,
         "iterations": int(info["num_iter"]),
         "value": float(info["result_info"]["fun"]),
         "history": [float(value) for value in info["obj_history"]],

@@ -119,13 +119,13 @@ import hashlib, json, sys
 import numpy as np
 from numba import get_num_threads
 from scipy import sparse
-import OptimizerLib.sparse_dose as sparse_dose
+import OptimizerLib.kernel_threads as kernel_threads
 from OptimizerLib.objectives import EquivalentUniformDose, MeanDose, SquaredDeviation, SquaredOverdose
 from OptimizerLib.problem import Problem
 from OptimizerLib.solvers import QuasiNewton
 
 # threads also for this little work
-sparse_dose._SHARED_WORK = 0
+kernel_threads.SHARED_WORK = 0
 random = np.random.default_rng(3)
 dense = random.uniform(0.0, 1.0, (900, 90)) * (random.random((900, 90)) < 0.3)
 problem = Problem(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+from OptimizerLib.solvers.cholesky import CholeskyFactor, symmetric_product
 
 
 def projected_conjugate_gradients(
@@ -98,7 +99,7 @@ def principal_pivoting(
 
     Parameters
     ----------
-    matrix : (n, n) array
+    matrix : (n, n) C-contiguous float64 array
         Symmetric, positive definite.
     linear : (n,) array
     positive : (n,) bool array
@@ -114,7 +115,7 @@ def principal_pivoting(
 
     Raises
     ------
-    LinAlgError
+    NotPositiveDefiniteError
         When the matrix is not positive definite.
     """
     free = positive.copy()
@@ -124,10 +125,8 @@ def principal_pivoting(
         x = np.zeros(linear.size)
         chosen = np.flatnonzero(free)
         if chosen.size:
-            # symmetric: the transpose is the same in the order that LAPACK wants
-            factor = cho_factor(matrix[np.ix_(chosen, chosen)].T, lower=True, overwrite_a=True, check_finite=False)
-            x[chosen] = cho_solve(factor, linear[chosen], check_finite=False)
-        slope = matrix @ x - linear
+            x[chosen] = CholeskyFactor(matrix, chosen).solve(linear[chosen])
+        slope = symmetric_product(matrix, x) - linear
         wrong = (free & (x < 0)) | (~free & (slope < -threshold))
         count = int(np.count_nonzero(wrong))
         if count == 0:
@@ -142,6 +141,3 @@ def principal_pivoting(
             wrong[only] = True
         free ^= wrong
     return np.maximum(x, 0.0), False
-
-
-__all__ = ["LinAlgError", "principal_pivoting", "projected_conjugate_gradients"]

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from OptimizerLib.errors import OptimizationError
 from OptimizerLib.problem import Problem
-from OptimizerLib.solvers.bounded_quadratic import (
-    LinAlgError,
-    principal_pivoting,
-    projected_conjugate_gradients,
-)
+from OptimizerLib.solvers.bounded_quadratic import principal_pivoting, projected_conjugate_gradients
+from OptimizerLib.solvers.cholesky import NotPositiveDefiniteError, symmetric_product
 
 # pairs of steps and gradient changes that are remembered
 _MEMORY = 20
@@ -178,14 +176,15 @@ class CurvatureModel:
         self._refresh_matrix()
         while True:
             matrix = self._problem.scale**2 * self._matrix
-            matrix += self._plus.T @ self._plus - self._minus.T @ self._minus
+            if len(self._plus):
+                matrix += self._plus.T @ self._plus - self._minus.T @ self._minus
             for coefficient, along in self._rank_one:
                 matrix += coefficient * np.outer(along, along)
             matrix[np.diag_indices_from(matrix)] += self._diagonal + self._ridge
-            linear = matrix @ weights - gradient
+            linear = symmetric_product(matrix, weights) - gradient
             try:
                 found, exact = principal_pivoting(matrix, linear, positive, 25)
-            except LinAlgError:
+            except NotPositiveDefiniteError:
                 # rounding has made the model indefinite: build it anew, then dampen
                 if self._in_matrix_is_sum:
                     self._in_matrix_is_sum = False
@@ -200,9 +199,9 @@ class CurvatureModel:
                         ) from None
                 continue
             step = found - weights
-            if exact or gradient @ step + 0.5 * (step @ (matrix @ step)) < 0:
+            if exact or gradient @ step + 0.5 * (step @ symmetric_product(matrix, step)) < 0:
                 return found, exact
-            found, _ = self._iterate(matrix.dot, weights, gradient, 300)
+            found, _ = self._iterate(partial(symmetric_product, matrix), weights, gradient, 300)
             return found, False
 
     def _refresh_matrix(self) -> None:
