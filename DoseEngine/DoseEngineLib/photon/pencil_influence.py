@@ -8,9 +8,9 @@ Entries fall off slowly: a quarter of the dose in a wide field is scatter from f
 thousandth of the largest. Dropped, they would be missed; kept, they would fill the matrix. Here they are *gathered*:
 where the bixels of a square block of 2, 4, 8 ... a side give a voxel less than the cut-off between them, one of them
 stands for the block and carries what all of them give. Which one changes from voxel to voxel in an even pattern: every
-bixel keeps its share in any structure of more than a few voxels, sums over neighbouring bixels are right in every voxel,
-and a gathered entry is no larger than about the cut-off. Only what is far below the cut-off for the largest blocks is dropped. (Blocks
-that grow with distance are those of J. Barnes and P. Hut, Nature 324 (1986) 446.)
+bixel keeps its share in any structure of more than a few voxels, sums over neighbouring bixels are right in every
+voxel, and a gathered entry is no larger than about the cut-off. Only what is far below the cut-off for the largest
+blocks is dropped. (Blocks that grow with distance are those of J. Barnes and P. Hut, Nature 324 (1986) 446.)
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from DoseEngineLib.influence import BixelBeam
 from DoseEngineLib.machine import Machine
 from DoseEngineLib.patient import Patient
 from DoseEngineLib.photon.fluence import off_axis_ratio
+from DoseEngineLib.photon.lanes import LANES, dot_lanes
 from DoseEngineLib.photon.modulated_fluence import extra_focal_view, opening_distance_mm
 from DoseEngineLib.photon.pencil_terms import (
     TABLE_STEP_MM,
@@ -47,9 +48,9 @@ from DoseEngineLib.progress import Progress, part
 
 # Lanes of Gaussians: narrow ones, wide ones, and those lit by the extra-focal source. Their numbers are fixed, so that
 # loops over them become vector instructions.
-_NARROW = 8
-_WIDE = 8
-_EXTRA = 8
+_NARROW = LANES
+_WIDE = LANES
+_EXTRA = LANES
 _PRIMARY = _NARROW + _WIDE
 _MOST_GAUSSIANS = 12
 _LANES = _PRIMARY + _EXTRA
@@ -92,6 +93,8 @@ class _Lattice:
     member_start: np.ndarray
     member: np.ndarray  # bixels of each block
     phase: np.ndarray  # (nodes,) where in the pattern a block starts
+    node_column: np.ndarray  # (nodes,) int32: column response of each block
+    node_row: np.ndarray
     occupied: np.ndarray  # (nodes,) float32: bixels over places of the lattice up to its last row and column
     off_axis: np.ndarray  # (bixels,) fluence relative to the axis
 
@@ -104,7 +107,8 @@ def make_lattice(beam: BixelBeam, machine: Machine) -> _Lattice:
     across = max(columns.max(), rows.max()) + 1
     levels = int(min(max(math.ceil(math.log2(across)), 1), _MOST_LEVELS)) + 1
     top = 2 ** (levels - 1)
-    shape, starts, counts, members, places = [], [], [], [], []
+    shape, starts, counts, members, places, node_rows, node_columns = [], [], [], [], [], [], []
+    seen_rows, seen_columns = 0, 0
     node_starts, nodes = [], 0
     filled = 0
     for level in range(levels):
@@ -117,6 +121,11 @@ def make_lattice(beam: BixelBeam, machine: Machine) -> _Lattice:
             for last, blocks in ((rows, n_rows), (columns, n_columns))
         )
         places.append(np.outer(high, wide).ravel())
+        in_row, in_column = np.divmod(np.arange(count.size), n_columns)
+        node_rows.append(seen_rows + in_row)
+        node_columns.append(seen_columns + in_column)
+        seen_rows += n_rows
+        seen_columns += n_columns
         node_starts.append(nodes)
         nodes += count.size
         counts.append(count)
@@ -139,6 +148,8 @@ def make_lattice(beam: BixelBeam, machine: Machine) -> _Lattice:
         member_start=np.concatenate(starts).astype(np.int64),
         member=np.concatenate(members).astype(np.int64),
         phase=np.modf(np.arange(nodes) * 0.6180339887498949)[0],
+        node_column=np.concatenate(node_columns).astype(np.int32),
+        node_row=np.concatenate(node_rows).astype(np.int32),
         occupied=(np.concatenate(counts) / np.maximum(np.concatenate(places), 1)).astype(np.float32),
         off_axis=lit.astype(np.float32),
     )
@@ -147,8 +158,12 @@ def make_lattice(beam: BixelBeam, machine: Machine) -> _Lattice:
 def _tree(lattice: _Lattice) -> tuple:
     return (
         lattice.first, lattice.pitch, lattice.shape, lattice.node_start, lattice.column_start, lattice.row_start,
-        lattice.count, lattice.member_start, lattice.member, lattice.phase, lattice.occupied,
+        lattice.count, lattice.member_start, lattice.member, lattice.phase,
     )  # fmt: skip
+
+
+def _nodes(lattice: _Lattice) -> tuple:
+    return lattice.node_column, lattice.node_row, lattice.occupied
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,7 +285,18 @@ def pencil_influence(
     for number, (beam, lattice, term) in enumerate(zip(beams, lattices, terms, strict=True)):
         report(0.5 + 0.45 * number / len(beams), f"Dose influence: bixels of {beam.name}")
         begin = indptr[start : start + beam.size] + np.cumsum(term.counts, axis=0, dtype=np.int64) - term.counts
-        _fill(data, indices, begin, *_inputs(term), pattern, phi, lattice.off_axis, _tree(lattice))
+        _fill(
+            data,
+            indices,
+            begin,
+            term.counts,
+            *_inputs(term),
+            pattern,
+            phi,
+            lattice.off_axis,
+            _tree(lattice),
+            _nodes(lattice),
+        )
         start += beam.size
     matrix = sparse.csc_array((data, indices, indptr.astype(np.int32)), shape=(voxels.size, bixels), copy=False)
     # as computed: ascending in every column, no voxel twice
@@ -467,60 +493,62 @@ def _gathering_radii(radius2, p, place, amplitude, variance, limit, highest, hea
 
 
 @numba.njit(cache=True)
-def _select(u, v, radius2, p, start, tree, open_row, open_column, bixel, column, row, share):
-    """Blocks and single bixels that make up a voxel's row: who carries it, its responses, times what; their number.
+def _select(u, v, radius2, p, start, tree, away_column, away_row, waiting, bixel, node):
+    """Blocks and single bixels that make up a voxel's row: who carries each, and which it is; their number.
 
-    ``open_row`` and ``open_column`` (2, n) are scratch: blocks to look at on this level and the next.
+    ``away_column``, ``away_row`` and ``waiting`` (2, n, 2) are scratch: squared distances of columns and rows, and the
+    blocks to look at on this level and the next.
     """
-    first, pitch, shape, node_start, column_start, row_start, count, member_start, member, phase, occupied = tree
+    first, pitch, shape, node_start, column_start, row_start, count, member_start, member, phase = tree
     top = shape.shape[0] - 1
+    for level in range(1, top + 1):
+        half = 0.5 * pitch * (1 << level)
+        for c in range(shape[level, 1]):
+            d = max(abs(u - first[0] - (2 * c + 1) * half) - half, 0.0)
+            away_column[column_start[level] + c] = d * d
+        for r in range(shape[level, 0]):
+            d = max(abs(v - first[1] - (2 * r + 1) * half) - half, 0.0)
+            away_row[row_start[level] + r] = d * d
     found = 0
-    waiting = 0
+    number = 0
     for r in range(shape[top, 0]):
         for c in range(shape[top, 1]):
             if count[node_start[top] + r * shape[top, 1] + c] > 0:
-                open_row[0, waiting] = r
-                open_column[0, waiting] = c
-                waiting += 1
+                waiting[0, number, 0] = r
+                waiting[0, number, 1] = c
+                number += 1
     now = 0
     for level in range(top, 0, -1):
-        side = pitch * (1 << level)
         gathered = radius2[p, level]
         dropped = radius2[p, top + 1] if level == top else np.float32(np.inf)
-        below_nodes, below_columns = node_start[level - 1], shape[level - 1, 1]
+        columns, below_columns = shape[level, 1], shape[level - 1, 1]
         following = 0
-        for w in range(waiting):
-            r, c = open_row[now, w], open_column[now, w]
-            dx = max(abs(u - first[0] - (c + 0.5) * side) - 0.5 * side, 0.0)
-            dy = max(abs(v - first[1] - (r + 0.5) * side) - 0.5 * side, 0.0)
-            away = dx * dx + dy * dy
+        for w in range(number):
+            r, c = waiting[now, w, 0], waiting[now, w, 1]
+            away = away_column[column_start[level] + c] + away_row[row_start[level] + r]
             if away > gathered:
                 if away <= dropped:
-                    node = node_start[level] + r * shape[level, 1] + c
-                    turn = start + phase[node]
-                    pick = int((turn - int(turn)) * count[node])
-                    bixel[found] = member[member_start[node] + pick]
-                    column[found] = column_start[level] + c
-                    row[found] = row_start[level] + r
-                    share[found] = occupied[node]
+                    here = node_start[level] + r * columns + c
+                    turn = start + phase[here]
+                    pick = int((turn - int(turn)) * count[here])
+                    bixel[found] = member[member_start[here] + pick]
+                    node[found] = here
                     found += 1
                 continue
-            for child in range(4):
-                below_r, below_c = 2 * r + (child >> 1), 2 * c + (child & 1)
-                node = below_nodes + below_r * below_columns + below_c
-                if count[node] == 0:
-                    continue
-                if level == 1:
-                    bixel[found] = member[member_start[node]]
-                    column[found] = below_c
-                    row[found] = below_r
-                    share[found] = np.float32(1.0)
-                    found += 1
-                else:
-                    open_row[1 - now, following] = below_r
-                    open_column[1 - now, following] = below_c
-                    following += 1
-        waiting = following
+            for down in range(2):
+                line = node_start[level - 1] + (2 * r + down) * below_columns + 2 * c
+                for across in range(2):
+                    if count[line + across] == 0:
+                        continue
+                    if level == 1:
+                        bixel[found] = member[member_start[line + across]]
+                        node[found] = line + across
+                        found += 1
+                    else:
+                        waiting[1 - now, following, 0] = 2 * r + down
+                        waiting[1 - now, following, 1] = 2 * c + across
+                        following += 1
+        number = following
         now = 1 - now
     return found
 
@@ -538,15 +566,18 @@ def _count(counts, radius2, place, amplitude, variance, pattern, limit, highest,
     tasks, bixels = counts.shape
     for number in numba.prange(tasks):
         task = _spread_tasks(number, tasks)
-        open_row, open_column = np.empty((2, bixels), np.int32), np.empty((2, bixels), np.int32)
-        bixel, column, row = np.empty(bixels, np.int32), np.empty(bixels, np.int32), np.empty(bixels, np.int32)
-        share = np.empty(bixels, np.float32)
+        waiting, bixel, node = (
+            np.empty((2, bixels, 2), np.int32),
+            np.empty(bixels, np.int32),
+            np.empty(bixels, np.int32),
+        )
+        away_column, away_row = np.empty(tree[2][:, 1].sum()), np.empty(tree[2][:, 0].sum())
         for p in range(task * _TASK, min((task + 1) * _TASK, place.shape[0])):
             _gathering_radii(radius2, p, place, amplitude, variance, limit, highest, head, tree[1])
             if not _is_lit(amplitude, p):
                 continue
             found = _select(
-                place[p, 0], place[p, 1], radius2, p, pattern[p], tree, open_row, open_column, bixel, column, row, share
+                place[p, 0], place[p, 1], radius2, p, pattern[p], tree, away_column, away_row, waiting, bixel, node
             )
             for e in range(found):
                 counts[task, bixel[e]] += 1
@@ -683,66 +714,67 @@ def _voxel_responses(columns, rows, scratch, p, place, amplitude, variance, lane
     return near
 
 
-@numba.njit(cache=True, fastmath={"reassoc", "contract"})
+@numba.njit(cache=True, inline="always")
 def _near_entry(columns, rows, c, r, off_axis):
-    one, other = columns[c], rows[r]
-    primary = _ZERO
-    for n in range(_PRIMARY):
-        primary += one[n] * other[n]
-    extra = _ZERO
-    for n in range(_PRIMARY, _LANES):
-        extra += one[n] * other[n]
-    return primary * off_axis + extra
+    primary = dot_lanes(columns, c, rows, r, 0) + dot_lanes(columns, c, rows, r, 1)
+    return primary * off_axis + dot_lanes(columns, c, rows, r, 2)
 
 
-@numba.njit(cache=True, fastmath={"reassoc", "contract"})
+@numba.njit(cache=True, inline="always")
 def _far_entry(columns, rows, c, r, off_axis):
-    one, other = columns[c], rows[r]
-    primary = _ZERO
-    for n in range(_NARROW, _PRIMARY):
-        primary += one[n] * other[n]
-    extra = _ZERO
-    for n in range(_PRIMARY, _LANES):
-        extra += one[n] * other[n]
-    return primary * off_axis + extra
+    return dot_lanes(columns, c, rows, r, 1) * off_axis + dot_lanes(columns, c, rows, r, 2)
 
 
 @numba.njit(cache=True, parallel=True)
 def _fill(
-    data, indices, begin, place, amplitude, variance, radius2, lanes, head, pattern, phi, off_axis, tree
+    data, indices, begin, counts, place, amplitude, variance, radius2, lanes, head, pattern, phi, off_axis, tree, nodes
 ):  # fmt: skip
     tasks, bixels = begin.shape
     shape = tree[2]
+    node_column, node_row, occupied = nodes
     used = _used_places(tree)
     for number in numba.prange(tasks):
         task = _spread_tasks(number, tasks)
-        open_row, open_column = np.empty((2, bixels), np.int32), np.empty((2, bixels), np.int32)
-        bixel, column, row = np.empty(bixels, np.int32), np.empty(bixels, np.int32), np.empty(bixels, np.int32)
-        share = np.empty(bixels, np.float32)
+        waiting, bixel, node = (
+            np.empty((2, bixels, 2), np.int32),
+            np.empty(bixels, np.int32),
+            np.empty(bixels, np.int32),
+        )
+        away_column, away_row = np.empty(tree[2][:, 1].sum()), np.empty(tree[2][:, 0].sum())
         # places that round the lattice up to whole blocks stay zero
         columns = np.zeros((shape[:, 1].sum(), _LANES), np.float32)
         rows = np.zeros((shape[:, 0].sum(), _LANES), np.float32)
         scratch = np.empty((6, _LANES), np.float32)
-        to = begin[task].copy()
+        # entries are sorted by bixel here first: all columns at once would be out of reach of the fastest memory
+        to = np.cumsum(counts[task]) - counts[task]
+        largest = counts[task].sum()
+        values, voxels = np.empty(largest, np.float32), np.empty(largest, np.int32)
         for p in range(task * _TASK, min((task + 1) * _TASK, place.shape[0])):
             if not _is_lit(amplitude, p):
                 continue
             found = _select(
-                place[p, 0], place[p, 1], radius2, p, pattern[p], tree, open_row, open_column, bixel, column, row, share
+                place[p, 0], place[p, 1], radius2, p, pattern[p], tree, away_column, away_row, waiting, bixel, node
             )
             if found == 0:
                 continue
             near = _voxel_responses(columns, rows, scratch, p, place, amplitude, variance, lanes, head, tree, used, phi)
             for e in range(found):
-                b = bixel[e]
+                b, here = bixel[e], node[e]
                 if near:
-                    value = _near_entry(columns, rows, column[e], row[e], off_axis[b])
+                    value = _near_entry(columns, rows, node_column[here], node_row[here], off_axis[b])
                 else:
-                    value = _far_entry(columns, rows, column[e], row[e], off_axis[b])
+                    value = _far_entry(columns, rows, node_column[here], node_row[here], off_axis[b])
                 at = to[b]
-                data[at] = value * share[e]
-                indices[at] = p
+                values[at] = value * occupied[here]
+                voxels[at] = p
                 to[b] = at + 1
+        at = 0
+        for b in range(bixels):
+            there = begin[task, b]
+            for e in range(counts[task, b]):
+                data[there + e] = values[at + e]
+                indices[there + e] = voxels[at + e]
+            at += counts[task, b]
 
 
 @numba.njit(cache=True)
@@ -781,7 +813,7 @@ def measure_cutoff(
     rng = np.random.default_rng(1)
     for term, lattice in zip(terms, lattices, strict=True):
         rough = rng.uniform(0.0, 2.0, lattice.off_axis.size).astype(np.float32)
-        _measure(sums, sample, rough, *_inputs(term), pattern, phi, lattice.off_axis, _tree(lattice))
+        _measure(sums, sample, rough, *_inputs(term), pattern, phi, lattice.off_axis, _tree(lattice), _nodes(lattice))
     exact, kept, rough_exact, rough_kept = sums.T
     largest, rough_largest = exact.max(), rough_exact.max()
     if not largest > 0:
@@ -799,17 +831,21 @@ def measure_cutoff(
 
 @numba.njit(cache=True, parallel=True)
 def _measure(
-    sums, sample, rough, place, amplitude, variance, radius2, lanes, head, pattern, phi, off_axis, tree
+    sums, sample, rough, place, amplitude, variance, radius2, lanes, head, pattern, phi, off_axis, tree, nodes
 ):  # fmt: skip
     shape, count, member_start, member = tree[2], tree[6], tree[7], tree[8]
+    node_column, node_row, occupied = nodes
     bixels = off_axis.size
     used = _used_places(tree)
     tasks = (sample.size + 15) // 16
     for number in numba.prange(tasks):
         task = _spread_tasks(number, tasks)
-        open_row, open_column = np.empty((2, bixels), np.int32), np.empty((2, bixels), np.int32)
-        bixel, column, row = np.empty(bixels, np.int32), np.empty(bixels, np.int32), np.empty(bixels, np.int32)
-        share = np.empty(bixels, np.float32)
+        waiting, bixel, node = (
+            np.empty((2, bixels, 2), np.int32),
+            np.empty(bixels, np.int32),
+            np.empty(bixels, np.int32),
+        )
+        away_column, away_row = np.empty(tree[2][:, 1].sum()), np.empty(tree[2][:, 0].sum())
         columns = np.zeros((shape[:, 1].sum(), _LANES), np.float32)
         rows = np.zeros((shape[:, 0].sum(), _LANES), np.float32)
         scratch = np.empty((6, _LANES), np.float32)
@@ -818,23 +854,23 @@ def _measure(
             if not _is_lit(amplitude, p):
                 continue
             found = _select(
-                place[p, 0], place[p, 1], radius2, p, pattern[p], tree, open_row, open_column, bixel, column, row, share
+                place[p, 0], place[p, 1], radius2, p, pattern[p], tree, away_column, away_row, waiting, bixel, node
             )
             near = _voxel_responses(columns, rows, scratch, p, place, amplitude, variance, lanes, head, tree, used, phi)
             for e in range(found):
-                b = bixel[e]
+                b, here = bixel[e], node[e]
                 if near:
-                    value = share[e] * _near_entry(columns, rows, column[e], row[e], off_axis[b])
+                    value = occupied[here] * _near_entry(columns, rows, node_column[here], node_row[here], off_axis[b])
                 else:
-                    value = share[e] * _far_entry(columns, rows, column[e], row[e], off_axis[b])
+                    value = occupied[here] * _far_entry(columns, rows, node_column[here], node_row[here], off_axis[b])
                 sums[s, 1] += value
                 sums[s, 3] += value * rough[b]
             for r in range(used[0]):
                 for c in range(used[1]):
-                    node = r * shape[0, 1] + c
-                    if count[node] == 0:
+                    here = r * shape[0, 1] + c
+                    if count[here] == 0:
                         continue
-                    b = member[member_start[node]]
+                    b = member[member_start[here]]
                     if near:
                         value = _near_entry(columns, rows, c, r, off_axis[b])
                     else:
