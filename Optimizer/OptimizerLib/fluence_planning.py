@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from DoseEngineLib.distance import distance_from_structure_mm
 from DoseEngineLib.engine import create_engine
-from DoseEngineLib.geometry import Grid, resample
+from DoseEngineLib.geometry import resample
 from DoseEngineLib.influence import DoseInfluence
 from DoseEngineLib.machine import load_machine
 from DoseEngineLib.patient import Patient
@@ -24,6 +23,7 @@ from OptimizerLib.errors import OptimizationError
 from OptimizerLib.multicriteria.even_start import even_start
 from OptimizerLib.multicriteria.lexicographic import optimize_by_priority
 from OptimizerLib.multicriteria.trade_off import Goal, TradeOff
+from OptimizerLib.occupancy import occupancy
 from OptimizerLib.planning_goals import PlanningGoals, PlanningTerms
 from OptimizerLib.problem import Problem
 from OptimizerLib.row_terms import RowContext
@@ -34,7 +34,6 @@ from OptimizerLib.solvers import DEFAULT_SOLVER, IterationState, Solution, creat
 
 DELIVERIES = ("step_and_shoot", "sliding_window", "ideal")
 INFLUENCE_ENGINE = "photon-pencil-beam"
-_TARGET_ROLES = ("GTV", "CTV", "PTV")
 # How much harder than its value a goal of a higher priority is held while apertures are refined.
 _HOLD = 100.0
 
@@ -206,11 +205,11 @@ def plan_fluence(
     else:
         influence.check(patient, plan)
     prescription_Gy = plan.prescription.dose_Gy if plan.prescription else None
-    seen = tuple(
-        _with_rim(s, influence.grid) if s.name in goals.structures and _is_target(s) else s for s in patient.structures
-    )
-    terms = goals.make(RowContext.of_influence(influence, seen, prescription_Gy))
-    rows_of = {structure.name: influence.rows_of(structure) for structure in seen if structure.name in goals.structures}
+    by_name = {structure.name: structure for structure in patient.structures}
+    _check_names(goals.structures, by_name)
+    seen = {name: _seen(by_name[name], influence) for name in goals.structures}
+    terms = goals.make(_row_context(influence, patient, seen, prescription_Gy))
+    rows_of = {name: entry.rows for name, entry in seen.items()}
     trade_off = _trade_off(influence, rows_of, terms)
     begin = even_start(trade_off) if start is None else np.asarray(start, dtype=float)
     history: list[HistoryEntry] = []
@@ -274,7 +273,6 @@ def fluence_influence(
     named = tuple(targets) or _targets(plan, goals, by_name)
     _check_names(named, by_name)
     target = _union([by_name[name] for name in named])
-    rimmed = _union([by_name[name] for name in (*named, *(n for n in goals.structures if _is_target(by_name[n])))])
     bixels = [
         bixels_of_target(
             target, beam, load_machine(beam.machine), plan.patient_position, settings.bixel_mm,
@@ -283,15 +281,17 @@ def fluence_influence(
         for beam in plan.beams
     ]  # fmt: skip
     grid = patient.body_grid.with_spacing(settings.spacing_mm or plan.dose_grid_spacing_mm)
-    # of the body itself a sample says enough, of everything else every voxel counts
-    whole = [name for name in (*goals.structures, *named) if by_name[name].role != "EXTERNAL"]
+    # of the body itself a sample says enough, of everything else every voxel counts that it has a part in
+    whole = dict.fromkeys(name for name in (*goals.structures, *named) if by_name[name].role != "EXTERNAL")
+    mask = np.zeros(grid.shape, bool)
+    for name in whole:
+        mask |= occupancy(by_name[name], grid) > 0
     sampled = any(by_name[name].role == "EXTERNAL" for name in goals.structures)
     return create_engine(INFLUENCE_ENGINE).calculate_influence(
         patient,
         plan,
         bixels=bixels,
-        structures=tuple(dict.fromkeys(whole)),
-        mask=_with_rim(rimmed, grid).mask,
+        mask=mask,
         normal_tissue_every=settings.normal_tissue_every if sampled else None,
         grid=grid,
         progress=progress,
@@ -328,21 +328,35 @@ def _union(structures: Sequence[Structure]) -> Structure:
     return replace(first, name=" and ".join(s.name for s in structures), mask=mask)
 
 
-def _with_rim(structure: Structure, grid: Grid) -> Structure:
-    """A target on the grid of the optimization, with a rim of half a voxel.
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """Rows of an influence that a structure has a part in, and how much volume each stands for."""
 
-    Volume at a target's edge belongs to voxels whose centres lie just outside; a dose that holds for those inside only
-    would leave it short.
-    """
-    rim_mm = float(grid.spacing_mm.max()) / 2.0
-    k, j, i = np.indices(grid.shape).reshape(3, -1)
-    points = grid.index_to_ras(np.stack((i, j, k), axis=-1))
-    near = distance_from_structure_mm(structure, points, 2.0 * rim_mm) <= rim_mm
-    return replace(structure, mask=near.reshape(grid.shape), grid=grid)
+    rows: np.ndarray
+    volumes: np.ndarray
 
 
-def _is_target(structure: Structure) -> bool:
-    return structure.role in _TARGET_ROLES and not structure.is_empty
+def _seen(structure: Structure, influence: DoseInfluence) -> _Seen:
+    if structure.role == "EXTERNAL":
+        rows = influence.rows_of(structure)
+        return _Seen(rows, influence.voxel_weights[rows])
+    shares = occupancy(structure, influence.grid).ravel()[influence.voxels]
+    rows = np.flatnonzero(shares)
+    return _Seen(rows, shares[rows])
+
+
+def _row_context(
+    influence: DoseInfluence, patient: Patient, seen: Mapping[str, _Seen], prescription_Gy: float | None
+) -> RowContext:
+    def points(name: str) -> np.ndarray:
+        k, j, i = np.unravel_index(influence.voxels[seen[name].rows], influence.grid.shape)
+        return influence.grid.index_to_ras(np.stack((i, j, k), axis=-1))
+
+    def volumes(name: str) -> np.ndarray | None:
+        return seen[name].volumes if seen[name].rows.size else None
+
+    by_name = {structure.name: structure for structure in patient.structures}
+    return RowContext(by_name, prescription_Gy, influence.fractions, points, volumes, influence.beams)
 
 
 def _trade_off(influence: DoseInfluence, rows_of: Mapping[str, np.ndarray], terms: PlanningTerms) -> TradeOff:

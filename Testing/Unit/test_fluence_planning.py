@@ -15,6 +15,7 @@ from DoseEngineLib.patient import Patient
 from DoseEngineLib.plan import Beam, Plan, Prescription, Structure
 from OptimizerLib.errors import OptimizationError
 from OptimizerLib.fluence_planning import FluenceSettings, plan_fluence
+from OptimizerLib.occupancy import occupancy
 from OptimizerLib.planning_goals import PlanningGoals
 from OptimizerLib.sequencing import check_deliverable
 
@@ -87,11 +88,41 @@ def test_history_and_names_fit_the_problem(found):
         assert len(entry.terms) == len(found.term_names)
 
 
-def test_targets_are_seen_with_half_a_voxel_of_rim(found):
-    """The optimization looks at more voxels of the target than have their centre in it, and at all of those."""
+def test_structures_are_seen_by_the_voxels_they_have_a_part_in(found):
+    """More voxels than have their centre in the target, each by its share: the shares add up to the volume."""
     inside = ball((0.0, 0.0, 0.0), 20.0).sum()
     seen = found.problem.structure_dose_Gy("PTV", found.solution.weights).size
-    assert inside < seen <= ball((0.0, 0.0, 0.0), 26.0).sum()
+    assert inside <= seen
+    assert found.problem.objectives[0].voxel_weights.size == seen
+
+
+@pytest.mark.parametrize("spacing_mm", [3.0, 5.0, 8.0])
+def test_occupancy_keeps_the_volume(spacing_mm):
+    """The shares of a turned, coarser or finer grid's voxels add up to the structure's volume within 2 %."""
+    structure = Structure("Ball", ball((2.0, -3.0, 4.0), 22.0), GRID)
+    angle = np.radians(20.0)
+    affine = np.eye(4)
+    affine[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    affine[:3, :3] *= spacing_mm
+    n = int(100 / spacing_mm)
+    affine[:3, 3] = affine[:3, :3] @ np.full(3, -(n - 1) / 2)
+    grid = Grid((n, n, n), affine)
+    shares = occupancy(structure, grid)
+    assert shares.min() >= 0.0
+    assert shares.max() <= 1.0
+    assert shares.sum() * grid.voxel_volume_cm3 == pytest.approx(structure.volume_cm3, rel=0.02)
+
+
+def test_occupancy_of_a_box_is_exact():
+    """A box whose faces cut voxels of the other grid in thirds."""
+    mask = np.zeros(GRID.shape, bool)
+    mask[10:13, 10:13, 10:13] = True
+    low = GRID.index_to_ras(np.array([10.0, 10.0, 10.0])) - 2.5
+    coarse = Grid.from_spacing((4, 4, 4), 7.5, tuple(low - 7.5 / 2 - 2.5))
+    shares = occupancy(Structure("Box", mask, GRID), coarse)
+    # along each axis: 5 mm of the first voxel that it enters, then all of the next, 2.5 mm of the third
+    along = np.array([0.0, 5.0, 7.5, 2.5]) / 7.5
+    assert shares == pytest.approx(along[:, None, None] * along[None, :, None] * along[None, None, :], abs=1e-6)
 
 
 def test_corrections_bring_the_engines_dose_closer(patient, found):
