@@ -108,6 +108,8 @@ def test_surfaces_alone_are_turned_into_masks_without_changing_the_node(scene, c
     (structure,) = structuresFromSegmentation(segmentation, case.grid.with_spacing(1.0))
     assert structure.volume_cm3 == pytest.approx(4 / 3 * np.pi * 1.5**3, rel=0.02)
     assert np.abs(structure.centroid_RAS_mm() - centre).max() < 0.1
+    # the surface itself, polygons and all, is what a DVH is taken of
+    assert structure.outline.volume_cm3 == pytest.approx(4 / 3 * np.pi * 1.5**3, rel=0.01)
     assert not segmentation.GetSegmentation().ContainsRepresentation("Binary labelmap")
 
 
@@ -180,3 +182,26 @@ def test_a_sheared_segmentation_is_refused(scene, case):
     segmentation.SetAndObserveTransformNodeID(transform.GetID())
     with pytest.raises(GeometryError, match=r"Segment External: .*perpendicular"):
         structuresFromSegmentation(segmentation, case.grid)
+
+
+def test_contours_stay_with_a_segment_until_it_is_edited(scene, case):
+    from dataclasses import replace
+
+    from DoseEngineLib.contour_stack import ContourStack
+    from DoseEngineLib.mrml.segmentations import setStructures, structuresFromSegmentation
+
+    grid = Grid.from_spacing((20, 40, 40), (1.0, 1.0, 2.0), (10.0, -5.0, 3.0))
+    mask = np.zeros(grid.shape, bool)
+    mask[4:9, 10:20, 12:25] = True
+    corners = np.array([(11.5, 9.5), (24.5, 9.5), (24.5, 19.5), (11.5, 19.5)])
+    contours = tuple(grid.index_to_ras(np.column_stack((corners, np.full(4, float(k))))) for k in range(4, 9))
+    structure = Structure("PTV", mask, grid, "PTV", outline=ContourStack("PTV", contours, 2.0))
+    segmentation = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Structures")
+    setStructures(segmentation, [structure, replace(structure, name="CTV", outline=None)])
+    ptv, ctv = structuresFromSegmentation(segmentation, grid)
+    assert ctv.outline is None
+    assert ptv.outline.volume_cm3 == pytest.approx(1.3) == pytest.approx(ptv.volume_cm3)
+    for got, wanted in zip(ptv.outline.contours_RAS_mm, contours, strict=True):
+        np.testing.assert_allclose(got[:-1], wanted, atol=1e-9)
+    segmentation.GetSegmentation().GetSegment("PTV").GetRepresentation("Binary labelmap").Modified()
+    assert structuresFromSegmentation(segmentation, grid)[0].outline is None

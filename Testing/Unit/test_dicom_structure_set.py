@@ -53,6 +53,16 @@ def test_a_box_has_its_voxels_and_nothing_else(tmp_path: Path, made: SyntheticCt
     assert np.array_equal(structure.mask, expected)
     assert (structure.name, structure.role, structure.color) == ("Box", "PTV", (1.0, 0.0, 0.2))
     assert notes == ()
+    # three slices of 3 mm, as its voxels have them
+    assert structure.outline.volume_cm3 == pytest.approx(2.0 * 2.0 * 0.3 * len(LEVELS))
+    assert structure.outline.name == "Box"
+
+
+def test_contours_beyond_the_ct_are_no_outline(tmp_path: Path, made: SyntheticCt, ct: CtSeries) -> None:
+    wide = Roi("Body", [rectangle((-200, 200), (-200, 200), z) for z in LEVELS], "EXTERNAL")
+    (structure,), notes = read(synthetic_structure_set([wide], made), tmp_path, ct)
+    assert structure.outline is None
+    assert any("cut there" in note for note in notes)
 
 
 @given(st.tuples(*[st.floats(-180, 180)] * 3), st.tuples(*[st.floats(-300, 300)] * 3))

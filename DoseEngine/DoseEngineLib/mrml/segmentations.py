@@ -10,12 +10,17 @@ import slicer.util
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
+from DoseEngineLib.closed_surface import ClosedSurface
+from DoseEngineLib.contour_stack import ContourStack
 from DoseEngineLib.errors import GeometryError, PatientError
 from DoseEngineLib.geometry import Grid, resample
 from DoseEngineLib.mrml.transforms import matrixToWorld
 from DoseEngineLib.plan import ROLES, Structure
 
 _LABELMAP = "Binary labelmap"
+# SlicerRT's name. Slicer drops it by itself when the labelmap it belongs to is edited.
+_CONTOURS = "Planar contour"
+_SURFACE = "Closed surface"
 _ROLE_TAG = "RTPlanning.Role"
 _DENSITY_TAG = "RTPlanning.DensityOverride_g_cm3"
 _ROLE_BY_PREFIX = {"ptv": "PTV", "ctv": "CTV", "itv": "CTV", "gtv": "GTV", "igtv": "GTV", "couch": "SUPPORT"}
@@ -29,7 +34,8 @@ _CUT_FRACTION = 0.01
 def setStructures(segmentationNode, structures: Sequence[Structure], volumeNode=None) -> None:
     """Replace a segmentation node's segments by structures, in order; empty ones become empty segments.
 
-    Segment IDs are the structures' names. Roles are kept as segment tags ``RTPlanning.Role``.
+    Segment IDs are the structures' names. Roles are kept as segment tags ``RTPlanning.Role``, contours as the
+    representation ``Planar contour``, until a segment is edited or the scene is closed.
 
     Parameters
     ----------
@@ -61,13 +67,17 @@ def setStructures(segmentationNode, structures: Sequence[Structure], volumeNode=
         segment = segmentation.GetSegment(structure.name)
         segment.SetColor(*structure.color)
         segment.SetTag(_ROLE_TAG, structure.role)
+        if isinstance(structure.outline, ContourStack) and not structure.is_empty:
+            segment.AddRepresentation(_CONTOURS, _polyData(structure.outline))
 
 
 def structuresFromSegmentation(segmentationNode, grid: Grid) -> tuple[Structure, ...]:
     """Return every segment as a mask on a grid, in the order of the segmentation.
 
     Segments on the grid's own lattice are copied exactly; others are resampled (linear occupancy, one half). Empty
-    segments give empty structures. The node is not changed.
+    segments give empty structures. Segments that still have their planar contours get them as outlines, those that are
+    closed surfaces in the first place the surfaces (one with holes is the mask that Slicer makes of it). The node is
+    not changed.
 
     Parameters
     ----------
@@ -85,6 +95,7 @@ def structuresFromSegmentation(segmentationNode, grid: Grid) -> tuple[Structure,
     """
     segmentation = _labelmaps(segmentationNode, grid)
     toWorld = matrixToWorld(segmentationNode)
+    isSurface = segmentationNode.GetSegmentation().GetSourceRepresentationName() == _SURFACE
     structures, names = [], set()
     for index in range(segmentation.GetNumberOfSegments()):
         segment = segmentation.GetNthSegment(index)
@@ -96,7 +107,8 @@ def structuresFromSegmentation(segmentationNode, grid: Grid) -> tuple[Structure,
         names.add(name)
         role = _role(segment, name)
         mask = _maskOnGrid(segment, name, toWorld, grid, may_be_cut=role in _MAY_BE_CUT)
-        structures.append(Structure(name, mask, grid, role, tuple(segment.GetColor())))
+        outline = _outline(segment, name, toWorld, grid, isSurface=isSurface)
+        structures.append(Structure(name, mask, grid, role, tuple(segment.GetColor()), outline))
     return tuple(structures)
 
 
@@ -179,6 +191,53 @@ def _orientedImage(structure: Structure):
     image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(structure.grid.affine))
     image.GetPointData().SetScalars(numpy_to_vtk(values.ravel(), deep=True))
     return image
+
+
+def _polyData(stack: ContourStack):
+    """Contours as closed lines, as SlicerRT keeps them."""
+    points, lines = vtk.vtkPoints(), vtk.vtkCellArray()
+    points.SetDataTypeToDouble()
+    points.SetData(numpy_to_vtk(np.concatenate(stack.contours_RAS_mm), deep=True))
+    start = 0
+    for contour in stack.contours_RAS_mm:
+        corners = [*range(start, start + len(contour)), start]
+        lines.InsertNextCell(len(corners), corners)
+        start += len(contour)
+    polyData = vtk.vtkPolyData()
+    polyData.SetPoints(points)
+    polyData.SetLines(lines)
+    return polyData
+
+
+def _outline(
+    segment, name: str, toWorld: np.ndarray, grid: Grid, *, isSurface: bool
+) -> ContourStack | ClosedSurface | None:
+    """The segment's contours or surface in world RAS, where it has them and the grid holds them all."""
+    polyData = segment.GetRepresentation(_SURFACE if isSurface else _CONTOURS)
+    if polyData is None or polyData.GetNumberOfCells() == 0:
+        return None
+    if isSurface:
+        toTriangles = vtk.vtkTriangleFilter()
+        toTriangles.SetInputData(polyData)
+        toTriangles.PassVertsOff()
+        toTriangles.PassLinesOff()
+        toTriangles.Update()
+        polyData = toTriangles.GetOutput()
+    points = vtk_to_numpy(polyData.GetPoints().GetData()).astype(float) @ toWorld[:3, :3].T + toWorld[:3, 3]
+    index = grid.ras_to_index(points)
+    # a structure cut by the image's end is its voxels
+    if ((index < -1.0 - 1e-3) | (index > np.array(grid.shape[::-1]) + 1e-3)).any():
+        return None
+    cells = polyData.GetPolys() if isSurface else polyData.GetLines()
+    corners = vtk_to_numpy(cells.GetConnectivityArray())
+    if isSurface:
+        try:
+            return ClosedSurface(name, points, corners.reshape(-1, 3))
+        except GeometryError:
+            return None
+    offsets = vtk_to_numpy(cells.GetOffsetsArray())
+    contours = [points[corners[start:stop]] for start, stop in zip(offsets, offsets[1:])]
+    return ContourStack(name, tuple(contours), float(grid.spacing_mm[2]))
 
 
 def _labelmaps(segmentationNode, grid: Grid):

@@ -12,8 +12,9 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import RTStructureSetStorage
 
-from DoseEngineLib.errors import CaseError
-from DoseEngineLib.geometry import ras_from_lps
+from DoseEngineLib.contour_stack import ContourStack
+from DoseEngineLib.errors import CaseError, GeometryError, PlanError
+from DoseEngineLib.geometry import Grid, ras_from_lps
 from DoseEngineLib.plan import Structure
 from DoseEngineLib.progress import Progress, silent
 from RTPlanningLib.contouring.planar_contours import mask_from_contours
@@ -155,15 +156,14 @@ def read_structure_set(
             notes.append(f"{name}: holds no voxel of the CT; left out.")
             continue
         role = role_from_type(types.get(roi_number, ""))
-        structures.append(
-            Structure(
-                name,
-                filled.mask,
-                ct.grid,
-                role_from_name(name) if role is None else role,
-                _color(drawn[roi_number], f"{path.name}, {name}", done),
-            )
+        structure = Structure(
+            name,
+            filled.mask,
+            ct.grid,
+            role_from_name(name) if role is None else role,
+            _color(drawn[roi_number], f"{path.name}, {name}", done),
         )
+        structures.append(_with_outline(structure, contours, notes))
     progress(1.0, "Structures read")
     return tuple(_one_external(structures, notes)), tuple(notes)
 
@@ -274,6 +274,22 @@ def _contours(
     for kind, count in skipped.items():
         notes.append(f"{name}: contours of type {kind} ({count}) enclose no volume and were left out.")
     return contours, labels
+
+
+def _with_outline(structure: Structure, contours: Sequence[np.ndarray], notes: list[str]) -> Structure:
+    """Keep the contours with the structure, for DVHs exact to fractions of a voxel, where the CT holds all of them."""
+    grid: Grid = structure.grid
+    index = grid.ras_to_index(np.concatenate(contours))
+    # up to half a pixel is the usual overshoot of a contour that hugs the border
+    low, high = np.array((-1.0, -1.0, -0.5)), np.array(grid.shape[::-1]) - (0.0, 0.0, 0.5)
+    if ((index < low - 1e-3) | (index > high + 1e-3)).any():
+        # what lies beyond the CT is not part of the structure: its voxels are
+        return structure
+    try:
+        return replace(structure, outline=ContourStack(structure.name, tuple(contours), float(grid.spacing_mm[2])))
+    except (GeometryError, PlanError) as error:
+        notes.append(f"{structure.name}: its DVH will be that of its voxels, not of its contours ({error})")
+        return structure
 
 
 def _check_slice(points: np.ndarray, item: Dataset, where: str, ct: CtSeries, slice_of: dict[str, int]) -> None:
