@@ -27,9 +27,17 @@
     engine = "photon-pencil-beam"
     spacing_mm = 2.5
 
+    [optimization]                      # optional: fluence is optimized, beams then need no aperture and no weight
+    objectives = ["PTV uniform 51 Gy, weight 100", "Cord Max <= 40 Gy, weight 20"]
+
     [case]                              # optional
     ct_series_uid = "1.2.3"             # also structure_set_uid, patient_position, skip_rois = ["Marker"]
     density_overrides_g_cm3 = {Couch = 0.0}
+
+Many beams that differ in their angles only are written in one table in place of ``[[beam]]``::
+
+    [beams]
+    gantry = [0, 72, 144, 216, 288]     # collimator, couch: a number, or one for each beam
 
 Nothing is guessed: a key that is unknown, of the wrong type, out of range or at odds with another raises
 `PlanFileError`.
@@ -52,8 +60,14 @@ from DoseEngineLib.errors import CaseError, EvaluationError, PlanError, PlanFile
 from DoseEngineLib.iec61217 import PATIENT_POSITIONS, beam_frame
 from DoseEngineLib.machine import load_machine
 from DoseEngineLib.plan import NORMALIZATIONS, Aperture, Beam, Plan, Prescription, Structure
+from OptimizerLib.errors import OptimizationError
+from OptimizerLib.fluence_planning import FluenceSettings
+from OptimizerLib.planning_goals import PlanningGoals
+from OptimizerLib.sequencing.modulated_beams import METHODS
+from OptimizerLib.solvers import available_solvers
 from RTPlanningLib.case import Case
 from RTPlanningLib.evaluation.goals import GOAL_EXAMPLE, parse_goal
+from RTPlanningLib.optimization_request import SETTINGS, OptimizationRequest
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -64,16 +78,21 @@ APERTURES = ("open", "jaws", "mlc")
 FITS = ("jaws", "mlc")
 DEFAULT_MACHINE = "generic_6mv"
 DEFAULT_ENGINE = "photon-pencil-beam"
+# Leaves that modulate fluence leave much to scatter and transmission: what they deliver is worth the better engine.
+DEFAULT_OPTIMIZED_ENGINE = "photon-collapsed-cone"
 DEFAULT_SPACING_MM = 2.5
 DEFAULT_MARGIN_MM = 7.0
 
-_TOP_KEYS = ("name", "goals", "prescription", "defaults", "beam", "dose", "case")
+_TOP_KEYS = ("name", "goals", "prescription", "defaults", "beams", "beam", "optimization", "dose", "case")
 _PRESCRIPTION_KEYS = ("dose_Gy", "fractions", "target", "normalization", "point")
 _DEFAULTS_KEYS = ("machine", "isocenter", "collimator", "couch", "aperture", "field", "margin_mm")
 _BEAM_KEYS = (
     *("name", "gantry", "collimator", "couch", "isocenter", "machine"),
     *("field", "jaws_x", "jaws_y", "fit", "margin_mm", "weight", "MU"),
 )
+_BEAMS_KEYS = ("gantry", "collimator", "couch")
+_SHAPE_KEYS = ("aperture", "field", "jaws_x", "jaws_y", "fit", "margin_mm", "weight", "MU")
+_OPTIMIZATION_KEYS = ("objectives", "targets", *SETTINGS)
 _DOSE_KEYS = ("engine", "spacing_mm", "options")
 _CASE_KEYS = ("ct_series_uid", "structure_set_uid", "patient_position", "skip_rois", "density_overrides_g_cm3")
 
@@ -82,6 +101,8 @@ _ANGLE_DEG = (-360.0, 360.0)
 _JAW_MM = (-500.0, 500.0)
 _COORDINATE_MM = (-10000.0, 10000.0)
 _MARGIN_MM = (0.0, 100.0)
+# A direction before its fluence is optimized lets nothing through.
+_CLOSED = Aperture((0.0, 0.0), (0.0, 0.0))
 
 
 @dataclass(frozen=True)
@@ -96,7 +117,8 @@ class BeamRequest:
     aperture : Aperture or None
         The jaws exactly as set; None: fitted to the target.
     fit : {"jaws", "mlc"} or None
-        What is fitted to the target's beam's-eye view when there is no ``aperture``.
+        What is fitted to the target's beam's-eye view when there is no ``aperture``. Neither: a direction, whose
+        fluence is to be optimized.
     margin_mm : float
         Margin of the fit at the isocentre plane.
     isocenter_RAS_mm : (3,) tuple of float or None
@@ -145,6 +167,8 @@ class PlanRequest:
         Structures of a DICOM structure set to leave out, such as one with broken contours.
     density_overrides_g_cm3 : mapping of structure name to mass density
         Added to the case's own.
+    optimization : OptimizationRequest or None
+        Then the beams are directions, without apertures.
     source : str
         The file it came from, for error texts.
     """
@@ -161,6 +185,7 @@ class PlanRequest:
     structure_set_uid: str | None = None
     skip_rois: tuple[str, ...] = ()
     density_overrides_g_cm3: Mapping[str, float] = field(default_factory=dict)
+    optimization: OptimizationRequest | None = None
     source: str = "plan"
 
     def apply_to(self, case: Case) -> Case:
@@ -177,6 +202,8 @@ class PlanRequest:
     def build(self, case: Case) -> Plan:
         """Make the plan for a case: isocentres and fitted apertures from its target.
 
+        Beams whose fluence is to be optimized are closed and have 0 MU.
+
         Raises
         ------
         PlanFileError
@@ -186,6 +213,13 @@ class PlanRequest:
         target = None
         if self.prescription is not None and self.prescription.target:
             target = self._structure(case, self.prescription.target, "[prescription]", "target")
+        if self.optimization is not None:
+            for key, names in (
+                ("objectives", self.optimization.goals.structures),
+                ("targets", self.optimization.targets),
+            ):
+                for name in names:
+                    self._structure(case, name, "[optimization]", key)
         beams = tuple(
             self._beam(request, f'[[beam]] {number} "{request.name}"', target, position)
             for number, request in enumerate(self.beams, start=1)
@@ -214,7 +248,8 @@ class PlanRequest:
         return structure
 
     def _beam(self, request: BeamRequest, where: str, target: Structure | None, position: str) -> Beam:
-        if target is None and (request.isocenter_RAS_mm is None or request.aperture is None):
+        is_direction = request.aperture is None and request.fit is None
+        if target is None and (request.isocenter_RAS_mm is None or request.fit is not None):
             key = "isocenter" if request.isocenter_RAS_mm is None else "fit"
             raise PlanFileError(
                 f'{self.source}, {where}, key "{key}": needs a target structure; name it as target in [prescription].'
@@ -225,7 +260,7 @@ class PlanRequest:
             isocenter = tuple(round(float(v), 2) + 0.0 for v in target.centroid_RAS_mm())
         try:
             machine = load_machine(request.machine)
-            aperture = request.aperture
+            aperture = _CLOSED if is_direction else request.aperture
             if aperture is None:
                 frame = beam_frame(request.gantry_deg, request.collimator_deg, request.couch_deg, isocenter, position)
                 fit = fit_mlc if request.fit == "mlc" else fit_jaws
@@ -238,7 +273,7 @@ class PlanRequest:
                 couch_deg=request.couch_deg,
                 isocenter_RAS_mm=isocenter,
                 machine=request.machine,
-                meterset_MU=request.meterset_MU,
+                meterset_MU=0.0 if is_direction else request.meterset_MU,
                 weight=request.weight,
             )
         except PlanningError as error:
@@ -260,16 +295,34 @@ class PlanRequest:
         shared = self._shared_by_all_beams()
         if shared:
             lines += ["", "[defaults]", *(f"{key} = {_toml(value)}" for key, value in shared.items())]
-        for beam in self.beams:
+        if self._differ_in_angles_only(shared):
+            lines += ["", "[beams]", f"gantry = {_toml([beam.gantry_deg for beam in self.beams])}"]
+            for key, angles in (
+                ("collimator", [beam.collimator_deg for beam in self.beams]),
+                ("couch", [beam.couch_deg for beam in self.beams]),
+            ):
+                if any(angles):
+                    lines += [f"{key} = {_toml(angles)}"]
+            beams: tuple[BeamRequest, ...] = ()
+        else:
+            beams = self.beams
+        for beam in beams:
             lines += ["", "[[beam]]", f"name = {_toml(beam.name)}", f"gantry = {_toml(beam.gantry_deg)}"]
             values = {"collimator": beam.collimator_deg or None, "couch": beam.couch_deg or None}
             if beam.aperture is not None:
                 values |= {"jaws_x": beam.aperture.jaw_x_mm, "jaws_y": beam.aperture.jaw_y_mm}
-            elif "aperture" not in shared:
+            elif beam.fit and "aperture" not in shared:
                 values |= {"fit": beam.fit, "margin_mm": beam.margin_mm}
             values |= {"isocenter": _isocenter_value(beam), "machine": beam.machine}
-            values |= {"weight": beam.weight} if beam.meterset_MU is None else {"MU": beam.meterset_MU}
+            if self.optimization is None:
+                values |= {"weight": beam.weight} if beam.meterset_MU is None else {"MU": beam.meterset_MU}
             lines += [f"{key} = {_toml(v)}" for key, v in values.items() if v is not None and key not in shared]
+        if self.optimization is not None:
+            lines += ["", "[optimization]", "objectives = ["]
+            lines += [*(f"    {_toml(row)}," for row in self.optimization.goals.to_entries()), "]"]
+            if self.optimization.targets:
+                lines += [f"targets = {_toml(self.optimization.targets)}"]
+            lines += [f"{key} = {_toml(value)}" for key, value in self.optimization.changed_settings()]
         lines += ["", "[dose]", f"engine = {_toml(self.engine)}", f"spacing_mm = {_toml(self.dose_grid_spacing_mm)}"]
         if self.engine_options:
             lines += [f"options = {_toml(self.engine_options)}"]
@@ -283,6 +336,17 @@ class PlanRequest:
         if any(value is not None for value in case.values()):
             lines += ["", "[case]", *(f"{key} = {_toml(value)}" for key, value in case.items() if value is not None)]
         return "\n".join(lines) + "\n"
+
+    def _differ_in_angles_only(self, shared: Mapping[str, Any]) -> bool:
+        """Whether the short table [beams] says all there is to say of the beams."""
+        names = _direction_names([(beam.gantry_deg, beam.couch_deg) for beam in self.beams])
+        return (
+            len(self.beams) > 1
+            and [beam.name for beam in self.beams] == names
+            and {"machine", "isocenter"} <= shared.keys()
+            and all(beam.aperture is None and beam.meterset_MU is None and beam.weight == 1.0 for beam in self.beams)
+            and (self.optimization is not None or "aperture" in shared)
+        )
 
     def _shared_by_all_beams(self) -> dict[str, Any]:
         """Values for [defaults]: those that every beam has alike."""
@@ -336,19 +400,30 @@ def parse_plan_file(text: str, source: str = "plan") -> PlanRequest:
     top = _Table(source, "", data, _TOP_KEYS)
     prescription = _read_prescription(top)
     defaults = top.table("defaults", _DEFAULTS_KEYS)
+    optimization = _read_optimization(top)
+    tables = _beam_tables(top)
+    if optimization is not None:
+        for table in (defaults, *tables):
+            for key in _SHAPE_KEYS:
+                if key in table.data:
+                    table.fail(key, "is what the optimization finds; leave it out, or leave [optimization] out")
     beams = tuple(
-        _read_beam(table, defaults, number, prescription) for number, table in enumerate(top.tables("beam"), start=1)
+        _read_beam(table, defaults, number, prescription, optimization is not None)
+        for number, table in enumerate(tables, start=1)
     )
     _check_beams(top, beams)
+    # optimized fluence comes as MU, which a normalization may scale afterwards
     with_MU = beams[0].meterset_MU is not None
-    if prescription is None and not with_MU:
+    if prescription is None and not with_MU and optimization is None:
         top.fail(
             None, "the table [prescription] is missing; add one with dose_Gy, fractions, target, or give each beam MU"
         )
-    if prescription is not None:
+    if prescription is not None and optimization is None:
         prescription = _with_normalization(top, prescription, with_MU)
+    elif prescription is not None and prescription.point_RAS_mm is not None:
+        prescription = replace(prescription, normalization="point")
     dose = top.table("dose", _DOSE_KEYS)
-    engine = dose.text("engine", DEFAULT_ENGINE)
+    engine = dose.text("engine", DEFAULT_ENGINE if optimization is None else DEFAULT_OPTIMIZED_ENGINE)
     known = [info.label for info in available_engines()]
     if engine not in known:
         dose.fail("engine", f"there is no dose engine {engine!r}; use one of {', '.join(known)}", engine, known)
@@ -366,6 +441,7 @@ def parse_plan_file(text: str, source: str = "plan") -> PlanRequest:
         structure_set_uid=case.text("structure_set_uid", None),
         skip_rois=case.texts("skip_rois", "Marker"),
         density_overrides_g_cm3=case.numbers("density_overrides_g_cm3", (0.0, 22.6)),
+        optimization=optimization,
         source=source,
     )
 
@@ -419,12 +495,77 @@ def _with_normalization(top: _Table, prescription: Prescription, with_MU: bool) 
     return prescription if stated or with_MU else replace(prescription, normalization="point")
 
 
-def _read_beam(table: _Table, defaults: _Table, number: int, prescription: Prescription | None) -> BeamRequest:
+def _read_optimization(top: _Table) -> OptimizationRequest | None:
+    if "optimization" not in top.data:
+        return None
+    table = top.table("optimization", _OPTIMIZATION_KEYS)
+    entries = table.data.get("objectives")
+    if not isinstance(entries, list) or not entries:
+        table.fail("objectives", f'must be a list of rows, as ["PTV uniform 51 Gy, weight 100"]; got {_shown(entries)}')
+    readers = {
+        "solver": lambda: table.choice("solver", tuple(info.label for info in available_solvers())),
+        "delivery": lambda: table.choice("delivery", METHODS),
+    }
+    usual = FluenceSettings()
+    settings = {}
+    for key in SETTINGS:
+        if key not in table.data:
+            continue
+        if key in readers:
+            settings[key] = readers[key]()
+        elif isinstance(getattr(usual, key), bool):
+            settings[key] = table.flag(key)
+        elif isinstance(getattr(usual, key), int):
+            settings[key] = table.whole(key, (0, 100_000))
+        else:
+            settings[key] = table.number(key, (0.0, 1000.0))
+    try:
+        goals = PlanningGoals.from_entries(entries)
+        if not goals.levels:
+            table.fail("objectives", "hold no objective, only limits or terms of the fluence; add one for the target")
+        return OptimizationRequest(goals, table.texts("targets", "PTV"), FluenceSettings(**settings))
+    except OptimizationError as error:
+        raise PlanFileError(f"{table.source}, {table.where}: {error}") from error
+
+
+def _beam_tables(top: _Table) -> list[_Table]:
+    """One table a beam, from [[beam]] or written out from the short [beams]."""
+    if "beams" not in top.data:
+        return top.tables("beam")
+    short = top.table("beams", _BEAMS_KEYS)
+    if "beam" in top.data:
+        short.fail(None, "and [[beam]] are both given; keep one")
+    gantry = short.angles("gantry")
+    if not gantry:
+        short.fail("gantry", "must be a list of angles, as [0, 72, 144, 216, 288]")
+    angles = {"gantry": gantry}
+    for key in ("collimator", "couch"):
+        values = short.angles(key)
+        if values and len(values) not in (1, len(gantry)):
+            short.fail(key, f"must be one angle, or one for each of the {len(gantry)} beams; got {len(values)}")
+        if values:
+            angles[key] = values * len(gantry) if len(values) == 1 else values
+    entries = [dict(zip(angles, values, strict=True)) for values in zip(*angles.values(), strict=True)]
+    names = _direction_names([(entry["gantry"], entry.get("couch", 0.0)) for entry in entries])
+    return [
+        _Table(top.source, "[beams]", {"name": name, **entry}, _BEAM_KEYS)
+        for name, entry in zip(names, entries, strict=True)
+    ]
+
+
+def _direction_names(gantry_and_couch_deg: Iterable[tuple[float, float]]) -> list[str]:
+    """Names of beams by their angles, IEC 61217."""
+    return [f"Gantry {g:g}" + (f" couch {c:g}" if c else "") for g, c in gantry_and_couch_deg]
+
+
+def _read_beam(
+    table: _Table, defaults: _Table, number: int, prescription: Prescription | None, is_direction: bool
+) -> BeamRequest:
     name = table.text("name", f"Beam {number}")
     table.where += f' "{name}"'
     if "weight" in table.data and "MU" in table.data:
         table.fail("MU", "and weight are both given; keep one")
-    aperture, fit = _read_aperture(table, defaults)
+    aperture, fit = (None, None) if is_direction else _read_aperture(table, defaults)
     if fit is None and "margin_mm" in table.data:
         table.fail(
             "margin_mm", 'goes with fit = "mlc" or "jaws"; the open field is exactly as set, leave margin_mm out'
@@ -571,6 +712,21 @@ class _Table:
     def angle(self, key: str, *default: float) -> float:
         # DICOM keeps angles in 0..360
         return self.number(key, _ANGLE_DEG, *default) % 360.0
+
+    def angles(self, key: str) -> list[float]:
+        """A list of angles, of a single number one; empty when not given."""
+        value = self.data.get(key, [])
+        listed = value if isinstance(value, list) else [value]
+        low, high = _ANGLE_DEG
+        if not all(_is_number(angle) and low <= angle <= high for angle in listed):
+            self.fail(key, f"must be a list of numbers in {low:g}..{high:g}; got {_shown(value)}")
+        return [float(angle) % 360.0 for angle in listed]
+
+    def flag(self, key: str) -> bool:
+        value = self.data[key]
+        if not isinstance(value, bool):
+            self.fail(key, f"must be true or false; got {_shown(value)}")
+        return value
 
     def text(self, key: str, *default: Any) -> Any:
         value = self._take(key, default, "a text in quotes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -419,3 +420,118 @@ def test_the_box_request_writes_a_plan_file_that_gives_the_same_plan(case):
     assert text.index("[defaults]") < text.index("[[beam]]")
     again = parse_plan_file(text)
     assert again.build(case) == request.build(case)
+
+
+OPTIMIZED = """
+name = "Five beams"
+
+[prescription]
+dose_Gy = 50
+fractions = 25
+target = "PTV"
+normalization = "D95"
+
+[beams]
+gantry = [0, 72, 144, 216, 288]
+couch = 10
+collimator = [0, 0, 5, 0, 0]
+
+[optimization]
+objectives = ["PTV uniform 51 Gy, weight 100", {aim = "Bladder Mean <= 20 Gy", weight = 5}]
+targets = ["PTV"]
+bixel_mm = 8
+spacing_mm = 4
+iterations = 60
+delivery = "sliding_window"
+refine = false
+"""
+
+
+def test_an_optimization_arrives_with_beams_that_are_directions(case):
+    request = parse_plan_file(OPTIMIZED)
+    asked = request.optimization
+    assert asked.goals.to_entries() == ["PTV uniform 51 Gy, weight 100", "Bladder Mean <= 20 Gy, weight 5"]
+    assert asked.targets == ("PTV",)
+    assert (asked.settings.bixel_mm, asked.settings.spacing_mm, asked.settings.iterations) == (8.0, 4.0, 60)
+    assert (asked.settings.delivery, asked.settings.refine) == ("sliding_window", False)
+    assert asked.settings.levels == 10
+    assert request.engine == "photon-collapsed-cone"
+    assert [beam.name for beam in request.beams][:2] == ["Gantry 0 couch 10", "Gantry 72 couch 10"]
+    assert [beam.collimator_deg for beam in request.beams] == [0.0, 0.0, 5.0, 0.0, 0.0]
+    plan = request.build(case)
+    assert [beam.meterset_MU for beam in plan.beams] == [0.0] * 5
+    assert plan.beams[0].isocenter_RAS_mm == pytest.approx((20.0, 0.0, -10.0), abs=0.01)
+    aperture = plan.beams[0].control_points[0].aperture
+    assert aperture.jaw_x_mm[0] == aperture.jaw_x_mm[1]
+    assert plan.prescription.normalization == "D95"
+
+
+def test_the_short_table_of_beams_serves_conformal_plans_too(case):
+    text = OPTIMIZED.split("[optimization]")[0] + '[defaults]\naperture = "mlc"\nmargin_mm = 5\n'
+    request = parse_plan_file(text)
+    assert {beam.fit for beam in request.beams} == {"mlc"}
+    assert request.build(case).beams[1].control_points[0].aperture.leaf_positions_mm is not None
+    assert parse_plan_file(request.to_toml()) == request
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text,
+        lambda text: text.replace("couch = 10\n", ""),
+        lambda text: re.sub(r"(?s)\[beams\].*?\n\n", "", text)
+        + '[[beam]]\nname = "A"\ngantry = 10\n[[beam]]\nname = "B"\ngantry = 40\nisocenter = [1, 2, 3]\n',
+        lambda text: text.replace('normalization = "D95"', "point = [1, 2, 3]"),
+    ],
+)  # fmt: skip
+def test_an_optimization_is_written_and_read_back(change):
+    request = parse_plan_file(change(OPTIMIZED))
+    assert parse_plan_file(request.to_toml()) == request
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("bixel_mm = 8", "bixel = 8", ["[optimization]", 'key "bixel"', 'Did you mean "bixel_mm"?']),
+        ("bixel_mm = 8", "bixel_mm = 0.1", ["[optimization]", "bixel_mm must lie in 1..50", "0.1"]),
+        ("bixel_mm = 8", 'bixel_mm = "8"', ['key "bixel_mm"', "a number"]),
+        ("iterations = 60", "iterations = 1.5", ['key "iterations"', "a whole number"]),
+        ("refine = false", "refine = 0", ['key "refine"', "true or false"]),
+        (
+            '"sliding_window"',
+            '"slidingwindow"',
+            ['key "delivery"', '"step_and_shoot"', 'Did you mean "sliding_window"?'],
+        ),
+        ('"sliding_window"', '"ideal"', ['key "delivery"', '"step_and_shoot"']),
+        ("refine = false", 'solver = "newton"', ['key "solver"', '"quasi-newton"']),
+        ("Mean <= 20 Gy", "Mean about 20 Gy", ["[optimization]", "entry 2", "Bladder Mean about 20 Gy"]),
+        ("weight = 5}", "wait = 5}", ["[optimization]", "entry 2", "'wait'", "weight"]),
+        ("gantry = [0, 72, 144, 216, 288]", "gantry = []", ["[beams]", 'key "gantry"', "a list"]),
+        ("gantry = [0, 72, 144, 216, 288]", "gantry = [0, 400]", ["[beams]", 'key "gantry"', "-360..360"]),
+        ("[0, 0, 5, 0, 0]", "[0, 5]", ["[beams]", 'key "collimator"', "each of the 5 beams", "got 2"]),
+        ("gantry = [0, 72,", "gantry = [0, 0,", ['two beams are named "Gantry 0 couch 10"']),
+        ("couch = 10", "field = [10, 10]", ["[beams]", 'key "field"', "allowed here: gantry"]),
+        (
+            "[optimization]",
+            '[defaults]\naperture = "mlc"\n[optimization]',
+            ["[defaults]", 'key "aperture"', "leave it"],
+        ),
+        ("[optimization]", "[[beam]]\ngantry = 0\n[optimization]", ["[beams]", "keep one"]),
+        ('targets = ["PTV"]', 'targets = "PTV"', ['key "targets"', "a list of texts"]),
+    ],
+)
+def test_a_mistake_in_an_optimization_is_named(old, new, expected):
+    assert old in OPTIMIZED
+    with pytest.raises(PlanFileError) as caught:
+        parse_plan_file(OPTIMIZED.replace(old, new, 1), "imrt.toml")
+    for text in ["imrt.toml", *expected]:
+        assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("Bladder Mean", "Blader Mean"), ('targets = ["PTV"]', 'targets = ["Blader"]')]
+)
+def test_structures_of_an_optimization_are_those_of_the_case(case, old, new):
+    with pytest.raises(PlanFileError, match=r"\[optimization\].*Blader") as caught:
+        parse_plan_file(OPTIMIZED.replace(old, new, 1)).build(case)
+    assert 'Did you mean "Bladder"?' in str(caught.value)
