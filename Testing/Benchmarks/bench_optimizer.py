@@ -160,7 +160,7 @@ def head_and_neck() -> tuple[sparse.csc_array, dict[str, np.ndarray]]:
     def ball(centre, radii):
         return (((points - np.array(centre)) / np.array(radii)) ** 2).sum(axis=1) < 1
 
-    low = ball((0, 20, 0), (62, 42, 60)) & ~ball((0, -32, 0), (16, 30, 200))
+    low = ball((0, 20, 0), (54, 38, 52)) & ~ball((0, -32, 0), (16, 30, 200))
     high = ball((22, 22, 10), (26, 26, 30))
     masks = {
         "PTV70": high,
@@ -222,7 +222,7 @@ def head_and_neck_run(solver: str) -> dict:
         SquaredOverdose("Body", 40.0, 150.0),
         MeanDose("Body", 1.0),
     ]
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), time.process_time()
     problem = Problem(matrix, voxels_of, objectives, scale=35.0)
     converted = time.perf_counter()
     method = QuasiNewton() if solver == "quasi-newton" else BoundedLBFGS(max_iterations=1000, tolerance=1e-8)
@@ -236,6 +236,7 @@ def head_and_neck_run(solver: str) -> dict:
         "making_the_matrix_s": made,
         "conversion_s": converted - start,
         "matrix_to_dose_s": time.perf_counter() - start,
+        "matrix_to_dose_cpu_s": time.process_time() - start_cpu,
         "value": solution.value,
         "history": [round(value, 3) for value in solution.history[:20]],
         "iterations": solution.iterations,
