@@ -79,7 +79,7 @@ class PenalizedTailMean:
         Per Gy^2 of the whole tail.
     """
 
-    has_exact_curvature = True
+    has_exact_curvature = False
 
     def __init__(self, constraint: Any, multipliers: np.ndarray, penalty: float) -> None:
         self.constraint, self.structure = constraint, constraint.structure
