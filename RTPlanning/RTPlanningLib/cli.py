@@ -1,4 +1,4 @@
-"""The command line: ``demo``, ``run``, ``show``, ``commission``, ``validate``; ``cases``, ``machines``, ``engines``.
+"""The command line: plan, optimize, show, commission, validate, and list what there is.
 
 Nothing heavy is imported before a command needs it, so that ``--help`` answers at once.
 """
@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -19,6 +19,9 @@ from DoseEngineLib.errors import Cancelled, CaseError, PlanningError
 from DoseEngineLib.progress import Progress, silent
 
 if TYPE_CHECKING:
+    from OptimizerLib.solvers import IterationState
+    from RTPlanningLib.case import Case
+    from RTPlanningLib.plan_file import PlanRequest
     from RTPlanningLib.workflow import PlanningResult
 
 DEFAULT_CASE = "tg119-prostate"
@@ -126,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
 examples:
   rtplanning demo                                    a four-field box on a built-in case
   rtplanning run plan.toml --ct dicom/ --out result  your plan file on your DICOM folder (CT and RTSTRUCT)
+  rtplanning optimize tg119-cshape-imrt --case tg119-cshape --out imrt   an inverse plan of a built-in case
   rtplanning show result/scene.mrb                   what a saved plan holds
 
 exit codes: 0 done, 1 could not be done (the reason is on stderr), 2 wrong usage, 130 Ctrl-C""",
@@ -191,13 +195,51 @@ a plan file (plan.toml):
   field = [100, 100]             # an open field in mm, exactly as set""",
     )
     run.add_argument("plan", metavar="PLAN.toml", type=Path, help="the plan file")
-    source = run.add_mutually_exclusive_group(required=True)
-    source.add_argument("--ct", metavar="DIR|FILE", type=Path, help="a DICOM folder, or a volume file (NRRD, NIfTI)")
-    source.add_argument("--case", metavar="NAME", help="a built-in case in place of --ct; see: rtplanning cases")
-    run.add_argument("--seg", metavar="FILE", type=Path, help="segmentation (.seg.nrrd) of a volume file")
-    run.add_argument("--ct-series", metavar="UID", help="CT series, where the DICOM folder holds several")
-    run.add_argument("--structure-set", metavar="UID", help="structure set, where the DICOM folder holds several")
+    _case_arguments(run)
     _output_arguments(run)
+
+    optimize = _command(
+        commands,
+        "optimize",
+        _optimize,
+        "optimize fluence by a plan file's objectives: leaves, dose, DVHs, goals, report",
+        """\
+examples:
+  rtplanning optimize tg119-cshape-imrt --case tg119-cshape --out imrt
+  rtplanning optimize plan.toml --ct dicom/ --out result
+  rtplanning optimize plan.toml --ct dicom/ --start result --out result2   (weights changed: go on from result)
+Ctrl-C while the objectives fall stops the search: leaves and dose follow. A second one cancels.
+
+a plan file (plan.toml):
+  name = "C-shape, nine beams"
+
+  [prescription]
+  dose_Gy = 50
+  fractions = 25
+  target = "PTV"
+  normalization = "D95"          # all MU are scaled to it at the end; none: they stand as optimized
+
+  [beams]
+  gantry = [0, 40, 80, 120, 160, 200, 240, 280, 320]
+
+  [optimization]
+  objectives = [                 # goals, uniform, falloff, minimize, fluence smoothness; weight, level, constraint
+    "PTV uniform 51 Gy, weight 100",
+    "Core D10% <= 15 Gy, weight 10",
+    "External falloff 50 Gy -> 15 Gy in 30 mm from PTV, weight 5",
+  ]
+  bixel_mm = 5                   # also target_margin_mm, spacing_mm, normal_tissue_every, solver, iterations,
+  delivery = "step_and_shoot"    # or sliding_window; levels, refine""",
+    )
+    optimize.add_argument(
+        "plan", metavar="PLAN.toml", type=Path, help="the plan file, or the name of one that comes with the samples"
+    )
+    _case_arguments(optimize)
+    _output_arguments(optimize)
+    optimize.add_argument(
+        "--start", metavar="DIR", type=Path, help="go on from the fluence of an earlier result in this folder"
+    )
+    optimize.add_argument("--keep-influence", action="store_true", help="write influence.npz, which may be large")
 
     show = _command(
         commands,
@@ -300,6 +342,15 @@ def _command(commands: Any, name: str, function: Any, text: str, epilog: str) ->
     return parser
 
 
+def _case_arguments(parser: argparse.ArgumentParser) -> None:
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--ct", metavar="DIR|FILE", type=Path, help="a DICOM folder, or a volume file (NRRD, NIfTI)")
+    source.add_argument("--case", metavar="NAME", help="a built-in case in place of --ct; see: rtplanning cases")
+    parser.add_argument("--seg", metavar="FILE", type=Path, help="segmentation (.seg.nrrd) of a volume file")
+    parser.add_argument("--ct-series", metavar="UID", help="CT series, where the DICOM folder holds several")
+    parser.add_argument("--structure-set", metavar="UID", help="structure set, where the DICOM folder holds several")
+
+
 def _output_arguments(parser: argparse.ArgumentParser, default: str | None = None) -> None:
     parser.add_argument(
         "--out",
@@ -326,35 +377,14 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    if options.seg and (options.case or options.ct.is_dir()):
-        options.parser.error(
-            "--seg goes with a volume file at --ct; a DICOM folder or a built-in case has its own structures"
-        )
-    if (options.ct_series or options.structure_set) and (options.case or options.ct.is_file()):
-        options.parser.error("--ct-series and --structure-set go with a DICOM folder at --ct")
-    from dataclasses import replace
-
+    _check_case_arguments(options)
     from DoseEngineLib.progress import part
-    from RTPlanningLib.plan_file import read_plan_file
-    from RTPlanningLib.workflow import plan_case, read_case_from
+    from RTPlanningLib.workflow import plan_case
 
-    request = read_plan_file(options.plan)
-    request = replace(
-        request,
-        ct_series_uid=options.ct_series or request.ct_series_uid,
-        structure_set_uid=options.structure_set or request.structure_set_uid,
-    )
+    request = _read_request(options, options.plan)
     with _progress_bar() as progress:
-        progress(0.0, "Reading the case")
-        case = read_case_from(
-            ct=options.ct,
-            segmentation=options.seg,
-            sample=options.case,
-            request=request,
-            progress=part(progress, 0.0, 0.1),
-        )
         result = plan_case(
-            case,
+            _read_case(options, request, part(progress, 0.0, 0.1)),
             request,
             options.out,
             plan_file=options.plan,
@@ -362,6 +392,61 @@ def _run(options: argparse.Namespace) -> None:
             progress=part(progress, 0.1, 1.0),
         )
     _print_result(result)
+
+
+def _optimize(options: argparse.Namespace) -> None:
+    _check_case_arguments(options)
+    from DoseEngineLib.progress import part
+    from RTPlanningLib.optimization_workflow import optimize_case, read_start
+    from RTPlanningLib.samples.plan_files import find_plan_file
+
+    plan_file = find_plan_file(options.plan)
+    request = _read_request(options, plan_file)
+    start = read_start(options.start) if options.start else None
+    with _progress_bar() as progress, _stop_on_interrupt() as stop:
+        result = optimize_case(
+            _read_case(options, request, part(progress, 0.0, 0.05)),
+            request,
+            options.out,
+            plan_file=plan_file,
+            start=start,
+            keep_influence=options.keep_influence,
+            force=options.force,
+            progress=part(progress, 0.05, 1.0),
+            callback=stop,
+        )
+    _print_result(result.planning, result.headlines())
+
+
+def _check_case_arguments(options: argparse.Namespace) -> None:
+    if options.seg and (options.case or options.ct.is_dir()):
+        options.parser.error(
+            "--seg goes with a volume file at --ct; a DICOM folder or a built-in case has its own structures"
+        )
+    if (options.ct_series or options.structure_set) and (options.case or options.ct.is_file()):
+        options.parser.error("--ct-series and --structure-set go with a DICOM folder at --ct")
+
+
+def _read_request(options: argparse.Namespace, plan_file: Path) -> PlanRequest:
+    from dataclasses import replace
+
+    from RTPlanningLib.plan_file import read_plan_file
+
+    request = read_plan_file(plan_file)
+    return replace(
+        request,
+        ct_series_uid=options.ct_series or request.ct_series_uid,
+        structure_set_uid=options.structure_set or request.structure_set_uid,
+    )
+
+
+def _read_case(options: argparse.Namespace, request: PlanRequest, progress: Progress) -> Case:
+    from RTPlanningLib.workflow import read_case_from
+
+    progress(0.0, "Reading the case")
+    return read_case_from(
+        ct=options.ct, segmentation=options.seg, sample=options.case, request=request, progress=progress
+    )
 
 
 def _commission(options: argparse.Namespace) -> None:
@@ -455,12 +540,12 @@ def _show(options: argparse.Namespace) -> None:
 # What the user sees
 
 
-def _print_result(result: PlanningResult) -> None:
+def _print_result(result: PlanningResult, headlines: Sequence[str] | None = None) -> None:
     for note in result.notes:
         print(f"Note: {note}")
     print(f"{result.plan.name} on {result.case.name}: {len(result.plan.beams)} beams, ", end="")
     print(", ".join(f"{beam.name} {beam.meterset_MU:.1f} MU" for beam in result.plan.beams))
-    for line in result.headlines():
+    for line in result.headlines() if headlines is None else headlines:
         print(line)
     if result.goals:
         width = max(len(str(goal.goal)) for goal in result.goals)
@@ -489,6 +574,35 @@ def _print_columns(rows: list[tuple[str, ...]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip())
+
+
+@contextmanager
+def _stop_on_interrupt() -> Iterator[Callable[[IterationState], None]]:
+    """Give a callback that ends the search at the first Ctrl-C while it runs; any other Ctrl-C cancels."""
+    searching = asked = False
+
+    def callback(state: IterationState) -> None:
+        nonlocal searching
+        searching = not asked
+        if asked:
+            state.stop()
+
+    def interrupt(signum: int, frame: object) -> None:
+        nonlocal asked, searching
+        if not searching:
+            raise KeyboardInterrupt
+        asked, searching = True, False
+
+    try:
+        former = signal.signal(signal.SIGINT, interrupt)
+    except ValueError:
+        # not in the main thread: signals are someone else's
+        yield callback
+        return
+    try:
+        yield callback
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 @contextmanager

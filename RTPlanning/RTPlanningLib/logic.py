@@ -6,7 +6,7 @@ It runs unchanged in desktop Slicer (``RTPlanningLogic(slicer.mrmlScene)``) and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,10 @@ from DoseEngineLib.mrml.segmentations import structuresFromSegmentation
 from DoseEngineLib.mrml.volumes import arrayFromVolume, gridFromVolume
 from DoseEngineLib.plan import Plan, Structure
 from DoseEngineLib.progress import Progress
+from OptimizerLib.fluence_planning import FluencePlan, FluenceSettings
+from OptimizerLib.logic import OptimizerLogic
+from OptimizerLib.planning_goals import PlanningGoals
+from OptimizerLib.solvers import IterationState
 from RTPlanningLib.case import Case
 from RTPlanningLib.display.isodose_levels import default_levels, levels_in_Gy, levels_in_percent
 from RTPlanningLib.evaluation.dvh import Dvh, calculate_dvhs
@@ -58,6 +62,7 @@ class RTPlanningLogic:
     def __init__(self, scene) -> None:
         self.scene = scene
         self.doseEngineLogic = DoseEngineLogic(scene)
+        self.optimizerLogic = OptimizerLogic(scene, self.doseEngineLogic)
 
     @property
     def lastResult(self) -> DoseResult | None:
@@ -117,6 +122,22 @@ class RTPlanningLogic:
     def calculateDose(self, planNode, progress: Progress | None = None, *, calibration: CalibrationCurve | None = None):
         """Calculate a plan's dose; see `DoseEngineLib.logic.DoseEngineLogic.calculateDose`."""
         return self.doseEngineLogic.calculateDose(planNode, progress, calibration=calibration)
+
+    def doseVolume(self, planNode):
+        """Return the plan's dose volume node; raises `PlanError` when there is none or the plan was changed since."""
+        return self._currentDose(planNode)
+
+    def optimizeFluence(
+        self,
+        planNode,
+        goals: PlanningGoals,
+        settings: FluenceSettings | None = None,
+        progress: Progress | None = None,
+        callback: Callable[[IterationState], None] | None = None,
+        **options,
+    ) -> FluencePlan:
+        """Optimize fluence, leaves and dose of a plan; see `OptimizerLib.logic.OptimizerLogic.optimizeFluence`."""
+        return self.optimizerLogic.optimizeFluence(planNode, goals, settings, progress, callback, **options)
 
     # Evaluation
 

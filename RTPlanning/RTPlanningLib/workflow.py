@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from DoseEngineLib.engine import DoseResult, create_engine
-from DoseEngineLib.errors import CaseError
+from DoseEngineLib.errors import CaseError, PlanFileError
 from DoseEngineLib.plan import Plan, plan_to_dict
 from DoseEngineLib.progress import Progress, part
 from RTPlanningLib.case import Case
@@ -25,8 +26,12 @@ from RTPlanningLib.plan_file import DEFAULT_SPACING_MM, PlanRequest, parse_plan_
 from RTPlanningLib.plan_templates import conformal_request
 from RTPlanningLib.report.dvh_csv import write_dvh_csv
 from RTPlanningLib.report.html_report import write_report
+from RTPlanningLib.report.optimization_section import OptimizationSection
 from RTPlanningLib.report.report_data import ReportData
 from RTPlanningLib.samples import load_sample, sample_plan
+
+if TYPE_CHECKING:
+    from RTPlanningLib.logic import RTPlanningLogic
 
 REPORT, DOSE, DVH, GOALS, SCENE = "report.html", "dose.nrrd", "dvh.csv", "goals.csv", "scene.mrb"
 PLAN_FILE, PLAN_DELIVERED = "plan.toml", "plan.json"
@@ -194,16 +199,64 @@ def plan_case(
     PlanningError
         One of its subclasses, saying what is wrong and what to do.
     """
+    if request.optimization is not None:
+        raise PlanFileError(
+            f"{request.source} has a table [optimization]; run it with: rtplanning optimize. Or leave the table out "
+            "and give the beams apertures."
+        )
+
+    def calculate(
+        logic: RTPlanningLogic, planNode: object, case: Case, folder: Path, progress: Progress
+    ) -> OptimizationSection | None:
+        logic.calculateDose(planNode, progress)
+        return None
+
+    return plan_into_folder(
+        case, request, out, calculate, OUTPUTS, plan_file=plan_file, force=force, dose_share=0.65, progress=progress
+    )
+
+
+Calculate = Callable[["RTPlanningLogic", object, Case, Path, Progress], "OptimizationSection | None"]
+
+
+def plan_into_folder(
+    case: Case,
+    request: PlanRequest,
+    out: str | Path,
+    calculate: Calculate,
+    outputs: Sequence[str],
+    *,
+    plan_file: str | Path | None = None,
+    force: bool = False,
+    dose_share: float = 0.65,
+    progress: Progress | None = None,
+) -> PlanningResult:
+    """Walk the road that all plans share, around the step that gives the plan node its dose.
+
+    Parameters
+    ----------
+    case, request, out, plan_file, force, progress
+        As `plan_case`.
+    calculate : callable
+        ``calculate(logic, planNode, case, folder, progress)`` leaves the plan node with a dose, may write files of its
+        own into the folder, and returns what the report says of an optimization, or None.
+    outputs : sequence of str
+        Names of all files that may be written.
+    dose_share : float
+        Part of the time that ``calculate`` takes.
+    """
     start = time.perf_counter()
     with OutputFolder(out, force=force, keep=[plan_file] if plan_file else ()) as output:
-        output.check(OUTPUTS)
+        output.check(outputs)
         staging = output.staging
         case = request.apply_to(case)
         plan = request.build(case)
         text = Path(plan_file).read_bytes() if plan_file else request.to_toml().encode()
         (staging / PLAN_FILE).write_bytes(text)
         with HeadlessSlicer() as runtime:
-            plan, dvhs, goals, notes = _plan_in_scene(runtime.scene, case, plan, staging, part(progress, 0.0, 0.98))
+            plan, dvhs, goals, notes = _plan_in_scene(
+                runtime.scene, case, plan, staging, calculate, dose_share, part(progress, 0.0, 0.98)
+            )
         part(progress, 0.98, 1.0)(1.0, "Writing the results")
         files = output.commit()
     return PlanningResult(
@@ -219,7 +272,13 @@ def plan_case(
 
 
 def _plan_in_scene(
-    scene: object, case: Case, plan: Plan, folder: Path, progress: Progress
+    scene: object,
+    case: Case,
+    plan: Plan,
+    folder: Path,
+    calculate: Calculate,
+    dose_share: float,
+    progress: Progress,
 ) -> tuple[Plan, dict[str, Dvh], list[GoalResult], tuple[str, ...]]:
     """Walk the road on nodes, write the files, and return the delivered plan, its evaluation and notes."""
     from RTPlanningLib.display.view3d import RenderingError, renderPlan, writePng
@@ -230,19 +289,21 @@ def _plan_in_scene(
     progress(0.0, "Loading the case")
     volumeNode, segmentationNode = logic.loadCase(case)
     planNode = logic.createPlan(plan, volumeNode, segmentationNode, case.goals)
-    doseNode = logic.calculateDose(planNode, part(progress, 0.05, 0.65))
+    optimization = calculate(logic, planNode, case, folder, part(progress, 0.03, dose_share))
+    doseNode = logic.doseVolume(planNode)
     delivered = logic.deliveredPlan(planNode)
+    progress = part(progress, dose_share, 1.0)
     notes = list(case.notes)
     dvhs: dict[str, Dvh] = {}
     if any(not structure.is_empty for structure in case.structures):
-        dvhs = logic.calculateDvh(planNode, progress=part(progress, 0.65, 0.75))
+        dvhs = logic.calculateDvh(planNode, progress=part(progress, 0.0, 0.3))
         write_dvh_csv(folder / DVH, dvhs)
     else:
         notes.append("The case has no structures: there are no DVHs, and goals are not judged.")
     goals = logic.evaluateGoals(planNode, dvhs=dvhs)
     if goals:
         _write_goals(folder / GOALS, goals)
-    progress(0.75, "Drawing")
+    progress(0.3, "Drawing")
     prescription_Gy = delivered.prescription.dose_Gy if delivered.prescription else None
     logic.createIsodoses(doseNode, reference_Gy=prescription_Gy)
     logic.createBeamModels(planNode)
@@ -252,8 +313,8 @@ def _plan_in_scene(
     except RenderingError as error:
         # pictures need OpenGL, which a bare machine may lack; dose and report do not
         notes.append(f"There is no 3D picture: {error}")
-    _write_report(folder, case, logic.lastResult, dvhs, goals, notes[len(case.notes) :])
-    progress(0.85, "Saving the scene")
+    _write_report(folder, case, logic.lastResult, dvhs, goals, notes[len(case.notes) :], optimization)
+    progress(0.6, "Saving the scene")
     plan_json = json.dumps(plan_to_dict(delivered), indent=1, sort_keys=True, allow_nan=False)
     (folder / PLAN_DELIVERED).write_text(plan_json + "\n", encoding="utf-8", newline="\n")
     writeVolume(doseNode, folder / DOSE)
@@ -283,10 +344,13 @@ def _write_report(
     dvhs: dict[str, Dvh],
     goals: Sequence[GoalResult],
     notes: Sequence[str],
+    optimization: OptimizationSection | None,
 ) -> None:
     prescription = result.plan.prescription
     colors = {structure.name: structure.color for structure in case.structures}
-    dvh_figure = draw_dvh(dvhs, colors, prescription.dose_Gy if prescription else None) if dvhs else None
+    prescription_Gy = prescription.dose_Gy if prescription else None
+    planned = optimization.planned_dvhs if optimization else None
+    dvh_figure = draw_dvh(dvhs, colors, prescription_Gy, dashed=planned, dashed_label="ideal fluence") if dvhs else None
     data = ReportData.from_result(
         case,
         result,
@@ -297,6 +361,7 @@ def _write_report(
         view_3d=(folder / VIEW_3D).read_bytes() if (folder / VIEW_3D).exists() else None,
         engine=create_engine(result.plan.engine, **result.plan.engine_options),
         notes=notes,
+        optimization=optimization,
     )
     write_report(folder / REPORT, data)
 

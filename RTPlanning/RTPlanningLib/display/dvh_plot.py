@@ -21,6 +21,8 @@ def draw_dvh(
     colors: Mapping[str, Sequence[float]] | None = None,
     prescription_Gy: float | None = None,
     *,
+    dashed: Mapping[str, Dvh] | None = None,
+    dashed_label: str = "",
     width_inch: float = 7.4,
     height_inch: float = 4.2,
 ) -> Figure:
@@ -34,6 +36,10 @@ def draw_dvh(
         Too light ones are darkened to be seen on white.
     prescription_Gy : float, optional
         Marked by a vertical line.
+    dashed : mapping of structure name to Dvh, optional
+        Of the same structures in another dose, drawn dashed in their colours.
+    dashed_label : str
+        What the dashed curves are, written below the list of structures.
 
     Raises
     ------
@@ -43,7 +49,8 @@ def draw_dvh(
     if not dvhs:
         raise EvaluationError("There is no DVH to draw; calculate one of at least one structure.")
     colors = colors or {}
-    maximum = max(dvh.max_Gy for dvh in dvhs.values())
+    dashed = dashed or {}
+    maximum = max(dvh.max_Gy for dvh in (*dvhs.values(), *dashed.values()))
     end = max(maximum * 1.04, (prescription_Gy or 0.0) * 1.1, 1e-3)
     figure = new_figure(width_inch, height_inch)
     axes = figure.add_axes((0.078, 0.115, 0.625, 0.845))
@@ -54,6 +61,10 @@ def draw_dvh(
         if dvh.covered_fraction < 1.0:
             label += f", {100.0 * dvh.covered_fraction:.1f} % covered"
         axes.plot(dose, volume, color=color, linewidth=1.7, label=f"{name}\n{label}", solid_joinstyle="round", zorder=3)
+        if name in dashed:
+            axes.plot(*dashed[name].curve(end / _POINTS, stop_Gy=end), color=color, linewidth=1.2, dashes=(4, 2))
+    if dashed:
+        figure.text(0.715, 0.115, f"dashed: {dashed_label}", fontsize=8, color=_INK, va="bottom", wrap=True)
     if prescription_Gy is not None:
         axes.axvline(prescription_Gy, color=_INK, linewidth=1.0, linestyle=(0, (5, 3)), zorder=2)
         axes.annotate(

@@ -6,7 +6,7 @@ import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from RTPlanningLib.case import Case
 from RTPlanningLib.evaluation.dvh import Dvh, calculate_dvh
 from RTPlanningLib.evaluation.goals import GoalResult
 from RTPlanningLib.evaluation.metrics import parse_metric
+
+if TYPE_CHECKING:
+    from RTPlanningLib.report.optimization_section import OptimizationSection
 
 _PACKAGES = ("rtplanning", "numpy", "scipy", "numba", "pydicom", "matplotlib")
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -115,6 +118,7 @@ class ReportData:
     software : tuple of (label, text)
     created : str
         A date in words, or empty: the report holds no time of its own.
+    optimization : OptimizationSection or None
     """
 
     title: str
@@ -137,6 +141,7 @@ class ReportData:
     provenance: tuple[tuple[str, str], ...] = ()
     software: tuple[tuple[str, str], ...] = ()
     created: str = ""
+    optimization: OptimizationSection | None = None
 
     @classmethod
     def from_result(
@@ -155,6 +160,7 @@ class ReportData:
         software: Mapping[str, str] | None = None,
         created: str = "",
         title: str = "",
+        optimization: OptimizationSection | None = None,
     ) -> ReportData:
         """Draw a report's content together.
 
@@ -214,7 +220,17 @@ class ReportData:
             metric_names=metric_names,
             structures=tuple(_structure_row(case, dvh, metric_names, prescription_Gy) for dvh in dvhs.values()),
             goals=goals,
-            dvh_figure=None if dvh_figure is None else Picture(dvh_figure, "Cumulative dose-volume histograms"),
+            dvh_figure=None
+            if dvh_figure is None
+            else Picture(
+                dvh_figure,
+                "Cumulative dose-volume histograms"
+                + (
+                    "; dashed those of the ideal fluence by its dose influence, not scaled to the prescription"
+                    if optimization
+                    else ""
+                ),
+            ),
             slices=tuple(Picture(data, caption) for caption, data in slices),
             view_3d=None if view_3d is None else Picture(view_3d, "Structures, beams and isodose surfaces"),
             notes=tuple(case.notes) + tuple(notes) + tuple(_coverage_notes(dvhs)),
@@ -223,6 +239,7 @@ class ReportData:
             provenance=tuple(_engine_rows(engine)) + tuple(_rows(provenance)) + tuple(_machine_rows(machines)),
             software=tuple((software if software is not None else software_versions()).items()),
             created=created,
+            optimization=optimization,
         )
 
 

@@ -1,0 +1,88 @@
+"""How the objectives fell, as a table and a chart with a series each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import slicer
+from vtk.util.numpy_support import numpy_to_vtk
+
+from DoseEngineLib.mrml.plan_node import referencedNodes
+from DoseEngineLib.mrml.subject_hierarchy import placeNode, removeNode, studyOf
+from OptimizerLib.fluence_planning import HistoryEntry
+
+HISTORY_TABLE = "objectiveHistoryTableRef"
+HISTORY_CHART = "objectiveHistoryChartRef"
+_SERIES = "objectiveHistorySeriesRef"
+_ITERATION, _TOTAL = "Iteration", "Total"
+# Distinct on white and on black; the total stands out.
+_TOTAL_COLOR = (0.85, 0.15, 0.15)
+_COLORS = (
+    (0.12, 0.47, 0.71),
+    (0.17, 0.63, 0.17),
+    (1.00, 0.50, 0.05),
+    (0.58, 0.40, 0.74),
+    (0.55, 0.34, 0.29),
+    (0.89, 0.47, 0.76),
+    (0.50, 0.50, 0.50),
+    (0.74, 0.74, 0.13),
+    (0.09, 0.75, 0.81),
+)
+
+
+def createObjectiveHistoryNodes(planNode, termNames: Sequence[str], history: Sequence[HistoryEntry]) -> None:
+    """Put the history into the scene, in place of the plan's former one; nothing where there is no history.
+
+    Parameters
+    ----------
+    planNode : vtkMRMLScriptedModuleNode
+    termNames : sequence of str
+        One a term of the history's entries.
+    history : sequence of HistoryEntry
+    """
+    removeObjectiveHistoryNodes(planNode)
+    if not history:
+        return
+    scene, study = planNode.GetScene(), studyOf(planNode)
+    table = scene.AddNewNodeByClass("vtkMRMLTableNode", f"{planNode.GetName()}_ObjectiveHistory")
+    columns = {_ITERATION: [entry.iteration for entry in history], _TOTAL: [entry.value for entry in history]}
+    for number, name in enumerate(termNames):
+        columns[_column(number, name)] = [entry.terms[number] for entry in history]
+    for name, values in columns.items():
+        column = numpy_to_vtk(np.asarray(values, dtype=np.float64), deep=True)
+        column.SetName(name)
+        table.AddColumn(column)
+    planNode.SetNodeReferenceID(HISTORY_TABLE, table.GetID())
+    chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", f"{planNode.GetName()}_ObjectiveHistoryChart")
+    chart.SetTitle("Objectives")
+    chart.SetXAxisTitle(_ITERATION)
+    chart.SetYAxisTitle("Objective")
+    chart.YAxisLogScaleOn()
+    planNode.SetNodeReferenceID(HISTORY_CHART, chart.GetID())
+    placeNode(table, study)
+    chartItem = placeNode(chart, study)
+    for number, name in enumerate(list(columns)[1:]):
+        series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", name)
+        series.SetAndObserveTableNodeID(table.GetID())
+        series.SetXColumnName(_ITERATION)
+        series.SetYColumnName(name)
+        series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
+        series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
+        series.SetColor(*(_TOTAL_COLOR if number == 0 else _COLORS[(number - 1) % len(_COLORS)]))
+        placeNode(series, chartItem)
+        chart.AddAndObservePlotSeriesNodeID(series.GetID())
+        planNode.AddNodeReferenceID(_SERIES, series.GetID())
+
+
+def removeObjectiveHistoryNodes(planNode) -> None:
+    """Remove the plan's history table, chart and series from the scene."""
+    for role in (_SERIES, HISTORY_CHART, HISTORY_TABLE):
+        for node in referencedNodes(planNode, role):
+            removeNode(node)
+        planNode.RemoveNodeReferenceIDs(role)
+
+
+def _column(number: int, name: str) -> str:
+    """Column names are unique, rows need not be."""
+    return f"{number + 1}: {name}"
