@@ -1,9 +1,10 @@
 """Weights of bixels as the fluence of a beam: what the forward engine computes, and the influence matrix repeats.
 
-A bixel is a square opening in an otherwise closed collimator at the distance of the leaves, jaws wide open. The focal
-spot lights it as it lights an aperture. Of the extra-focal source each place sees what shows through that opening; seen
-through many openings these shares add up, so the dose is linear in the weights. What depends on the aperture as a whole
-is not in a bixel: jaws that cut the view of the extra-focal source, backscatter from closed jaws into the monitor,
+A bixel is a square opening in an otherwise closed collimator at the distance of the leaves. The focal spot lights it
+as it lights an aperture. Of the extra-focal source each place sees what shows through that opening; seen through many
+openings these shares add up, so the dose is linear in the weights. Jaws stand around all bixels of the beam: the
+backscatter into the monitor is theirs, and by as much as they cut the view of the extra-focal source from the middle of
+the field, every place loses of it. What depends on each aperture of a delivery is not in a bixel: jaws that move,
 transmission, rounded leaf ends, tongue and groove.
 """
 
@@ -15,11 +16,18 @@ from scipy.special import ndtr
 from DoseEngineLib.errors import EngineError
 from DoseEngineLib.influence import BixelBeam
 from DoseEngineLib.machine import Machine
-from DoseEngineLib.photon.fluence import BeamSegment, FluenceMap, FluenceSource, off_axis_ratio
+from DoseEngineLib.photon.fluence import (
+    BeamSegment,
+    FluenceMap,
+    FluenceSource,
+    backscatter_factor,
+    extra_focal_fluence,
+    off_axis_ratio,
+)
+from DoseEngineLib.plan import Aperture
 
 NOT_IN_A_BIXEL = (
-    "jaws that cut the view of the extra-focal source",
-    "backscatter from closed jaws into the monitor",
+    "jaws other than around all bixels of the beam",
     "transmission of jaws and leaves",
     "rounded leaf ends, tongue and groove",
 )
@@ -47,6 +55,37 @@ def extra_focal_view(machine: Machine) -> tuple[float, float]:
     source, opening, sad = machine.extra_focal, opening_distance_mm(machine), machine.sad_mm
     above = opening - source.distance_mm
     return opening / sad * (sad - source.distance_mm) / above, source.sigma_mm * (sad - opening) / above
+
+
+def jaw_factors(beam: BixelBeam, machine: Machine) -> tuple[float, float]:
+    """What jaws around all bixels of a beam do.
+
+    Returns
+    -------
+    monitor : float
+        Fluence for each MU relative to jaws wide open.
+    extra_focal : float
+        Share of the extra-focal source that the jaws leave, of what the bixels show, seen from the middle of the field.
+    """
+    half = beam.width_mm / 2
+    jaws = [
+        (max(at.min() - half, jaw.minimum_mm), min(at.max() + half, jaw.maximum_mm))
+        for at, jaw in ((beam.x_mm, machine.jaw_x), (beam.y_mm, machine.jaw_y))
+    ]
+    if any(low >= high for low, high in jaws):
+        raise EngineError(f"The bixels of beam {beam.name} lie beyond the jaws of {machine.name}; lay them out again.")
+    aperture = Aperture(*jaws)
+    monitor = backscatter_factor(aperture, machine)
+    if machine.extra_focal is None:
+        return monitor, 1.0
+    seen = extra_focal_fluence(aperture, machine)
+    x, y = (sum(pair) / 2 for pair in jaws)
+    column, row = (int(np.floor(at / seen.pixel_mm)) + seen.values.shape[0] // 2 for at in (x, y))
+    magnification, sigma = extra_focal_view(machine)
+    shown = 1.0
+    for pair, middle in zip(jaws, (x, y), strict=True):
+        shown *= float(_seen(np.array([middle]), np.array(pair) * magnification, sigma)[0, 0])
+    return monitor, min(float(seen.values[row, column]) / monitor / shown, 1.0)
 
 
 def bixel_segment(beam: BixelBeam, weights: np.ndarray, machine: Machine, patient_position: str) -> BeamSegment:
@@ -77,7 +116,8 @@ def bixel_segment(beam: BixelBeam, weights: np.ndarray, machine: Machine, patien
     lit = _covered(edges, y_edges) @ values @ _covered(edges, x_edges).T
     centre = (edges[:-1] + edges[1:]) / 2
     radius = np.hypot(centre[:, None], centre[None, :])
-    lit *= off_axis_ratio(machine, radius) * (radius <= machine.field_radius_mm)
+    monitor, seen_past_jaws = jaw_factors(beam, machine)
+    lit *= monitor * off_axis_ratio(machine, radius) * (radius <= machine.field_radius_mm)
     primary = FluenceMap(lit.astype(np.float32), pixel)
     extra = machine.extra_focal
     sources = [
@@ -90,7 +130,7 @@ def bixel_segment(beam: BixelBeam, weights: np.ndarray, machine: Machine, patien
         edges = _pixel_edges(reach, pixel)
         centre = (edges[:-1] + edges[1:]) / 2
         seen = _seen(centre, y_edges * magnification, sigma) @ values @ _seen(centre, x_edges * magnification, sigma).T
-        seen *= np.hypot(centre[:, None], centre[None, :]) <= machine.field_radius_mm
+        seen *= monitor * seen_past_jaws * (np.hypot(centre[:, None], centre[None, :]) <= machine.field_radius_mm)
         sources.append(
             FluenceSource(
                 "extra_focal", extra.weight, extra.sigma_mm, extra.distance_mm,

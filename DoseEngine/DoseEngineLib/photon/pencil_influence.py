@@ -32,7 +32,7 @@ from DoseEngineLib.machine import Machine
 from DoseEngineLib.patient import Patient
 from DoseEngineLib.photon.fluence import off_axis_ratio
 from DoseEngineLib.photon.lanes import LANES, dot_lanes
-from DoseEngineLib.photon.modulated_fluence import extra_focal_view, opening_distance_mm
+from DoseEngineLib.photon.modulated_fluence import extra_focal_view, jaw_factors, opening_distance_mm
 from DoseEngineLib.photon.pencil_terms import (
     TABLE_STEP_MM,
     depth_table,
@@ -179,7 +179,7 @@ class _Terms:
     head: tuple  # see _head
 
 
-def _head(machine: Machine) -> tuple:
+def _head(machine: Machine, seen_past_jaws: float) -> tuple:
     """Sources as the kernels take them."""
     kernel = dose_kernel(machine)
     extra = machine.extra_focal
@@ -191,7 +191,7 @@ def _head(machine: Machine) -> tuple:
         variance = sigma**2
     return (
         float(machine.sad_mm), float(machine.source_sigma_mm), float(opening_distance_mm(machine)),
-        1.0 - weight, float(weight), float(distance), float(magnification), float(variance),
+        1.0 - weight, float(weight) * seen_past_jaws, float(distance), float(magnification), float(variance),
         _lanes_of(kernel.sigma_mm > _JOINED_MM, _EXTRA, machine.name),
     )  # fmt: skip
 
@@ -349,7 +349,8 @@ def _beam_terms(patient, beam, machine, patient_position, grid, voxels, lattice,
     fan = trace_depth_fan(patient, frame, machine.sad_mm)
     kernel = dose_kernel(machine)
     table = depth_table(kernel)
-    head = _head(machine)
+    monitor, seen_past_jaws = jaw_factors(beam, machine)
+    head = _head(machine, seen_past_jaws)
     levels = lattice.shape.shape[0]
     place = np.empty((voxels.size, 3), np.float32)
     amplitude = np.empty((voxels.size, kernel.sigma_mm.size), np.float32)
@@ -358,7 +359,7 @@ def _beam_terms(patient, beam, machine, patient_position, grid, voxels, lattice,
     _terms(
         place, amplitude, variance, peak, voxels, grid.shape[1], grid.shape[2], grid_to_beam(grid, frame),
         fan.depth_mm, fan.first, fan.step, table, live_depths(table), kernel.sigma_mm, head,
-        np.array(machine.softening, dtype=float), photons_per_cm2_per_MU(machine), lattice.pitch, phi,
+        np.array(machine.softening, dtype=float), photons_per_cm2_per_MU(machine) * monitor, lattice.pitch, phi,
     )  # fmt: skip
     low = lattice.first
     high = low + lattice.shape[0, ::-1] * lattice.pitch
