@@ -297,7 +297,7 @@ def test_progress_rises_and_can_cancel():
 
 
 def test_bixels_are_an_mlc_field_of_the_generic_linac():
-    """10 x 10 cm by leaves and jaws, all of the head in the forward engine: within 0.5 % of the maximum across the leaves'
+    """10 x 10 cm by leaves and jaws, all of the head in the forward engine: within 0.5 % of the maximum across leaf
     ends, within 2 % past the jaws along Y, which stand higher than leaves and let more of the extra-focal source by.
 
     Rounded leaf ends, which a bixel has not, are taken off the tips; jaws stand where a side of a leaf would.
