@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from OptimizerLib.solvers import IterationState
     from RTPlanningLib.case import Case
     from RTPlanningLib.plan_file import PlanRequest
+    from RTPlanningLib.validation.inverse_plans import InverseValidation
+    from RTPlanningLib.validation.photons import ValidationOutput
     from RTPlanningLib.workflow import PlanningResult
 
 DEFAULT_CASE = "tg119-prostate"
@@ -287,31 +289,39 @@ writes <name>.json (the machine: plan with machine = "my-linac/<name>.json"), co
         commands,
         "validate",
         _validate,
-        "compare dose engines with Monte Carlo references, and the generic machine with measured data",
+        "compare doses with Monte Carlo and measured data, inverse plans with the institutions of TG-119",
         """\
 examples:
   rtplanning validate photons --reference egsnrc/ --out validation
   rtplanning validate photons --reference egsnrc/ --engine photon-pencil-beam --case w10 --out validation
+  rtplanning validate imrt --out validation
 
-the reference folder holds a file a case, <letter><field>[_15MV].npz: w10 water, l03 lung slab, b03 bone slab.
+photons: dose engines against Monte Carlo, the generic machine against measured data. The reference folder holds a file a case, <letter><field>[_15MV].npz: w10 water, l03 lung slab, b03 bone slab.
 The gamma index needs pymedphys: pip install "rtplanning[validate]".
 A bar that is missed is a result (exit code 0); the page and the table say which.
 
-writes validation.html (table, curves, sources) and validation.csv""",
+imrt: the cases of AAPM TG-119 planned by their shipped plan files, sequenced, and held to what institutions reached.
+
+writes validation.html and .csv, or validation-imrt.html and .csv: tables, curves, sources""",
     )
-    validate.add_argument("what", choices=("photons",), help="what to validate")
+    validate.add_argument("what", choices=("photons", "imrt"), help="what to validate")
     validate.add_argument(
-        "--reference", metavar="FOLDER", type=Path, required=True, help="folder of the Monte Carlo references (*.npz)"
+        "--reference", metavar="FOLDER", type=Path, help="photons: folder of the Monte Carlo references (*.npz)"
     )
     validate.add_argument(
         "--engine",
         metavar="LABEL",
         nargs="+",
         action="extend",
-        help="dose engines (default: photon-pencil-beam photon-collapsed-cone); see: rtplanning engines",
+        help="photons: dose engines (default: photon-pencil-beam photon-collapsed-cone); see: rtplanning engines",
     )
     validate.add_argument(
-        "--case", metavar="NAME", nargs="+", action="extend", default=[], help="references (default: all of the folder)"
+        "--case",
+        metavar="NAME",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="photons: references (default: all of the folder); imrt: built-in cases (default: the four of TG-119)",
     )
     _output_arguments(validate)
 
@@ -473,24 +483,39 @@ def _commission(options: argparse.Namespace) -> None:
 
 
 def _validate(options: argparse.Namespace) -> None:
-    from RTPlanningLib.validation.photons import ENGINES, validate_photons_to_folder
-
     with _progress_bar() as progress:
-        output = validate_photons_to_folder(
-            options.reference,
-            options.out,
-            engines=options.engine or ENGINES,
-            cases=options.case,
-            force=options.force,
-            progress=progress,
-        )
-    for note in output.notes:
-        print(f"Note: {note}")
+        output = (_validate_photons if options.what == "photons" else _validate_imrt)(options, progress)
     for line in output.headlines():
         print(line)
     print(f"Written to {output.folder}:")
     _print_columns([(f"  {path.name}", _size(path.stat().st_size)) for path in output.files])
     print(_NOTICE)
+
+
+def _validate_photons(options: argparse.Namespace, progress: Progress) -> ValidationOutput:
+    from RTPlanningLib.validation.photons import ENGINES, validate_photons_to_folder
+
+    if options.reference is None:
+        raise CaseError("Give the folder of the Monte Carlo references: --reference FOLDER.")
+    output = validate_photons_to_folder(
+        options.reference,
+        options.out,
+        engines=options.engine or ENGINES,
+        cases=options.case,
+        force=options.force,
+        progress=progress,
+    )
+    for note in output.notes:
+        print(f"Note: {note}")
+    return output
+
+
+def _validate_imrt(options: argparse.Namespace, progress: Progress) -> InverseValidation:
+    from RTPlanningLib.validation.inverse_plans import validate_inverse_plans_to_folder
+
+    if options.reference is not None or options.engine:
+        raise CaseError("validate imrt takes no --reference and no --engine: engines are chosen in the plan files.")
+    return validate_inverse_plans_to_folder(options.out, cases=options.case, force=options.force, progress=progress)
 
 
 def _cases(options: argparse.Namespace) -> None:
