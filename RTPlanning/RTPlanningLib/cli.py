@@ -296,7 +296,8 @@ examples:
   rtplanning validate photons --reference egsnrc/ --engine photon-pencil-beam --case w10 --out validation
   rtplanning validate imrt --out validation
 
-photons: dose engines against Monte Carlo, the generic machine against measured data. The reference folder holds a file a case, <letter><field>[_15MV].npz: w10 water, l03 lung slab, b03 bone slab.
+photons: dose engines against Monte Carlo, the generic machine against measured data. The reference folder
+holds a file a case, <letter><field>[_15MV].npz: w10 water, l03 lung slab, b03 bone slab.
 The gamma index needs pymedphys: pip install "rtplanning[validate]".
 A bar that is missed is a result (exit code 0); the page and the table say which.
 
