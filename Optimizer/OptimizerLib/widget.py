@@ -1,8 +1,8 @@
-"""The Plan Optimizer panel: objectives in a table, beam weights that meet them best."""
+"""The Plan Optimizer panel: objectives as rows and the fluence for them; objectives in a table and beam weights."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import qt
@@ -13,6 +13,7 @@ from DoseEngineLib.panel_action import PanelAction
 from DoseEngineLib.panel_packages import DOSE_PACKAGES, ensurePackages
 from DoseEngineLib.progress import Progress
 from DoseEngineLib.widget import PLAN_ATTRIBUTE, fillStructures
+from OptimizerLib.fluence_planning import FluencePlan, FluenceSettings
 from OptimizerLib.objectives import (
     EUDOverdose,
     MaximumDose,
@@ -22,7 +23,9 @@ from OptimizerLib.objectives import (
     SquaredOverdose,
     SquaredUnderdose,
 )
-from OptimizerLib.solvers import Solution
+from OptimizerLib.optimized_fluence import OptimizedFluence
+from OptimizerLib.planning_goals import PlanningGoals
+from OptimizerLib.solvers import IterationState, Solution
 
 _STRUCTURE, _KIND, _DOSE, _WEIGHT = range(4)
 # What the table calls an objective.
@@ -45,6 +48,21 @@ class OptimizationLogic(Protocol):
     ) -> Solution:
         """Find and store the beam weights that meet the objectives best."""
 
+    def optimizeFluence(
+        self,
+        planNode: Any,
+        goals: PlanningGoals,
+        settings: FluenceSettings | None = None,
+        progress: Progress | None = None,
+        callback: Callable[[IterationState], None] | None = None,
+        *,
+        start: OptimizedFluence | None = None,
+    ) -> FluencePlan:
+        """Find the fluence that meets the rows best, its leaves and dose, and store them."""
+
+    def optimizedFluence(self, planNode: Any) -> OptimizedFluence | None:
+        """The fluence that was optimized for a plan."""
+
 
 class OptimizerPanel:
     """Connects the widgets of ``Resources/UI/Optimizer.ui`` with a logic.
@@ -61,7 +79,10 @@ class OptimizerPanel:
         self.ui = ui
         self.logic = logic
         self.action = PanelAction(
-            [ui.planSelector, ui.objectivesTable, ui.addButton, ui.removeButton, ui.optimizeButton],
+            [
+                *(ui.planSelector, ui.objectivesTable, ui.addButton, ui.removeButton, ui.optimizeButton),
+                *(ui.rowsEdit, ui.bixelSpinBox, ui.goOnCheckBox, ui.fluenceButton),
+            ],
             ui.statusLabel,
             ui.progressBar,
             ui.cancelButton,
@@ -74,6 +95,11 @@ class OptimizerPanel:
         ui.addButton.clicked.connect(self.onAdd)
         ui.removeButton.clicked.connect(self.onRemove)
         ui.optimizeButton.clicked.connect(self.onOptimize)
+        self._stopped = False
+        ui.rowsEdit.textChanged.connect(self._updateButtons)
+        ui.fluenceButton.clicked.connect(self.onOptimizeFluence)
+        ui.stopButton.clicked.connect(self.onStop)
+        ui.stopButton.setEnabled(False)
         self.update()
 
     def cleanup(self) -> None:
@@ -98,6 +124,7 @@ class OptimizerPanel:
             self.ui.objectivesTable.setRowCount(0)
             self.ui.weightsTable.setRowCount(0)
             prescription = planFromNode(planNode).prescription if isPlan else None
+            self.ui.rowsEdit.setPlainText("\n".join(self._rowsFor(planNode)) if isPlan else "")
             if prescription is not None and prescription.target:
                 self.addObjective(prescription.target, "uniform dose", prescription.dose_Gy)
         elif isPlan:
@@ -167,6 +194,64 @@ class OptimizerPanel:
             self._showMetersets(before, deliveredPlan(planNode))
         self._updateButtons()
 
+    def goals(self) -> PlanningGoals:
+        """Return the objective rows; raises `OptimizationError` for one that cannot be read."""
+        lines = str(self.ui.rowsEdit.property("plainText")).splitlines()
+        return PlanningGoals.from_entries(line for line in lines if line.strip())
+
+    def onOptimizeFluence(self, *_unused: object) -> None:
+        """Optimize the fluence, its leaves and the dose, and show the MU."""
+        planNode = self.ui.planSelector.currentNode()
+        self._stopped = False
+        self.ui.stopButton.setEnabled(True)
+
+        def stopWhenAsked(state: IterationState) -> None:
+            if self._stopped:
+                state.stop()
+
+        def work(progress: Progress) -> tuple[Any, FluencePlan]:
+            ensurePackages(DOSE_PACKAGES, _("Plan Optimizer"))
+            before = planFromNode(planNode)
+            settings = FluenceSettings(bixel_mm=float(self.ui.bixelSpinBox.property("value")))
+            goOn = bool(self.ui.goOnCheckBox.property("checked"))
+            start = self.logic.optimizedFluence(planNode) if goOn else None
+            return before, self.logic.optimizeFluence(
+                planNode, self.goals(), settings, progress, stopWhenAsked, start=start
+            )
+
+        try:
+            outcome = self.action.run(work, lambda pair: self._fluenceOutcome(pair[1]))
+        finally:
+            self.ui.stopButton.setEnabled(False)
+        if outcome is not None:
+            self._showMetersets(outcome[0], deliveredPlan(planNode))
+        self._updateButtons()
+
+    def onStop(self, *_unused: object) -> None:
+        """Let the search end at its next iteration; leaves and dose follow."""
+        self._stopped = True
+        self.ui.stopButton.setEnabled(False)
+
+    def _rowsFor(self, planNode: Any) -> list[str]:
+        """The rows that the plan's fluence was optimized for, else one for its target."""
+        fluence = self.logic.optimizedFluence(planNode)
+        if fluence is not None:
+            return list(fluence.objectives)
+        prescription = planFromNode(planNode).prescription
+        if prescription is None or not prescription.target:
+            return []
+        # without a term on the fluence, bixels that hardly reach the target would get any MU
+        return [
+            f"{prescription.target} uniform {prescription.dose_Gy:g} Gy, weight 100",
+            "fluence smoothness, weight 0.01",
+        ]
+
+    def _fluenceOutcome(self, found: FluencePlan) -> str:
+        losses = found.losses
+        return _("{message} Objectives: {ideal:.4g} with ideal fluence, {delivered:.4g} with leaves.").format(
+            message=found.solution.message, ideal=losses.ideal, delivered=losses.refined
+        )
+
     def _outcome(self, solution: Solution) -> str:
         text = _("Objectives from {start:.3g} to {end:.3g} in {steps} steps.").format(
             start=solution.history[0], end=solution.value, steps=len(solution.history) - 1
@@ -177,7 +262,8 @@ class OptimizerPanel:
         table = self.ui.weightsTable
         table.setRowCount(len(after.beams))
         for row, (old, new) in enumerate(zip(before.beams, after.beams)):
-            for column, text in enumerate((new.name, f"{old.meterset_MU:.1f}", f"{new.meterset_MU:.1f}")):
+            former = "-" if old.meterset_MU is None else f"{old.meterset_MU:.1f}"
+            for column, text in enumerate((new.name, former, f"{new.meterset_MU:.1f}")):
                 table.setItem(row, column, qt.QTableWidgetItem(text))
         table.resizeColumnsToContents()
 
@@ -185,15 +271,20 @@ class OptimizerPanel:
         if not isPlanNode(planNode):
             self.action.say(_("Choose a plan, or make one in RT Planning."))
         elif not isDoseCurrent(planNode):
-            self.action.say(_("Calculate the plan's dose first; its beams are then weighted anew."))
+            self.action.say(_("Optimize the fluence; or calculate the dose first and weigh the beams anew."))
         else:
             self.action.say(_("Ready."))
 
     def _updateButtons(self) -> None:
+        if self.action.isRunning:
+            return
         planNode = self.ui.planSelector.currentNode()
         isPlan = isPlanNode(planNode)
         self.ui.addButton.setEnabled(isPlan)
         self.ui.removeButton.setEnabled(self._rows() > 0)
+        hasStructures = isPlan and planNode.GetNodeReference(SEGMENTATION) is not None
+        hasRows = bool(str(self.ui.rowsEdit.property("plainText")).strip())
+        self.ui.fluenceButton.setEnabled(hasStructures and hasRows)
         self.ui.optimizeButton.setEnabled(isPlan and isDoseCurrent(planNode) and self._rows() > 0)
 
     def _rows(self) -> int:

@@ -51,11 +51,21 @@ def test_help_is_quick_and_says_what_there_is():
     finished = run("--help")
     assert time.perf_counter() - start < 2.0  # 0.1 s on an idle machine; a heavy import alone takes more
     assert finished.returncode == cli.OK
-    for word in ("demo", "run", "show", "cases", "machines", "engines", "examples:", "not for clinical use"):
+    for word in (
+        "demo",
+        "run",
+        "optimize",
+        "show",
+        "cases",
+        "machines",
+        "engines",
+        "examples:",
+        "not for clinical use",
+    ):
         assert word in finished.stdout
 
 
-@pytest.mark.parametrize("command", ["demo", "run", "show", "cases", "machines", "engines"])
+@pytest.mark.parametrize("command", ["demo", "run", "optimize", "show", "cases", "machines", "engines"])
 def test_every_command_has_help_with_an_example(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main([command, "--help"])
@@ -71,6 +81,38 @@ def test_the_help_of_run_shows_a_plan_file_that_works():
     text = help_text.split("a plan file (plan.toml):")[1].replace("\n  ", "\n")
     plan = parse_plan_file(text).build(load_sample("tg119-prostate", spacing_mm=5.0))
     assert [beam.name for beam in plan.beams] == ["AP", "PA"]
+
+
+def test_the_help_of_optimize_shows_a_plan_file_that_works():
+    from RTPlanningLib.plan_file import parse_plan_file
+    from RTPlanningLib.samples import load_sample
+
+    help_text = run("optimize", "--help").stdout
+    text = help_text.split("a plan file (plan.toml):")[1].replace("\n  ", "\n")
+    request = parse_plan_file(text)
+    assert len(request.build(load_sample("tg119-cshape", spacing_mm=5.0)).beams) == 9
+    assert len(request.optimization.goals.rows) == 3
+
+
+def test_the_first_interrupt_ends_the_search_and_the_next_cancels():
+    class State:
+        stopped = False
+
+        def stop(self):
+            self.stopped = True
+
+    before = signal.getsignal(signal.SIGINT)
+    with cli._stop_on_interrupt() as callback:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        first, second = State(), State()
+        callback(first)
+        signal.raise_signal(signal.SIGINT)
+        callback(second)
+        assert (first.stopped, second.stopped) == (False, True)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_help_and_errors_import_nothing_heavy():

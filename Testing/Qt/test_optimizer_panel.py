@@ -103,3 +103,66 @@ def test_optimized_weights_spare_the_organ(load, plan_node, picture) -> None:
     shown = [ui.weightsTable.item(row, 2).text() for row in range(3)]
     assert shown == [f"{beam.meterset_MU:.1f}" for beam in after.beams]
     assert picture(widget, "Optimizer").stat().st_size > 5000
+
+
+def test_fluence_is_optimized_from_rows(load, plan_node, picture) -> None:
+    from DoseEngineLib.mrml.plan_node import deliveredPlan, isDoseCurrent
+
+    _module, widget = load("Optimizer")
+    ui = widget.ui
+    assert not ui.fluenceButton.isEnabled()
+    ui.planSelector.setCurrentNode(plan_node)
+    assert ui.rowsEdit.toPlainText() == "PTV uniform 20 Gy, weight 100\nfluence smoothness, weight 0.01"
+    assert not ui.stopButton.isEnabled()
+    ui.rowsEdit.setPlainText("")
+    assert not ui.fluenceButton.isEnabled()
+    rows = "PTV uniform 20 Gy, weight 100\n\nOrgan Mean <= 2 Gy, weight 20\nfluence smoothness, weight 0.01"
+    ui.rowsEdit.setPlainText(rows)
+    ui.bixelSpinBox.setValue(10.0)
+    ui.fluenceButton.click()
+    assert "with leaves" in ui.statusLabel.text(), ui.statusLabel.text()
+    assert isDoseCurrent(plan_node)
+    delivered = deliveredPlan(plan_node)
+    assert max(len(beam.control_points) for beam in delivered.beams) > 2
+    # the posterior beam enters through the organ
+    assert delivered.beams[1].meterset_MU < 0.5 * delivered.beams[2].meterset_MU
+    assert [ui.weightsTable.item(row, 2).text() for row in range(3)] == [
+        f"{beam.meterset_MU:.1f}" for beam in delivered.beams
+    ]
+    assert picture(widget, "OptimizerFluence").stat().st_size > 5000
+    # another visit finds the rows that were optimized
+    ui.planSelector.setCurrentNode(None)
+    assert ui.rowsEdit.toPlainText() == ""
+    ui.planSelector.setCurrentNode(plan_node)
+    assert ui.rowsEdit.toPlainText() == rows.replace("\n\n", "\n")
+
+
+def test_stop_ends_the_search_and_a_row_that_cannot_be_read_is_shown(load, desktop, plan_node, monkeypatch) -> None:
+    _module, widget = load("Optimizer")
+    ui, logic = widget.ui, widget.panel.logic
+    ui.planSelector.setCurrentNode(plan_node)
+    seen = []
+    former = logic.optimizeFluence
+
+    def stopped_after_two(planNode, goals, settings, progress, callback, **options):
+        def watch(state):
+            assert not ui.fluenceButton.isEnabled()
+            if state.iteration == 2:
+                assert ui.stopButton.isEnabled()
+                ui.stopButton.click()
+            callback(state)
+            seen.append(state.iteration)
+
+        return former(planNode, goals, settings, progress, watch, **options)
+
+    monkeypatch.setattr(logic, "optimizeFluence", stopped_after_two)
+    ui.rowsEdit.setPlainText("PTV uniform 20 Gy, weight 100\nOrgan Mean <= 2 Gy, weight 20")
+    ui.bixelSpinBox.setValue(10.0)
+    ui.fluenceButton.click()
+    assert seen == [0, 1, 2]
+    assert "with leaves" in ui.statusLabel.text()
+    assert not ui.stopButton.isEnabled()
+    assert ui.fluenceButton.isEnabled()
+    ui.rowsEdit.setPlainText("PTV about 20 Gy")
+    ui.fluenceButton.click()
+    assert "cannot be read" in ui.statusLabel.text()
