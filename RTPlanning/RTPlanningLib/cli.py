@@ -1,4 +1,4 @@
-"""The command line: plan, optimize, show, commission, validate, and list what there is.
+"""The command line: plan, optimize, evaluate, show, commission, validate, and list what there is.
 
 Nothing heavy is imported before a command needs it, so that ``--help`` answers at once.
 """
@@ -243,6 +243,57 @@ a plan file (plan.toml):
     )
     optimize.add_argument("--keep-influence", action="store_true", help="write influence.npz, which may be large")
 
+    evaluate = _command(
+        commands,
+        "evaluate",
+        _evaluate,
+        "judge a dose file: goals of published templates, DVHs, radiobiology, report",
+        """\
+examples:
+  rtplanning evaluate rtdose.dcm --structures dicom/ --template quantec --prescription 60 --fractions 30 --out result
+  rtplanning evaluate dose.nrrd --structures structures.seg.nrrd --template tg101-3fx --target PTV --out result
+  rtplanning evaluate rtplanning-demo/dose.nrrd --case tg119-prostate --template tg119-prostate --out result
+  rtplanning evaluate rtdose.dcm --structures dicom/ --template quantec --name Lungs=Lungs-GTV --out result
+A structure that a template asks for is found by its TG-263 name or one in use; what may be several, or is not there,
+is listed and not judged. See: rtplanning templates""",
+    )
+    evaluate.add_argument(
+        "dose", metavar="DOSE", type=Path, help="a DICOM RT Dose, or a volume (NRRD, NIfTI, MHA) of the whole course"
+    )
+    organs = evaluate.add_mutually_exclusive_group(required=True)
+    organs.add_argument(
+        "--structures", metavar="DIR|FILE", type=Path, help="a DICOM folder with CT and RTSTRUCT, or a .seg.nrrd"
+    )
+    organs.add_argument("--case", metavar="NAME", help="a built-in case in their place; see: rtplanning cases")
+    evaluate.add_argument(
+        "--template",
+        metavar="NAME|FILE",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="goal templates; see: rtplanning templates",
+    )
+    evaluate.add_argument(
+        "--goal", metavar="GOAL", nargs="+", action="extend", default=[], help='goals of your own: "PTV D95%% >= 95 %%"'
+    )
+    evaluate.add_argument("--prescription", metavar="GY", type=float, help="prescribed dose of the course")
+    evaluate.add_argument("--fractions", metavar="N", type=int, help="its number of fractions")
+    evaluate.add_argument("--target", metavar="NAME", help="structure it is prescribed to")
+    evaluate.add_argument(
+        "--name",
+        metavar="ORGAN=NAME",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="which structure is meant, where several may be",
+    )
+    evaluate.add_argument("--radiobiology", action="store_true", help="add complication probabilities (NTCP)")
+    evaluate.add_argument("--tcp", metavar="SET", help="add the target's control probability with these parameters")
+    evaluate.add_argument(
+        "--dose-unit", choices=("Gy", "cGy"), default="Gy", help="unit of a dose volume (default: %(default)s)"
+    )
+    _output_arguments(evaluate)
+
     show = _command(
         commands,
         "show",
@@ -327,6 +378,9 @@ writes validation.html and .csv, or validation-imrt.html and .csv: tables, curve
     _output_arguments(validate)
 
     _command(commands, "cases", _cases, "list the built-in cases", "example:\n  rtplanning cases")
+    _command(
+        commands, "templates", _templates, "list the templates of clinical goals", "example:\n  rtplanning templates"
+    )
     _command(commands, "machines", _machines, "list the machines", "example:\n  rtplanning machines")
     _command(
         commands,
@@ -517,6 +571,53 @@ def _validate_imrt(options: argparse.Namespace, progress: Progress) -> InverseVa
     if options.reference is not None or options.engine:
         raise CaseError("validate imrt takes no --reference and no --engine: engines are chosen in the plan files.")
     return validate_inverse_plans_to_folder(options.out, cases=options.case, force=options.force, progress=progress)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from RTPlanningLib.evaluation_workflow import evaluate_dose
+
+    names = dict(name.split("=", 1) for name in options.name if "=" in name)
+    if len(names) != len(options.name):
+        options.parser.error("--name takes ORGAN=NAME, each organ once, as in --name Lungs=Lungs-GTV")
+    with _progress_bar() as progress:
+        output = evaluate_dose(
+            options.dose,
+            options.out,
+            structures=options.structures,
+            case=options.case,
+            templates=options.template,
+            goals=options.goal,
+            prescription_Gy=options.prescription,
+            fractions=options.fractions,
+            target=options.target,
+            names=names,
+            radiobiology=options.radiobiology,
+            tcp_set=options.tcp,
+            dose_unit=options.dose_unit,
+            force=options.force,
+            progress=progress,
+        )
+    evaluation = output.evaluation
+    for note in evaluation.notes:
+        print(f"Note: {note}")
+    for line in output.headlines():
+        print(line)
+    width = max((len(str(one.result.goal)) for one in evaluation.goals), default=0)
+    for one in evaluation.goals:
+        goal, value = one.result.goal, one.result.value
+        achieved = "" if value is None else f"{value:.2f} {goal.unit}".rstrip()
+        print(f"  {goal!s:<{width}}  {achieved:>10}  {one.result.verdict}{_because(one.result.note)}")
+    for reason in dict.fromkeys(one.unmatched.reason for one in evaluation.open_goals):
+        print(f"  not judged: {reason}")
+    print(f"Written to {output.folder} in {output.seconds:.1f} s:")
+    _print_columns([(f"  {path.name}", _size(path.stat().st_size)) for path in output.files])
+    print(_NOTICE)
+
+
+def _templates(options: argparse.Namespace) -> None:
+    from RTPlanningLib.evaluation.goal_templates import available_goal_templates
+
+    _print_columns([(one.name, f"{len(one.goals)} goals", one.title) for one in available_goal_templates()])
 
 
 def _cases(options: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ import tempfile
 from importlib import resources
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from RTPlanningLib.report.report_data import Picture, ReportData
@@ -25,12 +25,16 @@ def render_report(data: ReportData) -> str:
 def render_page(template: str, data: object) -> str:
     """Render a template of this folder with ``report`` = ``data`` and the style all reports share."""
     # every value is escaped; template and style sheet alone write markup
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(_read_template),
+    )
     environment.filters["data_uri"] = _data_uri
-    folder = resources.files("RTPlanningLib.report")
-    source = folder.joinpath(template).read_text(encoding="utf-8")
-    style = Markup(folder.joinpath(_STYLE).read_text(encoding="utf-8"))
-    return environment.from_string(source).render(report=data, style=style)
+    style = Markup(_read_template(_STYLE))
+    return environment.get_template(template).render(report=data, style=style)
 
 
 def write_report(path: str | Path, data: ReportData) -> None:
@@ -49,6 +53,10 @@ def write_report(path: str | Path, data: ReportData) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def _read_template(name: str) -> str:
+    return resources.files("RTPlanningLib.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _data_uri(picture: Picture) -> str:
