@@ -535,3 +535,10 @@ def test_structures_of_an_optimization_are_those_of_the_case(case, old, new):
     with pytest.raises(PlanFileError, match=r"\[optimization\].*Blader") as caught:
         parse_plan_file(OPTIMIZED.replace(old, new, 1)).build(case)
     assert 'Did you mean "Bladder"?' in str(caught.value)
+
+
+def test_the_readme_shows_the_inverse_plan_that_comes_with_the_samples(repository):
+    from RTPlanningLib.samples.plan_files import find_plan_file
+
+    shipped = find_plan_file("tg119-cshape-imrt").read_text(encoding="utf-8")
+    assert f"```toml\n{shipped}```" in (repository / "README.md").read_text(encoding="utf-8")
