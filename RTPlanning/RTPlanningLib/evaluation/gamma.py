@@ -297,7 +297,7 @@ def _search(
     frozen = -1 if criterion.slice_axis is None else _across(criterion.slice_axis, reference, evaluated)
     whole = criterion.interpolation_fraction is None
     if whole:
-        offsets, squared = cell_offsets(spacing, criterion.max_gamma, frozen)
+        offsets, squared = cell_offsets(spacing, evaluated.grid.shape, criterion.max_gamma, frozen)
     else:
         offsets, squared = point_offsets(int(criterion.interpolation_fraction), criterion.max_gamma, frozen)
     found = np.empty(voxels.size, np.float32)

@@ -22,13 +22,17 @@ _STACK = 96
 _NEWTON_STEPS = 48
 
 
-def cell_offsets(spacing: np.ndarray, reach: float, frozen_axis: int) -> tuple[np.ndarray, np.ndarray]:
+def cell_offsets(
+    spacing: np.ndarray, shape: tuple[int, int, int], reach: float, frozen_axis: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Cells around a point's own, nearest first.
 
     Parameters
     ----------
     spacing : (3,) array
         Voxel size along i, j, k, in units of the distance criterion.
+    shape : (int, int, int)
+        Voxels along k, j, i: no cell is farther away than the grid is wide.
     reach : float
         Search radius in the same unit.
     frozen_axis : int
@@ -42,7 +46,7 @@ def cell_offsets(spacing: np.ndarray, reach: float, frozen_axis: int) -> tuple[n
     """
     axes = []
     for axis in range(3):
-        count = 0 if axis == frozen_axis else math.ceil(reach / spacing[axis]) + 1
+        count = 0 if axis == frozen_axis else min(math.ceil(reach / spacing[axis]) + 1, shape[2 - axis])
         axes.append(np.arange(-count, count + 1))
     offsets = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
     least = ((np.maximum(np.abs(offsets) - 1, 0) * spacing) ** 2).sum(axis=1)
@@ -111,7 +115,8 @@ def _multiplier(a, gx, gy, gz, lx, ux, ly, uy, lz, uz):
     # slope between -1 and -(1 + |g|^2), and g.y is bounded by its corners
     low = a + min(gx * lx, gx * ux) + min(gy * ly, gy * uy) + min(gz * lz, gz * uz)
     high = a + max(gx * lx, gx * ux) + max(gy * ly, gy * uy) + max(gz * lz, gz * uz)
-    s = _clip(a / (1.0 + gx * gx + gy * gy + gz * gz), low, high)
+    steepest = 1.0 + gx * gx + gy * gy + gz * gz
+    s = _clip(a / steepest, low, high)
     for step_number in range(_NEWTON_STEPS):
         value, slope = a - s, -1.0
         y = -s * gx
@@ -143,13 +148,26 @@ def _multiplier(a, gx, gy, gz, lx, ux, ly, uy, lz, uz):
         else:
             high = s
         step = value / slope
-        if abs(step) <= 1e-9 * (1.0 + abs(s)):
+        # what is left moves y by less than 1e-8, however steep the dose
+        if step * step * steepest <= 1e-16:
             break
         s -= step
         # alone, Newton's steps may run between two corners of the residual for ever
         if step_number % 3 == 2 or not low < s < high:
             s = 0.5 * (low + high)
     return s
+
+
+@numba.njit(cache=True, inline="always")
+def _dual_value(s, a, remainder, gx, gy, gz, px, py, pz):
+    """Below the least of |y|^2 + (a + g.y + e)^2, |e| <= remainder, over a box, for every s with its p = y(s)."""
+    return (
+        (2.0 * a - s) * s
+        + px * (px + 2.0 * s * gx)
+        + py * (py + 2.0 * s * gy)
+        + pz * (pz + 2.0 * s * gz)
+        - 2.0 * abs(s) * remainder
+    )
 
 
 @numba.njit(cache=True, inline="always")
@@ -206,14 +224,7 @@ def _search_cell(c, lx, ly, lz, wx, wy, wz, fx, fy, fz, frozen, best, tolerance,
         bz0, bz1 = lz + wz * z0, lz + wz * z1
         s = _multiplier(a, gx, gy, gz, bx0, bx1, by0, by1, bz0, bz1)
         px, py, pz = _clip(-s * gx, bx0, bx1), _clip(-s * gy, by0, by1), _clip(-s * gz, bz0, bz1)
-        # the dual value: below the least of the box for every s, solved or not
-        bound = (
-            (2.0 * a - s) * s
-            + px * (px + 2.0 * s * gx)
-            + py * (py + 2.0 * s * gy)
-            + pz * (pz + 2.0 * s * gz)
-            - 2.0 * abs(s) * remainder
-        )
+        bound = _dual_value(s, a, remainder, gx, gy, gz, px, py, pz)
         if bound >= prune:
             continue
         x, y, z = _clip((px - lx) / wx, x0, x1), _clip((py - ly) / wy, y0, y1), _clip((pz - lz) / wz, z0, z1)
@@ -228,6 +239,17 @@ def _search_cell(c, lx, ly, lz, wx, wy, wz, fx, fy, fz, frozen, best, tolerance,
                 return best
             if bound >= prune:
                 continue
+        # the same with the remainder taken off the dose difference: the best bound there is, and another point
+        if remainder > 0.0:
+            if s > 0.0:
+                s = max(_multiplier(a - remainder, gx, gy, gz, bx0, bx1, by0, by1, bz0, bz1), 0.0)
+            else:
+                s = min(_multiplier(a + remainder, gx, gy, gz, bx0, bx1, by0, by1, bz0, bz1), 0.0)
+            px, py, pz = _clip(-s * gx, bx0, bx1), _clip(-s * gy, by0, by1), _clip(-s * gz, bz0, bz1)
+            bound = _dual_value(s, a, remainder, gx, gy, gz, px, py, pz)
+            if bound >= prune:
+                continue
+            x, y, z = _clip((px - lx) / wx, x0, x1), _clip((py - ly) / wy, y0, y1), _clip((pz - lz) / wz, z0, z1)
         # as small as single precision resolves; it also keeps the stack short: no more than 23 halvings along an axis
         if max(hx, hy, hz) < _LEAST_HALF:
             continue
