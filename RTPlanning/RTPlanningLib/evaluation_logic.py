@@ -1,0 +1,361 @@
+"""The logic of evaluation in the scene: biological dose, comparison of doses and plans, sums, probabilities.
+
+Every method calculates first and changes the scene last: one that fails, or is cancelled by its ``progress``, leaves
+the scene as it was. The same request of the same nodes again updates the nodes it made before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from DoseEngineLib.dvh import Dvh
+from DoseEngineLib.errors import EvaluationError, PlanError
+from DoseEngineLib.mrml.plan_node import deliveredPlan, isPlanNode
+from DoseEngineLib.plan import Structure
+from DoseEngineLib.progress import Progress, part
+from RTPlanningLib.evaluation.dose_difference import DoseDifference
+from RTPlanningLib.evaluation.gamma import GammaCriterion, GammaResult
+from RTPlanningLib.evaluation.goal_comparison import GoalComparison, compare_goals
+from RTPlanningLib.evaluation.plan_sum import FIRST, UNION, CombinedDose
+from RTPlanningLib.mrml.biological_dose_node import createBiologicalDose
+from RTPlanningLib.mrml.combined_dose_node import (
+    DosePart,
+    createAccumulatedDose,
+    createPlanSubtraction,
+    createPlanSum,
+)
+from RTPlanningLib.mrml.dose_difference_node import createDoseDifference
+from RTPlanningLib.mrml.gamma_node import createGamma
+from RTPlanningLib.mrml.plan_comparison_nodes import checkPlans, createDvhOverlay, createGoalComparisonTable
+from RTPlanningLib.mrml.plan_evaluation import PlanDvhs, planDvhs, planGoals, planStructure
+from RTPlanningLib.mrml.radiobiology_node import createRadiobiologyTable
+from RTPlanningLib.radiobiology.fractionation import Fractionation
+from RTPlanningLib.radiobiology.parameters import load_parameters
+from RTPlanningLib.radiobiology.plan_radiobiology import RadiobiologyResult, evaluate_ntcp, evaluate_tcp
+from RTPlanningLib.radiobiology.uncertainty import DEFAULT_SAMPLES
+
+__all__ = ["DosePart", "EvaluationLogic", "PlanComparison"]
+
+
+@dataclass(frozen=True)
+class PlanComparison:
+    """Plans side by side.
+
+    Attributes
+    ----------
+    chartNode : vtkMRMLPlotChartNode
+    tableNode : vtkMRMLTableNode or None
+        None where no plan has a goal.
+    dvhs : dict of plan name to PlanDvhs
+        With what was left out, and why.
+    goals : GoalComparison or None
+    """
+
+    chartNode: object
+    tableNode: object | None
+    dvhs: dict[str, PlanDvhs]
+    goals: GoalComparison | None
+
+
+class EvaluationLogic:
+    """Evaluation on nodes of one scene.
+
+    Parameters
+    ----------
+    scene : vtkMRMLScene
+    """
+
+    def __init__(self, scene) -> None:
+        self.scene = scene
+
+    # Biology
+
+    def createEqd2(
+        self,
+        planNode,
+        alpha_beta_Gy: Mapping[str, float] | None = None,
+        *,
+        elsewhere_Gy: float,
+        overlap: str = "first",
+        progress: Progress | None = None,
+    ):
+        """Put a plan's EQD2 into the scene as a dose volume; see `createBiologicalDose` for the parameters."""
+        self._check(planNode)
+        return createBiologicalDose(
+            planNode, "EQD2", alpha_beta_Gy, elsewhere_Gy=elsewhere_Gy, overlap=overlap, progress=progress
+        )
+
+    def createBed(
+        self,
+        planNode,
+        alpha_beta_Gy: Mapping[str, float] | None = None,
+        *,
+        elsewhere_Gy: float,
+        overlap: str = "first",
+        progress: Progress | None = None,
+    ):
+        """Put a plan's BED into the scene as a dose volume; see `createBiologicalDose` for the parameters."""
+        self._check(planNode)
+        return createBiologicalDose(
+            planNode, "BED", alpha_beta_Gy, elsewhere_Gy=elsewhere_Gy, overlap=overlap, progress=progress
+        )
+
+    def evaluateRadiobiology(
+        self,
+        planNode,
+        *,
+        ntcpSets: Mapping[str, str] | None = None,
+        tcpSets: Mapping[str, str] | None = None,
+        fractionation: Fractionation | None = None,
+        dose_terms: str = "as published",
+        samples: int = DEFAULT_SAMPLES,
+        dvhs: Mapping[str, Dvh] | None = None,
+        progress: Progress | None = None,
+    ) -> list[RadiobiologyResult]:
+        """Calculate NTCP and TCP with their bands and put the table ``<plan>_Radiobiology`` into the scene.
+
+        Parameters
+        ----------
+        planNode : vtkMRMLScriptedModuleNode
+        ntcpSets : mapping of structure name to the identifier of an NTCP set, optional
+            Instead of what the structure's name gives.
+        tcpSets : mapping of structure name to the identifier of a TCP set, optional
+            A name does not tell the tumour, so targets have a TCP only where it is given.
+        fractionation : Fractionation, optional
+            By default the plan's fractions, one a day. Models with proliferation need the overall time.
+        dose_terms : {"as published", "physical", "EQD2"}
+        samples : int
+            Of the bands.
+        dvhs : mapping of structure name to Dvh, optional
+            Of the present dose; else they are calculated.
+        progress : callable, optional
+
+        Raises
+        ------
+        PlanError
+            No dose, a plan changed since, or one without a prescription.
+        EvaluationError
+            An unknown set or structure, or a fractionation of another number of fractions than the plan's.
+        """
+        self._check(planNode)
+        report = part(progress, 0.0, 1.0)
+        ofPlan = planDvhs(planNode, progress=part(report, 0.0, 0.4)) if dvhs is None else PlanDvhs(dvhs, {})
+        plan = deliveredPlan(planNode)
+        if plan.prescription is None:
+            raise PlanError(
+                f"Plan {planNode.GetName()} has no prescription, so its dose a fraction is not known; prescribe first."
+            )
+        course = fractionation or Fractionation(plan.fractions)
+        if course.fractions != plan.fractions:
+            raise EvaluationError(
+                f"The fractionation has {course.fractions} fractions, plan {planNode.GetName()} {plan.fractions}; "
+                "change one."
+            )
+        table, tumours = load_parameters(), dict(tcpSets or {})
+        unknown = sorted(set(tumours) - set(ofPlan.dvhs))
+        if unknown:
+            reasons = " ".join(ofPlan.left_out[name] for name in unknown if name in ofPlan.left_out)
+            raise EvaluationError(
+                f"There is no DVH of {', '.join(unknown)}, for which a TCP set was chosen. {reasons}".rstrip()
+            )
+        tumourSets = {name: table.tcp_set(identifier) for name, identifier in tumours.items()}
+        results = evaluate_ntcp(
+            # a target's name is no tissue; it is asked for by its TCP set
+            {name: dvh for name, dvh in ofPlan.dvhs.items() if name not in tumours or name in (ntcpSets or {})},
+            course,
+            plan.prescription.dose_Gy,
+            chosen=ntcpSets,
+            dose_terms=dose_terms,
+            samples=samples,
+            parameters=table,
+            progress=part(report, 0.4, 0.9),
+        )
+        for name, entry in tumourSets.items():
+            report(0.9, f"TCP of {name}")
+            results.append(evaluate_tcp(ofPlan.dvhs[name], course, entry, samples=samples))
+        results += [
+            RadiobiologyResult(name, "NTCP", "", "", "", None, None, None, "", None, None, note)
+            for name, note in ofPlan.left_out.items()
+        ]
+        # the last call that can cancel: from here on the scene changes
+        report(1.0, "Radiobiology ready")
+        createRadiobiologyTable(planNode, results)
+        return results
+
+    # Comparison of doses
+
+    def createDoseDifference(
+        self,
+        referenceNode,
+        evaluatedNode,
+        kind: str = "absolute",
+        *,
+        normalization: str | float = "maximum",
+        threshold_Gy: float = 0.0,
+        structureName: str | None = None,
+        limit: float | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[object, DoseDifference]:
+        """Put the difference of two doses into the scene; see `RTPlanningLib.mrml.dose_difference_node`.
+
+        ``structureName`` is one of the reference plan's, or of the evaluated plan's where the reference is no plan.
+        """
+        self._check(referenceNode, evaluatedNode)
+        return createDoseDifference(
+            referenceNode,
+            evaluatedNode,
+            kind,
+            normalization=normalization,
+            threshold_Gy=threshold_Gy,
+            structure=_structure(structureName, referenceNode, evaluatedNode),
+            limit=limit,
+            progress=progress,
+        )
+
+    def createGamma(
+        self,
+        referenceNode,
+        evaluatedNode,
+        criterion: GammaCriterion | None = None,
+        *,
+        structureName: str | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[object, GammaResult]:
+        """Put the gamma of two doses into the scene; see `RTPlanningLib.mrml.gamma_node`.
+
+        ``structureName`` is one of the reference plan's, or of the evaluated plan's where the reference is no plan.
+        """
+        self._check(referenceNode, evaluatedNode)
+        return createGamma(
+            referenceNode,
+            evaluatedNode,
+            criterion,
+            structure=_structure(structureName, referenceNode, evaluatedNode),
+            progress=progress,
+        )
+
+    # Combination of doses
+
+    def createPlanSum(
+        self,
+        parts: Sequence[DosePart],
+        grid: str = UNION,
+        *,
+        name: str = "Plan sum",
+        allow_mixed_media: bool = False,
+        progress: Progress | None = None,
+    ) -> tuple[object, CombinedDose]:
+        """Put the sum of doses into the scene; see `RTPlanningLib.mrml.combined_dose_node.createPlanSum`."""
+        self._check(*(p.node for p in parts))
+        return createPlanSum(parts, grid, name=name, allow_mixed_media=allow_mixed_media, progress=progress)
+
+    def createPlanSubtraction(
+        self,
+        minuend: DosePart,
+        subtrahend: DosePart,
+        grid: str = FIRST,
+        *,
+        allow_mixed_media: bool = False,
+        limit_Gy: float | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[object, CombinedDose]:
+        """Put one dose minus another into the scene; see `combined_dose_node.createPlanSubtraction`."""
+        self._check(minuend.node, subtrahend.node)
+        return createPlanSubtraction(
+            minuend, subtrahend, grid, allow_mixed_media=allow_mixed_media, limit_Gy=limit_Gy, progress=progress
+        )
+
+    def createAccumulatedDose(
+        self,
+        parts: Sequence[DosePart],
+        commonNode=None,
+        *,
+        name: str = "Accumulated dose",
+        allow_folding: bool = False,
+        allow_mixed_media: bool = False,
+        progress: Progress | None = None,
+    ) -> tuple[object, CombinedDose]:
+        """Put the dose of fractions, each through its transform, into the scene; see `combined_dose_node`."""
+        self._check(*(p.node for p in parts))
+        return createAccumulatedDose(
+            parts,
+            commonNode,
+            name=name,
+            allow_folding=allow_folding,
+            allow_mixed_media=allow_mixed_media,
+            progress=progress,
+        )
+
+    # Comparison of plans
+
+    def comparePlans(
+        self,
+        planNodes: Sequence,
+        structureNames: Sequence[str] | None = None,
+        goals: Sequence[str] | None = None,
+        progress: Progress | None = None,
+    ) -> PlanComparison:
+        """Put the DVHs of plans into one chart and their goals side by side into one table.
+
+        Parameters
+        ----------
+        planNodes : sequence of plan nodes
+            Two to five, each with a current dose; values are compared with the first's.
+        structureNames : sequence of str, optional
+            What the chart shows; each plan has to have them. By default every structure of each plan.
+        goals : sequence of str, optional
+            Judged for every plan; by default those stored with each.
+        progress : callable, optional
+
+        Raises
+        ------
+        PlanError
+            A plan without a dose, or changed since.
+        EvaluationError
+            Too few or too many plans, a structure or a goal that cannot be read.
+        """
+        planNodes = list(planNodes)
+        self._check(*planNodes)
+        checkPlans(planNodes)
+        report = part(progress, 0.0, 1.0)
+        dvhs: dict[str, PlanDvhs] = {}
+        shown: list[Mapping[str, Dvh]] = []
+        judged = {}
+        for number, node in enumerate(planNodes):
+            share = part(report, number / len(planNodes), (number + 1) / len(planNodes))
+            all_dvhs = planDvhs(node, progress=part(share, 0.0, 0.9))
+            missing = [name for name in structureNames or () if name not in all_dvhs.dvhs]
+            if missing:
+                reasons = " ".join(all_dvhs.left_out[name] for name in missing if name in all_dvhs.left_out)
+                raise EvaluationError(f"Plan {node.GetName()} has no DVH of {', '.join(missing)}. {reasons}".rstrip())
+            dvhs[node.GetName()] = all_dvhs
+            shown.append(
+                all_dvhs.dvhs if structureNames is None else {name: all_dvhs.dvhs[name] for name in structureNames}
+            )
+            judged[node.GetName()] = planGoals(node, goals, all_dvhs)
+        comparison = compare_goals(judged) if any(judged.values()) else None
+        # the last call that can cancel: from here on the scene changes
+        report(1.0, "Comparison ready")
+        chart = createDvhOverlay(planNodes, shown)
+        table = None
+        if comparison is not None:
+            notes = {plan: [f"{name}: {note}" for name, note in ofPlan.notes.items()] for plan, ofPlan in dvhs.items()}
+            table = createGoalComparisonTable(planNodes, comparison, notes)
+        return PlanComparison(chart, table, dvhs, comparison)
+
+    def _check(self, *nodes) -> None:
+        for node in nodes:
+            if node is None:
+                raise EvaluationError("There is no dose to evaluate; choose a plan or a dose volume.")
+            if node.GetScene() is not self.scene:
+                raise EvaluationError(f"{node.GetName()} is not in this scene; load it, or choose another.")
+
+
+def _structure(name: str | None, *nodes) -> Structure | None:
+    if name is None:
+        return None
+    for node in nodes:
+        if isPlanNode(node):
+            return planStructure(node, name)
+    raise EvaluationError(f"Neither dose is a plan's, so there is no structure {name} to judge in; choose a plan.")
