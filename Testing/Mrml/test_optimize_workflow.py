@@ -165,3 +165,22 @@ def test_the_plans_of_the_samples_fit_their_cases(capsys, tmp_path):
         assert parse_plan_file(request.to_toml()).beams == parse_plan_file(text).beams
     assert cli.main(["optimize", "no-such-plan", "--case", "thorax", "--out", str(tmp_path)]) == cli.FAILED
     assert names[0] in capsys.readouterr().err
+
+
+def test_levels_and_limits_are_told_by_their_rows(case, tmp_path):
+    rows = (
+        '["PTV uniform 52 Gy, weight 100", "Core Mean <= 15 Gy, level 2", "fluence smoothness, weight 0.01", '
+        '"External Max <= 60 Gy, constraint"]'
+    )
+    text = PLAN.replace(PLAN[PLAN.index("objectives = ") + 13 : PLAN.index("\nbixel_mm")], rows)
+    done = optimize_case(case, parse_plan_file(text), tmp_path / "out")
+    assert done.found.history == ()
+    with (done.planning.folder / "objectives.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["Stage"] for row in rows] == ["Ideal", "Delivered"]
+    weights = (done.found.solution.weights, done.found.delivered_weights)
+    for row, values in zip(rows, (done.found.problem.values(w) for w in weights), strict=True):
+        assert [float(row[name]) for name in done.found.term_names] == pytest.approx(values, rel=1e-6)
+    report = (done.planning.folder / "report.html").read_text(encoding="utf-8")
+    for part in ("Core Mean &lt;= 15 Gy, level 2", "External Max &lt;= 60 Gy, constraint", "exceeded by", "Delivered"):
+        assert part in report

@@ -122,6 +122,10 @@ class OptimizationSection:
 
 def stage_values(found: FluencePlan) -> tuple[tuple[str, ...], list[tuple[float, tuple[float, ...]]]]:
     """Stages from wish to delivery, and at each the objectives' sum and terms."""
+    if len(found.goals.levels) > 1:
+        # level by level other sums were minimized; the rows themselves are compared here
+        values = [found.problem.values(weights) for weights in (found.solution.weights, found.delivered_weights)]
+        return ("Ideal", "Delivered"), [(float(sum(terms)), tuple(terms)) for terms in values]
     losses: DeliveryLosses = found.losses
     stages = [
         ("Ideal", losses.ideal, losses.ideal_terms),
@@ -145,13 +149,11 @@ def openings(beam: Beam, moving: bool) -> int:
 
 def loss_text(found: FluencePlan) -> str:
     """In words how the objectives rose from the ideal fluence to the deliverable plan."""
-    losses = found.losses
-    text = f"{_number(losses.ideal)} ideal, {_rise(losses.sequenced, losses.ideal)} sequenced"
-    if found.refinement is not None:
-        text += f", {_rise(losses.refined, losses.ideal)} refined"
-    if found.correction is not None:
-        text += f", {_rise(found.correction.value, losses.ideal)} by the engine's dose"
-    return text
+    stages, rows = stage_values(found)
+    ideal = rows[0][0]
+    texts = [f"{_number(ideal)} {stages[0].lower()}"]
+    texts += [f"{_rise(total, ideal)} {stage[0].lower()}{stage[1:]}" for stage, (total, _) in zip(stages[1:], rows[1:])]
+    return ", ".join(texts)
 
 
 def write_objectives_csv(path: str | Path, found: FluencePlan) -> None:
@@ -181,7 +183,7 @@ def _facts(found: FluencePlan, delivered: Plan) -> Iterable[tuple[str, str]]:
             how += f", then {settings.corrections} times against the dose of {found.plan.engine}"
     yield "Delivery", how
     yield "Objectives", loss_text(found)
-    if found.losses.recovered is not None and found.refinement is not None:
+    if found.losses.recovered is not None and found.refinement is not None and len(found.goals.levels) == 1:
         yield "Won back by refinement", f"{100.0 * found.losses.recovered:.0f} % of what sequencing had lost"
     if found.problem.constraints:
         worst = [found.problem.violation_Gy(weights) for weights in (solution.weights, found.delivered_weights)]
