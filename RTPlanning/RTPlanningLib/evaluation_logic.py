@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from matplotlib.figure import Figure
+
 from DoseEngineLib.dvh import Dvh
 from DoseEngineLib.errors import EvaluationError, PlanError
 from DoseEngineLib.mrml.plan_node import deliveredPlan, isPlanNode
 from DoseEngineLib.plan import Structure
 from DoseEngineLib.progress import Progress, part
 from RTPlanningLib.evaluation.dose_difference import DoseDifference
+from RTPlanningLib.evaluation.dvh_comparison_file import dvh_comparison_csv, dvh_comparison_json
 from RTPlanningLib.evaluation.gamma import GammaCriterion, GammaResult
 from RTPlanningLib.evaluation.goal_comparison import GoalComparison, compare_goals
 from RTPlanningLib.evaluation.plan_sum import FIRST, UNION, CombinedDose
@@ -25,6 +28,7 @@ from RTPlanningLib.mrml.combined_dose_node import (
     createPlanSubtraction,
     createPlanSum,
 )
+from RTPlanningLib.mrml.comparison_picture import drawComparison
 from RTPlanningLib.mrml.dose_difference_node import createDoseDifference
 from RTPlanningLib.mrml.gamma_node import createGamma
 from RTPlanningLib.mrml.plan_comparison_nodes import checkPlans, createDvhOverlay, createGoalComparisonTable
@@ -56,6 +60,17 @@ class PlanComparison:
     tableNode: object | None
     dvhs: dict[str, PlanDvhs]
     goals: GoalComparison | None
+
+    def files(self) -> dict[str, str]:
+        """Return file names and their contents: the DVHs and the goals as CSV and JSON."""
+        dvhs = {plan: ofPlan.dvhs for plan, ofPlan in self.dvhs.items()}
+        files = {
+            "plans_dvh.csv": dvh_comparison_csv(dvhs),
+            "plans_dvh.json": dvh_comparison_json(dvhs, {plan: ofPlan.notes for plan, ofPlan in self.dvhs.items()}),
+        }
+        if self.goals is not None:
+            files |= {"plans_goals.csv": self.goals.to_csv(), "plans_goals.json": self.goals.to_json()}
+        return files
 
 
 class EvaluationLogic:
@@ -343,6 +358,19 @@ class EvaluationLogic:
             notes = {plan: [f"{name}: {note}" for name, note in ofPlan.notes.items()] for plan, ofPlan in dvhs.items()}
             table = createGoalComparisonTable(planNodes, comparison, notes)
         return PlanComparison(chart, table, dvhs, comparison)
+
+    # Pictures
+
+    def drawComparison(self, volumeNode, planNode=None, point_RAS_mm: Sequence[float] | None = None) -> Figure:
+        """Draw a difference or gamma volume over the CT, with a colour bar; see `mrml.comparison_picture`.
+
+        Raises
+        ------
+        EvaluationError
+            A volume that holds no comparison, or no plan whose CT it could be drawn on.
+        """
+        self._check(volumeNode, *([] if planNode is None else [planNode]))
+        return drawComparison(volumeNode, planNode, point_RAS_mm)
 
     def _check(self, *nodes) -> None:
         for node in nodes:

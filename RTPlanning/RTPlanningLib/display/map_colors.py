@@ -9,6 +9,10 @@ COLORS = 256
 # the first of those that fail, begins just above 1.
 GAMMA_END = 255.0 / 128.0 * (1.0 + 1e-6)
 _FIRST_FAILING = 128
+# The colours of differences end where all but this share of the voxels lie within, at a round figure.
+_WITHIN_PERCENT = 99.5
+_ROUND = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
+_LEAST = 1e-3
 
 # Ends of the diverging map of K. Moreland (Diverging Color Maps for Scientific Visualization, ISVC 2009).
 _COLD, _NEUTRAL, _WARM = (0.23, 0.30, 0.75), (0.97, 0.97, 0.97), (0.71, 0.02, 0.15)
@@ -24,6 +28,15 @@ def difference_colors() -> np.ndarray:
 def gamma_colors() -> np.ndarray:
     """Return RGB in 0..1 from gamma 0 to `GAMMA_END`: blue to green pass, yellow to red fail; (256, 3)."""
     return np.concatenate((_ramp(_PASS, _FIRST_FAILING), _ramp(_FAIL, COLORS - _FIRST_FAILING)))
+
+
+def difference_limit(differences: np.ndarray) -> float:
+    """Return the round figure up to which differences (n,) are best coloured, either way, in their own unit."""
+    if not differences.size:
+        return 1.0
+    reached = max(float(np.percentile(np.abs(differences), _WITHIN_PERCENT)), _LEAST)
+    power = 10.0 ** np.floor(np.log10(reached))
+    return float(power * next(figure for figure in _ROUND if figure * power >= reached * (1.0 - 1e-6)))
 
 
 def _ramp(stops: tuple[tuple[float, float, float], ...], count: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Axial, coronal and sagittal pictures of CT, dose and structures.
+"""Axial, coronal and sagittal pictures of CT, dose or a map that compares doses, and structures.
 
 Radiological convention: the patient's right is on the left of axial and coronal pictures; sagittal pictures have
 anterior on the left. Grids of any orientation are resampled onto planes along the RAS axes, at true proportions.
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -20,10 +21,13 @@ from scipy import ndimage
 from DoseEngineLib.errors import EvaluationError
 from DoseEngineLib.geometry import Grid
 from DoseEngineLib.plan import Structure
+from RTPlanningLib.display.color_overlay import ColorOverlay
 from RTPlanningLib.display.colors import readable_on_black
 from RTPlanningLib.display.figure_bytes import new_figure
 from RTPlanningLib.display.isodose_levels import IsodoseLevel, default_levels
 
+# Room for a colour bar with its numbers and its label, and the bar itself.
+_BAR_ROOM_INCH, _BAR_INCH = 0.95, 0.14
 _AIR_HU = -1000.0
 _BODY_HU = -400.0
 _MARGIN_MM = 15.0
@@ -72,6 +76,7 @@ def draw_slices(
     level_HU: float = 40.0,
     color_wash: bool = True,
     isocenter_RAS_mm: Sequence[float] | None = None,
+    overlay: ColorOverlay | None = None,
     width_inch: float = 7.6,
 ) -> Figure:
     """Draw the three planes through a point.
@@ -93,6 +98,9 @@ def draw_slices(
         Width and centre of the grey scale.
     isocenter_RAS_mm : (3,) array, optional
         Marked by a cross in planes within 5 mm of it.
+    overlay : ColorOverlay, optional
+        A map of differences or of gamma, drawn voxel by voxel with a colour bar in place of the colour wash; isodose
+        lines of a dose stay.
 
     Raises
     ------
@@ -115,7 +123,10 @@ def draw_slices(
     shown_levels = tuple(level for level in shown_levels if level.dose_Gy <= maximum)
     outlined = [structure for structure in structures if not structure.is_empty]
 
-    figure, axes, corner = _layout(bounds, width_inch, bool(shown_levels or outlined))
+    legend_inch = _LEGEND_INCH if shown_levels or outlined else 0.0
+    if overlay is not None:
+        legend_inch += _BAR_ROOM_INCH
+    figure, axes, corner = _layout(bounds, width_inch, legend_inch)
     for plane, ax in zip(_PLANES, axes, strict=True):
         _draw_plane(
             ax,
@@ -127,10 +138,13 @@ def draw_slices(
             outlined,
             shown_levels,
             (level_HU - window_HU / 2, level_HU + window_HU / 2),
-            color_wash,
+            color_wash and overlay is None,
             isocenter_RAS_mm,
+            overlay,
         )
     room_inch = axes[0].get_position().height * figure.get_figheight()
+    if overlay is not None:
+        corner = _draw_color_bar(figure, corner, overlay, room_inch)
     _draw_legend(figure, corner, shown_levels, outlined, isocenter_RAS_mm is not None, room_inch)
     return figure
 
@@ -170,13 +184,15 @@ def _largest_body(hu: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
     return coarse, Grid(coarse.shape, affine)
 
 
-def _layout(bounds: np.ndarray, width_inch: float, with_legend: bool) -> tuple[Figure, list[Axes], tuple[float, float]]:
+def _layout(
+    bounds: np.ndarray, width_inch: float, legend_inch: float
+) -> tuple[Figure, list[Axes], tuple[float, float]]:
     """Place axial over coronal, the legend over sagittal, at one scale; return also the legend's upper left corner."""
     size = bounds[1] - bounds[0]
     scale = (width_inch - _GAP_INCH - 2 * _EDGE_INCH) / (size[0] + size[1])
     # a long image would make a long picture: shrink it to half a page
     scale = min(scale, (_TALLEST_INCH - 2 * _TITLE_INCH - _GAP_INCH - _EDGE_INCH) / (size[1] + size[2]))
-    right_column = max(size[1] * scale, _LEGEND_INCH if with_legend else 0.0)
+    right_column = max(size[1] * scale, legend_inch)
     width = size[0] * scale + right_column + _GAP_INCH + 2 * _EDGE_INCH
     height = (size[1] + size[2]) * scale + 2 * _TITLE_INCH + _GAP_INCH + _EDGE_INCH
     figure = new_figure(width, height, _PAPER)
@@ -206,6 +222,7 @@ def _draw_plane(
     grey_HU: tuple[float, float],
     color_wash: bool,
     isocenter: Sequence[float] | None,
+    overlay: ColorOverlay | None = None,
 ) -> None:
     spacing = float(np.clip(image[1].spacing_mm.min(), 0.5, 2.0))
     across = np.arange(bounds[0, plane.right] + spacing / 2, bounds[1, plane.right], spacing)
@@ -236,6 +253,17 @@ def _draw_plane(
                 origin="lower",
                 interpolation="bilinear",
             )
+    if overlay is not None:
+        voxels = _nearest(overlay.values, overlay.grid, ras)
+        ax.imshow(
+            np.nan_to_num(voxels),
+            cmap=overlay.colormap,
+            norm=overlay.norm,
+            alpha=overlay.opacity(voxels),
+            extent=extent,
+            origin="lower",
+            interpolation="nearest",
+        )
     if dose is not None:
         for level in levels:
             if np.nanmax(on_plane, initial=-1.0) > level.dose_Gy > np.nanmin(on_plane, initial=np.inf):
@@ -266,6 +294,16 @@ def _sample(values: np.ndarray, grid: Grid, ras: np.ndarray, outside: float) -> 
     coordinates = np.moveaxis(ijk[..., ::-1], -1, 0)
     result = ndimage.map_coordinates(values, coordinates, order=1, mode="nearest", output=np.float32)
     result[~grid.contains(ras)] = outside
+    return result
+
+
+def _nearest(values: np.ndarray, grid: Grid, ras: np.ndarray) -> np.ndarray:
+    """Value of the voxel that holds each point, NaN outside: interpolated, voxels not judged would spread."""
+    ijk = np.rint(grid.ras_to_index(ras)).astype(int)
+    inside = ((ijk >= 0) & (ijk < np.array(grid.shape[::-1]))).all(axis=-1)
+    i, j, k = np.moveaxis(ijk[inside], -1, 0)
+    result = np.full(ras.shape[:-1], np.nan, np.float32)
+    result[inside] = values[k, j, i]
     return result
 
 
@@ -359,6 +397,24 @@ def _draw_legend(
             labelcolor=_INK,
         )
         left = legend.get_window_extent().x1 / figure.bbox.width + 0.025
+
+
+def _draw_color_bar(
+    figure: Figure, corner: tuple[float, float], overlay: ColorOverlay, room_inch: float
+) -> tuple[float, float]:
+    """Draw the bar at the upper left corner of the legend's place; return the corner that is left for the legend."""
+    width, height = figure.get_size_inches()
+    # the label stands left of the bar, its numbers right
+    tall = max(0.9 * room_inch, 0.5) / height
+    ax = figure.add_axes((corner[0] + 0.24 / width, corner[1] - tall - 0.04 / height, _BAR_INCH / width, tall))
+    bar = figure.colorbar(ScalarMappable(overlay.norm, overlay.colormap), cax=ax)
+    bar.set_ticks([value for value, _ in overlay.ticks], labels=[text for _, text in overlay.ticks])
+    bar.set_label(overlay.label, fontsize=8.0, color=_INK, labelpad=3)
+    bar.ax.yaxis.set_label_position("left")
+    bar.ax.tick_params(labelsize=7.5, colors=_INK, length=2.5, pad=2)
+    bar.outline.set_edgecolor("#8b949e")
+    bar.outline.set_linewidth(0.6)
+    return corner[0] + _BAR_ROOM_INCH / width, corner[1]
 
 
 def _shortened(name: str) -> str:

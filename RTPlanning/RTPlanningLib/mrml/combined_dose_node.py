@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from DoseEngineLib.errors import EvaluationError
 from DoseEngineLib.geometry import Grid
 from DoseEngineLib.mrml.dose_volume import setDoseVolume
 from DoseEngineLib.mrml.subject_hierarchy import ensureStudy, studyForDose
 from DoseEngineLib.mrml.volumes import gridFromVolume
 from DoseEngineLib.progress import Progress, part
+from RTPlanningLib.display.map_colors import difference_limit
 from RTPlanningLib.evaluation.dose_accumulation import FractionDose, accumulate_dose
 from RTPlanningLib.evaluation.plan_sum import FIRST, UNION, CombinedDose, PlanDose, subtract_plans, sum_plans
 from RTPlanningLib.mrml.comparison_volume import setComparisonVolume
@@ -32,7 +31,6 @@ from RTPlanningLib.mrml.map_color_tables import showDifference
 
 # Below every difference, for a volume in which every voxel is judged.
 _NOTHING_LEFT_OUT = -1e30
-_WINDOW_PERCENTILE = 99.5
 
 
 @dataclass(frozen=True)
@@ -136,8 +134,7 @@ def createPlanSubtraction(
         first, second, grid, allow_mixed_media=allow_mixed_media, progress=part(report, 0.0, 0.95)
     )
     values = difference.dose_Gy
-    shown = np.abs(values[values != 0.0])
-    window = limit_Gy or (max(float(np.percentile(shown, _WINDOW_PERCENTILE)), 1e-3) if shown.size else 1.0)
+    window = limit_Gy or difference_limit(values[values != 0.0])
     # the last call that can cancel: from here on the scene changes
     report(1.0, f"{difference.name} ready")
     node = setComparisonVolume(

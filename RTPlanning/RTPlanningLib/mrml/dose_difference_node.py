@@ -8,6 +8,7 @@ from DoseEngineLib.errors import EvaluationError
 from DoseEngineLib.mrml.plan_node import deliveredPlan, isPlanNode
 from DoseEngineLib.plan import Structure
 from DoseEngineLib.progress import Progress, part
+from RTPlanningLib.display.map_colors import difference_limit
 from RTPlanningLib.evaluation.dose_difference import DoseDifference, dose_difference
 from RTPlanningLib.mrml.comparison_volume import setComparisonVolume
 from RTPlanningLib.mrml.dose_distribution_nodes import checkSameQuantity, doseDistribution, doseVolumeOf
@@ -17,8 +18,6 @@ DIFFERENCE_VOLUME = "RTPlanning.DoseDifferenceVolume"
 NORMALIZATIONS = ("maximum", "prescription")
 _NOT_JUDGED = -9999.0
 _LARGEST = 9000.0
-# The window ends where all but this share of the voxels lie within it.
-_WINDOW_PERCENTILE = 99.5
 
 
 def createDoseDifference(
@@ -46,7 +45,8 @@ def createDoseDifference(
     structure : Structure, optional
         Judge only voxels in it.
     limit : float, optional
-        The display's window reaches from minus to plus this; by default so far that 99.5 % of the voxels lie in it.
+        The display's window reaches from minus to plus this; by default a round figure that 99.5 % of the voxels keep
+        to.
     progress : callable, optional
 
     Returns
@@ -85,7 +85,7 @@ def createDoseDifference(
         "threshold_Gy": float(threshold_Gy),
         "structure": None if structure is None else structure.name,
     }
-    window = limit or max(float(np.percentile(np.abs(difference.values), _WINDOW_PERCENTILE)), 1e-3)
+    window = limit or difference_limit(difference.values)
     # the last call that can cancel: from here on the scene changes
     report(1.0, "Dose difference ready")
     volumeNode = setComparisonVolume(
