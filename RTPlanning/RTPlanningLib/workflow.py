@@ -20,6 +20,7 @@ from RTPlanningLib.display.figure_bytes import png_bytes, svg_bytes
 from RTPlanningLib.display.slice_view import draw_slices
 from RTPlanningLib.evaluation.dvh import Dvh
 from RTPlanningLib.evaluation.goals import GoalResult
+from RTPlanningLib.evaluation.plan_checks import CheckResult, check_plan
 from RTPlanningLib.headless import HeadlessSlicer
 from RTPlanningLib.output_folder import OutputFolder
 from RTPlanningLib.plan_file import DEFAULT_SPACING_MM, PlanRequest, parse_plan_file
@@ -281,6 +282,7 @@ def _plan_in_scene(
     progress: Progress,
 ) -> tuple[Plan, dict[str, Dvh], list[GoalResult], tuple[str, ...]]:
     """Walk the road on nodes, write the files, and return the delivered plan, its evaluation and notes."""
+    from DoseEngineLib.mrml.patient_nodes import patientFromNodes
     from RTPlanningLib.display.view3d import RenderingError, renderPlan, writePng
     from RTPlanningLib.logic import RTPlanningLogic
     from RTPlanningLib.mrml.write_volume import writeVolume
@@ -303,6 +305,8 @@ def _plan_in_scene(
     goals = logic.evaluateGoals(planNode, dvhs=dvhs)
     if goals:
         _write_goals(folder / GOALS, goals)
+    patient = patientFromNodes(volumeNode, segmentationNode)
+    checks = check_plan(patient, delivered, logic.lastResult, goals=[result.goal for result in goals])
     progress(0.3, "Drawing")
     prescription_Gy = delivered.prescription.dose_Gy if delivered.prescription else None
     logic.createIsodoses(doseNode, reference_Gy=prescription_Gy)
@@ -313,7 +317,7 @@ def _plan_in_scene(
     except RenderingError as error:
         # pictures need OpenGL, which a bare machine may lack; dose and report do not
         notes.append(f"There is no 3D picture: {error}")
-    _write_report(folder, case, logic.lastResult, dvhs, goals, notes[len(case.notes) :], optimization)
+    _write_report(folder, case, logic.lastResult, dvhs, goals, notes[len(case.notes) :], optimization, checks)
     progress(0.6, "Saving the scene")
     plan_json = json.dumps(plan_to_dict(delivered), indent=1, sort_keys=True, allow_nan=False)
     (folder / PLAN_DELIVERED).write_text(plan_json + "\n", encoding="utf-8", newline="\n")
@@ -345,6 +349,7 @@ def _write_report(
     goals: Sequence[GoalResult],
     notes: Sequence[str],
     optimization: OptimizationSection | None,
+    checks: Sequence[CheckResult],
 ) -> None:
     prescription = result.plan.prescription
     colors = {structure.name: structure.color for structure in case.structures}
@@ -362,6 +367,7 @@ def _write_report(
         engine=create_engine(result.plan.engine, **result.plan.engine_options),
         notes=notes,
         optimization=optimization,
+        checks=checks,
     )
     write_report(folder / REPORT, data)
 

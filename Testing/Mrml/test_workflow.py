@@ -136,6 +136,9 @@ def test_the_report_says_what_matters(result):
     for text in ("Two fields", "Not for clinical use", "Kidney", f"{result.plan.beams[1].meterset_MU:.1f}"):
         assert text in report
     assert report.count("data:image/") == 3
+    checks = report.split("Checks before sign-off")[1]
+    assert "Asked for by goals, but not there: Kidney;" in checks
+    assert "lie in PTV" in checks
 
 
 def test_two_runs_write_the_same_bytes(result, case, plan_file, tmp_path):

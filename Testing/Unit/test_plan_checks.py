@@ -355,3 +355,5 @@ def test_a_verdict_is_one_of_four():
     with pytest.raises(ValueError, match="passed"):
         CheckResult("Isocentre", "fine", "")
     assert summary_of_checks([]) == "none made"
+    three = [CheckResult(str(n), verdict, "") for n, verdict in enumerate(("warning", "passed", "warning"))]
+    assert summary_of_checks(three) == "2 warnings, 1 passed"

@@ -17,6 +17,7 @@ from DoseEngineLib.plan import Aperture, Beam, Plan, Prescription, Structure
 from RTPlanningLib.case import Case
 from RTPlanningLib.evaluation.dvh import Dvh, calculate_dvhs
 from RTPlanningLib.evaluation.goals import evaluate_goals
+from RTPlanningLib.evaluation.plan_checks import CheckResult
 from RTPlanningLib.report.dvh_csv import dvh_csv, write_dvh_csv
 from RTPlanningLib.report.html_report import render_report, write_report
 from RTPlanningLib.report.report_data import Picture, ReportData
@@ -212,6 +213,20 @@ def test_an_acceptable_goal_is_neither_met_nor_failed():
     assert "0 of 1 met, 1 acceptable" in Text(text).text
     assert "~ acceptable" in Text(text).text
     assert 'class="failed-row"' not in text
+
+
+def test_checks_are_listed_with_what_to_do():
+    assert "Checks before sign-off" not in render_report(make_data())
+    checks = (
+        CheckResult("Isocentre", "passed", "In <PTV>."),
+        CheckResult("Monitor units", "warning", "Look at them."),
+        CheckResult("Coverage", "failed", "Widen the field."),
+    )
+    text = render_report(replace(make_data(), checks=checks))
+    assert "1 failed, 1 warning, 1 passed." in text
+    assert "In &lt;PTV&gt;." in text
+    assert text.index("Widen the field.") > text.index("Checks before sign-off")
+    assert text.count('class="failed-row"') == render_report(make_data()).count('class="failed-row"') + 1
 
 
 def test_partly_covered_structures_are_noted():

@@ -19,6 +19,7 @@ from RTPlanningLib.case import Case
 from RTPlanningLib.evaluation.dvh import Dvh, calculate_dvh
 from RTPlanningLib.evaluation.goals import GoalResult
 from RTPlanningLib.evaluation.metrics import parse_metric
+from RTPlanningLib.evaluation.plan_checks import CheckResult, summary_of_checks
 
 if TYPE_CHECKING:
     from RTPlanningLib.report.optimization_section import OptimizationSection
@@ -119,6 +120,8 @@ class ReportData:
     created : str
         A date in words, or empty: the report holds no time of its own.
     optimization : OptimizationSection or None
+    checks : tuple of CheckResult
+        What was checked before sign-off.
     """
 
     title: str
@@ -142,6 +145,12 @@ class ReportData:
     software: tuple[tuple[str, str], ...] = ()
     created: str = ""
     optimization: OptimizationSection | None = None
+    checks: tuple[CheckResult, ...] = ()
+
+    @property
+    def checks_summary(self) -> str:
+        """Counts of the checks' verdicts, in words."""
+        return summary_of_checks(self.checks)
 
     @classmethod
     def from_result(
@@ -161,6 +170,7 @@ class ReportData:
         created: str = "",
         title: str = "",
         optimization: OptimizationSection | None = None,
+        checks: Sequence[CheckResult] = (),
     ) -> ReportData:
         """Draw a report's content together.
 
@@ -240,6 +250,7 @@ class ReportData:
             software=tuple((software if software is not None else software_versions()).items()),
             created=created,
             optimization=optimization,
+            checks=tuple(checks),
         )
 
 

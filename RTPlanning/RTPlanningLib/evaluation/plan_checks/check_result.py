@@ -54,5 +54,9 @@ def not_applicable(name: str, text: str) -> CheckResult:
 def summary_of_checks(results: Iterable[CheckResult]) -> str:
     """Count the verdicts in words, the gravest first; those without any are left out."""
     verdicts = [result.verdict for result in results]
-    counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in verdicts]
-    return ", ".join(counts) if counts else "none made"
+    counts = []
+    for verdict in VERDICTS:
+        count = verdicts.count(verdict)
+        if count:
+            counts.append(f"{count} {verdict}{'s' if verdict == 'warning' and count > 1 else ''}")
+    return ", ".join(counts) or "none made"
