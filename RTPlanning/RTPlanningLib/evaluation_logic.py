@@ -29,6 +29,7 @@ from RTPlanningLib.mrml.combined_dose_node import (
     createPlanSum,
 )
 from RTPlanningLib.mrml.comparison_picture import drawComparison
+from RTPlanningLib.mrml.derived_nodes import isDerivationCurrent
 from RTPlanningLib.mrml.dose_difference_node import createDoseDifference
 from RTPlanningLib.mrml.gamma_node import createGamma
 from RTPlanningLib.mrml.plan_comparison_nodes import checkPlans, createDvhOverlay, createGoalComparisonTable
@@ -358,6 +359,16 @@ class EvaluationLogic:
             notes = {plan: [f"{name}: {note}" for name, note in ofPlan.notes.items()] for plan, ofPlan in dvhs.items()}
             table = createGoalComparisonTable(planNodes, comparison, notes)
         return PlanComparison(chart, table, dvhs, comparison)
+
+    # State
+
+    def isCurrent(self, node) -> bool:
+        """Tell whether a volume, chart or table of this logic still stands for the doses it was calculated from.
+
+        It does not where a dose was calculated again and differs, a transform was moved, or one of them is gone.
+        """
+        self._check(node)
+        return isDerivationCurrent(node)
 
     # Pictures
 

@@ -368,6 +368,31 @@ def test_accumulation_through_a_grid_transform(logic, planNode, otherNode, toPar
     assert state(logic.scene) == before
 
 
+def test_an_outdated_comparison_is_known(logic, planning, planNode, otherNode):
+    import slicer.util
+
+    from RTPlanningLib.evaluation_logic import DosePart
+
+    gamma, _ = logic.createGamma(planNode, otherNode)
+    transform = logic.scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Shift")
+    total, _ = logic.createAccumulatedDose([DosePart(planNode), DosePart(otherNode, transformNode=transform)])
+    assert logic.isCurrent(gamma)
+    assert logic.isCurrent(total)
+    # the same dose calculated once more changes nothing
+    planning.calculateDose(otherNode)
+    assert logic.isCurrent(gamma)
+    shift = np.eye(4)
+    shift[0, 3] = 1.0
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(shift))
+    assert not logic.isCurrent(total)
+    slicer.util.updateVolumeFromArray(dose_of(otherNode), array(dose_of(otherNode)) * np.float32(1.1))
+    assert not logic.isCurrent(gamma)
+    logic.createGamma(planNode, otherNode)
+    assert logic.isCurrent(gamma)
+    logic.scene.RemoveNode(otherNode)
+    assert not logic.isCurrent(gamma)
+
+
 def test_failed_and_cancelled_runs_leave_the_scene(logic, planNode, otherNode):
     from RTPlanningLib.evaluation_logic import DosePart
 
@@ -548,6 +573,7 @@ def test_everything_survives_saving(logic, planNode, otherNode, tmp_path):
         assert again.scene.GetFirstNodeByName(chartName).GetNumberOfPlotSeriesNodes() == 6
         # an equal request finds what was made before saving
         reopened = EvaluationLogic(again.scene)
+        assert reopened.isCurrent(node)
         planAgain = again.scene.GetFirstNodeByName(plan)
         assert reopened.createEqd2(planAgain, {"PTV": 10.0}, elsewhere_Gy=3.0).GetName() == names["eqd2"]
         assert float(array(dose_of(planAgain)).max()) <= PEAK_GY

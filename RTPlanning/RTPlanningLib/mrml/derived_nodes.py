@@ -6,9 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from RTPlanningLib.mrml.node_digest import nodeDigest
+
 REQUEST = "RTPlanning.Request"
 STATISTICS = "RTPlanning.Statistics"
 INPUT = "derivedFromRef"
+_DIGESTS = "RTPlanning.InputDigests"
 
 
 def derivedNode(scene, className: str, request: Mapping[str, Any], inputs: Sequence):
@@ -33,11 +36,20 @@ def derivedNode(scene, className: str, request: Mapping[str, Any], inputs: Seque
 
 
 def setDerivation(node, request: Mapping[str, Any], inputs: Sequence) -> None:
-    """Keep with a node what was asked and of which nodes."""
+    """Keep with a node what was asked, of which nodes, and a digest of what they held."""
     node.SetAttribute(REQUEST, _text(request))
     node.RemoveNodeReferenceIDs(INPUT)
     for source in inputs:
         node.AddNodeReferenceID(INPUT, source.GetID())
+    node.SetAttribute(_DIGESTS, " ".join(_digests(inputs)))
+
+
+def isDerivationCurrent(node) -> bool:
+    """Tell whether the doses and transforms that a node was calculated from are in the scene and are still the same."""
+    inputs = inputsOf(node)
+    if not inputs or len(inputs) != node.GetNumberOfNodeReferences(INPUT):
+        return False
+    return (node.GetAttribute(_DIGESTS) or "").split(" ") == _digests(inputs)
 
 
 def requestOf(node) -> dict[str, Any]:
@@ -63,6 +75,10 @@ def statisticsOf(node) -> dict[str, Any]:
 
 def _inputIDs(node) -> list[str]:
     return [node.GetNthNodeReferenceID(INPUT, n) for n in range(node.GetNumberOfNodeReferences(INPUT))]
+
+
+def _digests(inputs: Sequence) -> list[str]:
+    return [nodeDigest(source) or "-" for source in inputs]
 
 
 def _text(values: Mapping[str, Any]) -> str:
