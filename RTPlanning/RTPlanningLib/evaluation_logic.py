@@ -33,7 +33,7 @@ from RTPlanningLib.mrml.derived_nodes import isDerivationCurrent
 from RTPlanningLib.mrml.dose_difference_node import createDoseDifference
 from RTPlanningLib.mrml.gamma_node import createGamma
 from RTPlanningLib.mrml.plan_comparison_nodes import checkPlans, createDvhOverlay, createGoalComparisonTable
-from RTPlanningLib.mrml.plan_evaluation import PlanDvhs, planDvhs, planGoals, planStructure
+from RTPlanningLib.mrml.plan_evaluation import PlanDvhs, planDvhs, planGoals, planStructure, segmentationStructure
 from RTPlanningLib.mrml.radiobiology_node import createRadiobiologyTable
 from RTPlanningLib.radiobiology.fractionation import Fractionation
 from RTPlanningLib.radiobiology.parameters import load_parameters
@@ -210,12 +210,14 @@ class EvaluationLogic:
         normalization: str | float = "maximum",
         threshold_Gy: float = 0.0,
         structureName: str | None = None,
+        segmentationNode=None,
         limit: float | None = None,
         progress: Progress | None = None,
     ) -> tuple[object, DoseDifference]:
         """Put the difference of two doses into the scene; see `RTPlanningLib.mrml.dose_difference_node`.
 
-        ``structureName`` is one of the reference plan's, or of the evaluated plan's where the reference is no plan.
+        ``structureName`` is one of ``segmentationNode``, by default of the reference plan's, or of the evaluated plan's
+        where the reference is no plan.
         """
         self._check(referenceNode, evaluatedNode)
         return createDoseDifference(
@@ -224,7 +226,7 @@ class EvaluationLogic:
             kind,
             normalization=normalization,
             threshold_Gy=threshold_Gy,
-            structure=_structure(structureName, referenceNode, evaluatedNode),
+            structure=_structure(structureName, segmentationNode, referenceNode, evaluatedNode),
             limit=limit,
             progress=progress,
         )
@@ -236,18 +238,20 @@ class EvaluationLogic:
         criterion: GammaCriterion | None = None,
         *,
         structureName: str | None = None,
+        segmentationNode=None,
         progress: Progress | None = None,
     ) -> tuple[object, GammaResult]:
         """Put the gamma of two doses into the scene; see `RTPlanningLib.mrml.gamma_node`.
 
-        ``structureName`` is one of the reference plan's, or of the evaluated plan's where the reference is no plan.
+        ``structureName`` is one of ``segmentationNode``, by default of the reference plan's, or of the evaluated plan's
+        where the reference is no plan.
         """
         self._check(referenceNode, evaluatedNode)
         return createGamma(
             referenceNode,
             evaluatedNode,
             criterion,
-            structure=_structure(structureName, referenceNode, evaluatedNode),
+            structure=_structure(structureName, segmentationNode, referenceNode, evaluatedNode),
             progress=progress,
         )
 
@@ -391,10 +395,14 @@ class EvaluationLogic:
                 raise EvaluationError(f"{node.GetName()} is not in this scene; load it, or choose another.")
 
 
-def _structure(name: str | None, *nodes) -> Structure | None:
+def _structure(name: str | None, segmentationNode, *nodes) -> Structure | None:
     if name is None:
         return None
+    if segmentationNode is not None:
+        return segmentationStructure(segmentationNode, name)
     for node in nodes:
         if isPlanNode(node):
             return planStructure(node, name)
-    raise EvaluationError(f"Neither dose is a plan's, so there is no structure {name} to judge in; choose a plan.")
+    raise EvaluationError(
+        f"Neither dose is a plan's, so there is no structure {name} to judge in; choose a segmentation or a plan."
+    )

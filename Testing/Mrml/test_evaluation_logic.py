@@ -212,6 +212,16 @@ def test_dose_difference_in_percent_of_the_prescription_and_in_a_structure(logic
     assert statisticsOf(node)["structure"] == "PTV"
     local = logic.createDoseDifference(planNode, otherNode, "local", threshold_Gy=10.0)[1]
     assert local.unit == "%"
+    from DoseEngineLib.mrml.plan_node import SEGMENTATION
+
+    segmentation = planNode.GetNodeReference(SEGMENTATION)
+    doses = dose_of(planNode), dose_of(otherNode)
+    masked = logic.createDoseDifference(*doses, structureName="PTV", segmentationNode=segmentation)[1]
+    np.testing.assert_array_equal(masked.values, absolute.values)
+    with pytest.raises(EvaluationError, match="choose a segmentation or a plan"):
+        logic.createDoseDifference(*doses, structureName="PTV")
+    with pytest.raises(EvaluationError, match="the segmentation has: External"):
+        logic.createDoseDifference(*doses, structureName="Heart", segmentationNode=segmentation)
     with pytest.raises(EvaluationError, match="no prescription"):
         logic.createDoseDifference(dose_of(planNode), otherNode, "percent", normalization="prescription")
     with pytest.raises(EvaluationError, match="no dose volume"):

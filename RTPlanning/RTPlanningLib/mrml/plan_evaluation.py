@@ -72,10 +72,24 @@ def planStructures(planNode) -> tuple[Structure, ...]:
 
 def planStructure(planNode, name: str) -> Structure:
     """Return one structure of a plan by name; an unknown one raises `EvaluationError`, which lists those there are."""
-    structures = {structure.name: structure for structure in planStructures(planNode)}
-    if name not in structures:
-        raise EvaluationError(f"There is no structure {name}; the plan has: {', '.join(structures) or 'none'}.")
-    return structures[name]
+    return _named(planStructures(planNode), name, "plan")
+
+
+def segmentationStructure(segmentationNode, name: str) -> Structure:
+    """Return one structure of a segmentation by name, on the grid of the image it was drawn on.
+
+    Raises
+    ------
+    EvaluationError
+        An unknown name, or a segmentation that does not say which image it was drawn on.
+    """
+    volumeNode = segmentationNode.GetNodeReference(segmentationNode.GetReferenceImageGeometryReferenceRole())
+    if volumeNode is None:
+        raise EvaluationError(
+            f"{segmentationNode.GetName()} does not say which image it was drawn on; set its source geometry to "
+            "a volume."
+        )
+    return _named(structuresFromSegmentation(segmentationNode, gridFromVolume(volumeNode)), name, "segmentation")
 
 
 def planDvhs(planNode, structureNames: Sequence[str] | None = None, progress: Progress | None = None) -> PlanDvhs:
@@ -137,6 +151,13 @@ def planGoals(planNode, goals: Sequence[str] | None = None, dvhs: PlanDvhs | Non
         else result
         for result in results
     ]
+
+
+def _named(structures: Sequence[Structure], name: str, owner: str) -> Structure:
+    known = {structure.name: structure for structure in structures}
+    if name not in known:
+        raise EvaluationError(f"There is no structure {name}; the {owner} has: {', '.join(known) or 'none'}.")
+    return known[name]
 
 
 def _isodoseVolumes(planNode, doseNode) -> IsodoseVolumes:
