@@ -20,7 +20,7 @@ from RTPlanningLib.display.figure_bytes import png_bytes, svg_bytes
 from RTPlanningLib.display.slice_view import draw_slices
 from RTPlanningLib.evaluation.dvh import Dvh
 from RTPlanningLib.evaluation.goals import GoalResult
-from RTPlanningLib.evaluation.plan_checks import CheckResult, check_plan
+from RTPlanningLib.evaluation.plan_checks import CheckResult, check_plan, summary_of_checks
 from RTPlanningLib.headless import HeadlessSlicer
 from RTPlanningLib.output_folder import OutputFolder
 from RTPlanningLib.plan_file import DEFAULT_SPACING_MM, PlanRequest, parse_plan_file
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 REPORT, DOSE, DVH, GOALS, SCENE = "report.html", "dose.nrrd", "dvh.csv", "goals.csv", "scene.mrb"
 PLAN_FILE, PLAN_DELIVERED = "plan.toml", "plan.json"
-SLICES, VIEW_3D = "slices.png", "view3d.png"
-OUTPUTS = (REPORT, SLICES, VIEW_3D, DOSE, DVH, GOALS, SCENE, PLAN_FILE, PLAN_DELIVERED)
+SLICES, VIEW_3D, CHECKS = "slices.png", "view3d.png", "checks.csv"
+OUTPUTS = (REPORT, SLICES, VIEW_3D, DOSE, DVH, GOALS, CHECKS, SCENE, PLAN_FILE, PLAN_DELIVERED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +54,8 @@ class PlanningResult:
         As delivered: every beam with its MU a fraction.
     dvhs : dict of structure name to Dvh
     goals : tuple of GoalResult
+    checks : tuple of CheckResult
+        What was checked before sign-off.
     notes : tuple of str
         What the user should know: decisions of the case reader, parts that could not be made.
     seconds : float
@@ -66,11 +68,12 @@ class PlanningResult:
     plan: Plan
     dvhs: dict[str, Dvh]
     goals: tuple[GoalResult, ...]
+    checks: tuple[CheckResult, ...]
     notes: tuple[str, ...]
     seconds: float
 
     def headlines(self) -> list[str]:
-        """The main numbers in words: dose of the target, goals passed and failed."""
+        """The main numbers in words: dose of the target, goals and checks passed and failed."""
         lines = []
         prescription = self.plan.prescription
         target = self.dvhs.get(prescription.target) if prescription and prescription.target else None
@@ -85,6 +88,7 @@ class PlanningResult:
             words = ("passed", "acceptable", "failed", "not evaluated")
             counts = [f"{verdicts.count(word)} {word}" for word in words if word in verdicts]
             lines.append(f"Goals: {', '.join(counts)}")
+        lines.append(f"Checks before sign-off: {summary_of_checks(self.checks)}")
         return lines
 
 
@@ -255,7 +259,7 @@ def plan_into_folder(
         text = Path(plan_file).read_bytes() if plan_file else request.to_toml().encode()
         (staging / PLAN_FILE).write_bytes(text)
         with HeadlessSlicer() as runtime:
-            plan, dvhs, goals, notes = _plan_in_scene(
+            plan, dvhs, goals, checks, notes = _plan_in_scene(
                 runtime.scene, case, plan, staging, calculate, dose_share, part(progress, 0.0, 0.98)
             )
         part(progress, 0.98, 1.0)(1.0, "Writing the results")
@@ -267,6 +271,7 @@ def plan_into_folder(
         plan=plan,
         dvhs=dvhs,
         goals=tuple(goals),
+        checks=tuple(checks),
         notes=notes,
         seconds=time.perf_counter() - start,
     )
@@ -280,7 +285,7 @@ def _plan_in_scene(
     calculate: Calculate,
     dose_share: float,
     progress: Progress,
-) -> tuple[Plan, dict[str, Dvh], list[GoalResult], tuple[str, ...]]:
+) -> tuple[Plan, dict[str, Dvh], list[GoalResult], list[CheckResult], tuple[str, ...]]:
     """Walk the road on nodes, write the files, and return the delivered plan, its evaluation and notes."""
     from DoseEngineLib.mrml.patient_nodes import patientFromNodes
     from RTPlanningLib.display.view3d import RenderingError, renderPlan, writePng
@@ -307,6 +312,7 @@ def _plan_in_scene(
         _write_goals(folder / GOALS, goals)
     patient = patientFromNodes(volumeNode, segmentationNode)
     checks = check_plan(patient, delivered, logic.lastResult, goals=[result.goal for result in goals])
+    _write_checks(folder / CHECKS, checks)
     progress(0.3, "Drawing")
     prescription_Gy = delivered.prescription.dose_Gy if delivered.prescription else None
     logic.createIsodoses(doseNode, reference_Gy=prescription_Gy)
@@ -323,7 +329,7 @@ def _plan_in_scene(
     (folder / PLAN_DELIVERED).write_text(plan_json + "\n", encoding="utf-8", newline="\n")
     writeVolume(doseNode, folder / DOSE)
     logic.saveScene(folder / SCENE)
-    return delivered, dvhs, goals, tuple(notes)
+    return delivered, dvhs, goals, checks, tuple(notes)
 
 
 def _slices(case: Case, result: DoseResult, prescription_Gy: float | None) -> bytes:
@@ -382,3 +388,10 @@ def _write_goals(path: Path, goals: Sequence[GoalResult]) -> None:
             writer.writerow(
                 (goal, goal.structure, goal.metric, goal.limit_text, achieved, goal.unit, result.verdict, result.note)
             )
+
+
+def _write_checks(path: Path, checks: Sequence[CheckResult]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("Check", "Result", "Text"))
+        writer.writerows((check.name, check.verdict, check.text) for check in checks)

@@ -99,10 +99,15 @@ def test_the_numbers_of_the_files_are_those_of_the_result(result):
 
 
 def test_headlines_give_the_main_numbers(result):
-    dose, goals = result.headlines()
+    dose, goals, checks = result.headlines()
     d95 = result.dvhs["PTV"].dose_at_volume_percent(95.0)
     assert f"D95% {d95:.2f} Gy ({2 * d95:.1f} % of the prescribed 50 Gy)" in dose
     assert goals == "Goals: 1 passed, 1 failed, 1 not evaluated"
+    assert checks.startswith("Checks before sign-off: ")
+    with (result.folder / "checks.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["Check"], row["Result"]) for row in rows] == [(one.name, one.verdict) for one in result.checks]
+    assert sum(row["Result"] == "warning" for row in rows) == int(checks.split(" warning")[0].split()[-1])
 
 
 def test_the_plan_is_written_as_asked_and_as_delivered(result, case, plan_file):
@@ -215,7 +220,7 @@ def test_a_case_without_structures_gets_dose_and_report_and_a_note(case, tmp_pat
     assert any("no structures" in note for note in result.notes)
     assert {path.name for path in result.files} == set(OUTPUTS) - {"dvh.csv", "goals.csv"}
     assert "no structures" in (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert result.headlines() == []
+    assert result.headlines() == ["Checks before sign-off: 2 warnings, 6 passed, 5 not applicable"]
 
 
 def test_without_opengl_the_rest_is_made_and_the_gap_is_said(case, tmp_path, monkeypatch):

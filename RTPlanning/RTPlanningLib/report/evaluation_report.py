@@ -13,6 +13,7 @@ from RTPlanningLib.display.dvh_plot import draw_dvh, volume_text
 from RTPlanningLib.display.figure_bytes import svg_bytes
 from RTPlanningLib.evaluation.dose_distribution import grid_summary
 from RTPlanningLib.evaluation.dose_evaluation import OWN_GOALS, DoseEvaluation, JudgedGoal
+from RTPlanningLib.evaluation.goal_templates import GoalTemplate
 from RTPlanningLib.evaluation.metrics import parse_metric
 from RTPlanningLib.report.html_report import render_page
 from RTPlanningLib.report.report_data import Picture, software_versions
@@ -62,6 +63,7 @@ def render_evaluation_report(
             "radiobiology": [_probability_row(row) for row in found],
             "without_radiobiology": " ".join(without) if found else "",
             "sources": list(dict.fromkeys(source for one in evaluation.templates for source in one.sources)),
+            "checked": [_checked(one) for one in evaluation.templates],
             "left_out": [f"{one.title}: {line}" for one in evaluation.templates for line in one.left_out],
             "provenance": _provenance(evaluation),
             "software": list((software_versions() if software is None else software).items()),
@@ -116,6 +118,11 @@ def evaluation_goals_csv(evaluation: DoseEvaluation) -> str:
             + (one.unmatched.reason, one.unmatched.published.source)
         )
     return stream.getvalue()
+
+
+def _checked(template: GoalTemplate) -> str:
+    """Say with what a template's figures were compared."""
+    return f"{template.title}: {'; '.join(dict.fromkeys(goal.checked for goal in template.goals))}."
 
 
 def _lead(evaluation: DoseEvaluation) -> str:
