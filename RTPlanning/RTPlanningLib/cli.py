@@ -468,7 +468,7 @@ def _optimize(options: argparse.Namespace) -> None:
     plan_file = find_plan_file(options.plan)
     request = _read_request(options, plan_file)
     start = read_start(options.start) if options.start else None
-    with _progress_bar() as progress, _stop_on_interrupt() as stop:
+    with _progress_bar() as bar, _stop_on_interrupt(bar) as (progress, stop):
         result = optimize_case(
             _read_case(options, request, part(progress, 0.0, 0.05)),
             request,
@@ -703,16 +703,29 @@ def _print_columns(rows: list[tuple[str, ...]]) -> None:
         print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip())
 
 
+# The search answers an interrupt within this many progress reports, else it is over and there is nothing to stop.
+_REPORTS_TO_ANSWER = 3
+
+
 @contextmanager
-def _stop_on_interrupt() -> Iterator[Callable[[IterationState], None]]:
-    """Give a callback that ends the search at the first Ctrl-C while it runs; any other Ctrl-C cancels."""
+def _stop_on_interrupt(progress: Progress) -> Iterator[tuple[Progress, Callable[[IterationState], None]]]:
+    """Give a progress and a callback that end the search at the first Ctrl-C while it runs; any other cancels."""
     searching = asked = False
+    unanswered = 0
 
     def callback(state: IterationState) -> None:
-        nonlocal searching
+        nonlocal searching, asked
         searching = not asked
         if asked:
             state.stop()
+            asked = False
+
+    def watched(fraction: float, text: str) -> None:
+        nonlocal unanswered
+        unanswered = unanswered + 1 if asked else 0
+        if unanswered > _REPORTS_TO_ANSWER:
+            raise KeyboardInterrupt
+        progress(fraction, text)
 
     def interrupt(signum: int, frame: object) -> None:
         nonlocal asked, searching
@@ -724,10 +737,10 @@ def _stop_on_interrupt() -> Iterator[Callable[[IterationState], None]]:
         former = signal.signal(signal.SIGINT, interrupt)
     except ValueError:
         # not in the main thread: signals are someone else's
-        yield callback
+        yield progress, callback
         return
     try:
-        yield callback
+        yield watched, callback
     finally:
         signal.signal(signal.SIGINT, former)
 

@@ -102,17 +102,31 @@ def test_the_first_interrupt_ends_the_search_and_the_next_cancels():
             self.stopped = True
 
     before = signal.getsignal(signal.SIGINT)
-    with cli._stop_on_interrupt() as callback:
+    reports = []
+    with cli._stop_on_interrupt(lambda fraction, text: reports.append(text)) as (progress, callback):
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
         first, second = State(), State()
         callback(first)
         signal.raise_signal(signal.SIGINT)
+        progress(0.5, "Iteration 1")
         callback(second)
         assert (first.stopped, second.stopped) == (False, True)
+        for number in range(9):
+            progress(0.6, f"Leaves {number}")
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_interrupt_after_the_search_cancels():
+    with cli._stop_on_interrupt(lambda fraction, text: None) as (progress, callback):
+        callback(None)
+        signal.raise_signal(signal.SIGINT)
+        for _ in range(cli._REPORTS_TO_ANSWER):
+            progress(0.7, "Leaves")
+        with pytest.raises(KeyboardInterrupt):
+            progress(0.7, "Leaves")
 
 
 def test_help_and_errors_import_nothing_heavy():
