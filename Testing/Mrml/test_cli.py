@@ -55,6 +55,8 @@ def test_help_is_quick_and_says_what_there_is():
         "demo",
         "run",
         "optimize",
+        "evaluate",
+        "templates",
         "show",
         "cases",
         "machines",
@@ -65,7 +67,9 @@ def test_help_is_quick_and_says_what_there_is():
         assert word in finished.stdout
 
 
-@pytest.mark.parametrize("command", ["demo", "run", "optimize", "show", "cases", "machines", "engines"])
+@pytest.mark.parametrize(
+    "command", ["demo", "run", "optimize", "evaluate", "templates", "show", "cases", "machines", "engines"]
+)
 def test_every_command_has_help_with_an_example(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main([command, "--help"])
