@@ -33,11 +33,19 @@ from RTPlanningLib.mrml.derived_nodes import isDerivationCurrent
 from RTPlanningLib.mrml.dose_difference_node import createDoseDifference
 from RTPlanningLib.mrml.gamma_node import createGamma
 from RTPlanningLib.mrml.plan_comparison_nodes import checkPlans, createDvhOverlay, createGoalComparisonTable
-from RTPlanningLib.mrml.plan_evaluation import PlanDvhs, planDvhs, planGoals, planStructure, segmentationStructure
+from RTPlanningLib.mrml.plan_evaluation import (
+    PlanDvhs,
+    planDvhs,
+    planGoals,
+    planStructure,
+    planStructures,
+    segmentationStructure,
+)
 from RTPlanningLib.mrml.radiobiology_node import createRadiobiologyTable
 from RTPlanningLib.radiobiology.fractionation import Fractionation
 from RTPlanningLib.radiobiology.parameters import load_parameters
 from RTPlanningLib.radiobiology.plan_radiobiology import RadiobiologyResult, evaluate_ntcp, evaluate_tcp
+from RTPlanningLib.radiobiology.structure_matching import ROLES_WITHOUT_TISSUE
 from RTPlanningLib.radiobiology.uncertainty import DEFAULT_SAMPLES
 
 __all__ = ["DosePart", "EvaluationLogic", "PlanComparison"]
@@ -131,6 +139,8 @@ class EvaluationLogic:
     ) -> list[RadiobiologyResult]:
         """Calculate NTCP and TCP with their bands and put the table ``<plan>_Radiobiology`` into the scene.
 
+        Targets, the body, and what supports it have no NTCP unless a set is chosen for them.
+
         Parameters
         ----------
         planNode : vtkMRMLScriptedModuleNode
@@ -176,9 +186,10 @@ class EvaluationLogic:
                 f"There is no DVH of {', '.join(unknown)}, for which a TCP set was chosen. {reasons}".rstrip()
             )
         tumourSets = {name: table.tcp_set(identifier) for name, identifier in tumours.items()}
+        roles = {structure.name: structure.role for structure in planStructures(planNode)}
+        asked = {n for n, role in roles.items() if role not in ROLES_WITHOUT_TISSUE} | set(ntcpSets or {})
         results = evaluate_ntcp(
-            # a target's name is no tissue; it is asked for by its TCP set
-            {name: dvh for name, dvh in ofPlan.dvhs.items() if name not in tumours or name in (ntcpSets or {})},
+            {name: dvh for name, dvh in ofPlan.dvhs.items() if name in asked},
             course,
             plan.prescription.dose_Gy,
             chosen=ntcpSets,
@@ -193,6 +204,7 @@ class EvaluationLogic:
         results += [
             RadiobiologyResult(name, "NTCP", "", "", "", None, None, None, "", None, None, note)
             for name, note in ofPlan.left_out.items()
+            if name in asked
         ]
         # the last call that can cancel: from here on the scene changes
         report(1.0, "Radiobiology ready")

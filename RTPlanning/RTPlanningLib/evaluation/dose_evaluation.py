@@ -25,8 +25,8 @@ from RTPlanningLib.evaluation.goals import GoalResult, evaluate_goals
 from RTPlanningLib.radiobiology.fractionation import Fractionation
 from RTPlanningLib.radiobiology.parameters import load_parameters
 from RTPlanningLib.radiobiology.plan_radiobiology import RadiobiologyResult, evaluate_ntcp, evaluate_tcp
+from RTPlanningLib.radiobiology.structure_matching import ROLES_WITHOUT_TISSUE
 
-_NO_COMPLICATION = ("GTV", "CTV", "PTV", "EXTERNAL", "CONTROL", "SUPPORT")
 OWN_GOALS = "Goals given"
 
 
@@ -181,7 +181,7 @@ def evaluate_distribution(
     probabilities: list[RadiobiologyResult] = []
     if radiobiology:
         roles = {structure.name: structure.role for structure in structures}
-        organs = {n: dvh for n, dvh in dvhs.items() if roles.get(n, "ORGAN") not in _NO_COMPLICATION}
+        organs = {n: dvh for n, dvh in dvhs.items() if roles.get(n, "ORGAN") not in ROLES_WITHOUT_TISSUE}
         probabilities += evaluate_ntcp(
             organs, Fractionation(fractions), prescription_Gy, progress=part(progress, 0.6, 0.95)
         )

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from RTPlanningLib.radiobiology.parameters import RadiobiologyParameters, TissueNames, load_parameters
 from RTPlanningLib.structure_names import match_name
 
+# Roles of structures that are no tissue with complications of its own.
+ROLES_WITHOUT_TISSUE = ("GTV", "CTV", "PTV", "EXTERNAL", "CONTROL", "SUPPORT")
+
 
 @dataclass(frozen=True)
 class TissueMatch:
