@@ -542,9 +542,9 @@ def test_comparison_as_files_and_pictures(logic, planNode, otherNode):
     assert json.loads(files["plans_goals.json"])["plans"] == [planNode.GetName(), otherNode.GetName()]
     assert "PTV,D95%" in files["plans_goals.csv"]
     gamma, _ = logic.createGamma(planNode, otherNode, GammaCriterion(1.0, 1.0, threshold_percent=30.0))
-    difference, _ = logic.createDoseDifference(planNode, otherNode, "percent", threshold_Gy=5.0)
+    difference, _ = logic.createDoseDifference(planNode, otherNode, "percent", normalization=60, threshold_Gy=5.0)
     bars = [logic.drawComparison(node).axes[-1] for node in (gamma, difference)]
-    assert [bar.get_ylabel() for bar in bars] == ["Gamma 1 %, 1 mm, global", "Dose difference (%)"]
+    assert [bar.get_ylabel() for bar in bars] == ["Gamma 1 %, 1 mm, global", "Dose difference (% of 60 Gy)"]
     assert bars[1].get_ylim()[1] == pytest.approx(difference.GetDisplayNode().GetWindowLevelMax())
     with pytest.raises(EvaluationError, match="neither a dose difference nor gamma"):
         logic.drawComparison(dose_of(planNode))

@@ -28,10 +28,20 @@ def comparisonOverlay(volumeNode) -> ColorOverlay:
         return gamma_overlay(*comparisonValues(volumeNode), label)
     if volumeNode.GetAttribute(DIFFERENCE_VOLUME) == "1":
         limit = statisticsOf(volumeNode).get("display_limit")
-        return difference_overlay(*comparisonValues(volumeNode), volumeNode.GetAttribute(UNIT) or "Gy", limit)
+        return difference_overlay(*comparisonValues(volumeNode), _unit(volumeNode), limit)
     raise EvaluationError(
         f"{volumeNode.GetName()} holds neither a dose difference nor gamma; choose a volume that a comparison made."
     )
+
+
+def _unit(volumeNode) -> str:
+    """The unit, and what 100 % are."""
+    statistics, unit = statisticsOf(volumeNode), volumeNode.GetAttribute(UNIT) or "Gy"
+    if statistics.get("kind") == "local":
+        return f"{unit} of the local dose"
+    if statistics.get("kind") == "percent":
+        return f"{unit} of {statistics['normalization_Gy']:.4g} Gy"
+    return unit
 
 
 def drawComparison(volumeNode, planNode=None, point_RAS_mm: Sequence[float] | None = None) -> Figure:
