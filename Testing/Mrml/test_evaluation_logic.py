@@ -447,7 +447,7 @@ def test_plans_side_by_side(logic, planNode, otherNode, case):
     assert chart.GetTitle() == f"solid: {names[0]}   dashed: {names[1]}"
     for place, name in enumerate(names):
         table = series[3 * place].GetTableNode()
-        dose = np.array([float(v) for v in column(table, "Dose")])
+        dose = np.array([float(v) for v in column(table, "Dose (Gy)")])
         volume = np.array([float(v) for v in column(table, "PTV")])
         dvh = comparison.dvhs[name].dvhs["PTV"]
         np.testing.assert_allclose(volume, [dvh.volume_percent_at_dose(float(np.float32(d))) for d in dose], atol=1e-4)
@@ -482,6 +482,31 @@ def test_plans_side_by_side(logic, planNode, otherNode, case):
     only = logic.comparePlans([planNode, otherNode], ["PTV"], ["PTV Dmean >= 1 Gy"])
     assert only.chartNode.GetNumberOfPlotSeriesNodes() == 2
     assert only.goals.counts() == {name: {"passed": 1} for name in names}
+
+
+def test_a_structure_partly_outside_the_dose_is_named(logic, planNode, otherNode, case):
+    from DoseEngineLib.geometry import Grid
+    from DoseEngineLib.mrml.volumes import setVolumeFromArray
+
+    ptv = case.structure("PTV")
+    for node in (planNode, otherNode):
+        doseNode = dose_of(node)
+        whole = grid(doseNode)
+        # the lower slices of the dose, up to the middle of the target
+        slices = round(whole.ras_to_index(ptv.centroid_RAS_mm())[2])
+        setVolumeFromArray(doseNode, array(doseNode)[:slices], Grid((slices, *whole.shape[1:]), whole.affine))
+    comparison = logic.comparePlans([planNode, otherNode])
+    ofPlan = comparison.dvhs[planNode.GetName()]
+    covered = ofPlan.dvhs["PTV"].covered_fraction
+    assert 0.3 < covered < 0.7
+    assert ofPlan.notes["PTV"].startswith(f"Only {100 * covered:.1f} % of the structure lie inside the dose grid")
+    row = column(comparison.tableNode, "Structure").index("PTV")
+    assert column(comparison.tableNode, f"{planNode.GetName()}: result")[row] == "not evaluated"
+    assert "lie inside the dose grid" in column(comparison.tableNode, "Note")[row]
+    results = logic.evaluateRadiobiology(planNode, tcpSets={"PTV": "nsclc_logistic"}, samples=20)
+    (tcp,) = [r for r in results if r.quantity == "TCP"]
+    assert tcp.probability is None
+    assert "lie inside the dose grid" in tcp.note
 
 
 def test_radiobiology_table(logic, planNode):

@@ -18,7 +18,7 @@ from RTPlanningLib.mrml.table_columns import addNumbers, addTexts
 
 _TABLE, _SERIES = "dvhOverlayTableRef", "dvhOverlaySeriesRef"
 _STEP_GY = 0.1
-_DOSE = "Dose"
+_DOSE = "Dose (Gy)"
 _LINE_STYLES = ("solid", "dashed", "dotted", "dash-dotted", "dash-dot-dotted")
 
 
@@ -26,7 +26,7 @@ def createDvhOverlay(planNodes: Sequence, dvhs: Sequence[Mapping[str, Dvh]]):
     """Put a chart with the DVHs of several plans into the scene; of the same plans, in place of the former one.
 
     A color is a structure, a line style a plan: solid, dashed, dotted, dash-dotted, dash-dot-dotted. Each plan has a
-    table with the column ``Dose`` in Gy and a column a structure in % of its volume.
+    table with the column ``Dose (Gy)`` and a column a structure in % of its volume.
 
     Parameters
     ----------
