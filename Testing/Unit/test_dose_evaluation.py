@@ -82,6 +82,8 @@ def test_a_template_for_other_fractions_is_noted():
     )
     assert any("is for 3 fractions; the plan has 12" in note for note in evaluation.notes)
     assert verdicts(evaluation)["Herz D0.035cc <= 30 Gy"] == "passed"
+    page = render_evaluation_report(evaluation, software={})
+    assert page.count("is for 3 fractions; the plan has 12") == 2
 
 
 def test_structures_beside_the_dose_are_left_out_and_said():
@@ -94,11 +96,10 @@ def test_structures_beside_the_dose_are_left_out_and_said():
 
 
 def test_radiobiology_where_asked():
-    evaluation = evaluate_distribution(
-        uniform(48.0), STRUCTURES, prescription_Gy=48.0, fractions=24, target="PTV", radiobiology=True
-    )
+    settings = {"prescription_Gy": 48.0, "fractions": 24, "target": "PTV", "radiobiology": True}
+    evaluation = evaluate_distribution(uniform(48.0), STRUCTURES, templates=[TEACHING], **settings)
     found = {row.structure: row for row in evaluation.radiobiology}
-    # neither targets nor the body have complications
+    # neither targets nor the body have complications, nor what was put together for a goal
     assert set(found) == {"Herz", "Kidney_L", "Kidney_R"}
     # TD50 of pericarditis is 48 Gy to all of the heart (Burman 1991)
     assert found["Herz"].probability == pytest.approx(0.5, abs=0.01)

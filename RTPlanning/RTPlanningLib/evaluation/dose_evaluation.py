@@ -137,7 +137,7 @@ def evaluate_distribution(
     names : mapping of template structure to name of a structure, optional
         Settles what is ambiguous; each must be asked for by some template.
     radiobiology : bool
-        Add complication probabilities.
+        Add complication probabilities of the structures; unions that templates made have none.
     tcp_set : str, optional
         Identifier of the parameters of the target's control; its name does not tell the tumour.
     notes : sequence of str
@@ -181,7 +181,7 @@ def evaluate_distribution(
     probabilities: list[RadiobiologyResult] = []
     if radiobiology:
         roles = {structure.name: structure.role for structure in structures}
-        organs = {n: dvh for n, dvh in dvhs.items() if roles.get(n, "ORGAN") not in ROLES_WITHOUT_TISSUE}
+        organs = {n: dvh for n, dvh in dvhs.items() if n in roles and roles[n] not in ROLES_WITHOUT_TISSUE}
         probabilities += evaluate_ntcp(
             organs, Fractionation(fractions), prescription_Gy, progress=part(progress, 0.6, 0.95)
         )

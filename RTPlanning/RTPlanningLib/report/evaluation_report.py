@@ -147,16 +147,20 @@ def _headline(evaluation: DoseEvaluation) -> list[tuple[str, str]]:
 
 
 def _groups(evaluation: DoseEvaluation) -> list[dict[str, Any]]:
-    groups = [(template.title, template.description) for template in evaluation.templates]
+    groups = [
+        (one.title, one.description, one.fractionation_note(evaluation.fractions, evaluation.prescription_Gy))
+        for one in evaluation.templates
+    ]
     if any(goal.group == OWN_GOALS for goal in evaluation.goals):
-        groups.append((OWN_GOALS, ""))
+        groups.append((OWN_GOALS, "", ""))
     result = []
-    for title, description in groups:
+    for title, description, fit in groups:
         open_goals = [one.unmatched for one in evaluation.open_goals if one.group == title]
         result.append(
             {
                 "title": title,
                 "description": description,
+                "fit": fit,
                 "rows": [_goal_row(goal) for goal in evaluation.goals if goal.group == title],
                 "ambiguous": list(dict.fromkeys(one.reason for one in open_goals if one.is_ambiguous)),
                 "missing": _missing(open_goals),

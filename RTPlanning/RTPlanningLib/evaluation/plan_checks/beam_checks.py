@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy import ndimage
 
-from DoseEngineLib.aperture import beams_eye_view_points
 from DoseEngineLib.errors import GeometryError, PlanError
 from DoseEngineLib.machine import Machine
 from DoseEngineLib.patient import Patient
@@ -137,9 +137,10 @@ def check_beams_meet_target(plan: Plan, machines: Mapping[str, Machine], target:
     """Check that the target lies in the opening of every beam."""
     if target is None or target.is_empty:
         return not_applicable(TARGET_IN_BEAM, "The plan has no target with a contour.")
+    outline = _surface_points_RAS_mm(target)
     missing, partly = [], []
     for beam in plan.beams:
-        part = _seen(beam, machines[beam.machine], target, plan.patient_position)
+        part = _seen(beam, machines[beam.machine], outline, plan.patient_position)
         if part == 0.0:
             missing.append(beam.name)
         elif part < _SEEN_WELL:
@@ -214,7 +215,15 @@ def _jaws_outside_leaves(apertures: Sequence[Aperture], machine: Machine) -> tup
     return beyond, max(gaps)
 
 
-def _seen(beam: Beam, machine: Machine, target: Structure, patient_position: str) -> float:
+def _surface_points_RAS_mm(target: Structure) -> np.ndarray:
+    """Return the centres of the surface voxels, evenly thinned where they are very many."""
+    surface = target.mask & ~ndimage.binary_erosion(target.mask)
+    k, j, i = np.nonzero(surface)
+    points = target.grid.index_to_ras(np.stack((i, j, k), axis=-1))
+    return points[:: -(-len(points) // _MOST_POINTS)]
+
+
+def _seen(beam: Beam, machine: Machine, points_RAS_mm: np.ndarray, patient_position: str) -> float:
     """Return the part of the target's surface points that lie in the opening at any control point."""
     seen = None
     done = set()
@@ -223,11 +232,10 @@ def _seen(beam: Beam, machine: Machine, target: Structure, patient_position: str
             continue
         done.add((point.aperture, point.gantry_deg, point.collimator_deg, point.couch_deg))
         try:
-            points = beams_eye_view_points(target, beam.frame(patient_position, number), machine.sad_mm)
+            points = beam.frame(patient_position, number).project(points_RAS_mm, machine.sad_mm)
         except GeometryError:
             # the target reaches behind the source: it cannot lie in the beam
             return 0.0
-        points = points[:: max(len(points) // _MOST_POINTS, 1)]
         inside = _inside(points, point.aperture, machine)
         seen = inside if seen is None else seen | inside
     return float(np.mean(seen))
