@@ -607,7 +607,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         goal, value = one.result.goal, one.result.value
         achieved = "" if value is None else f"{value:.2f} {goal.unit}".rstrip()
         print(f"  {goal!s:<{width}}  {achieved:>10}  {one.result.verdict}{_because(one.result.note)}")
-    for reason in dict.fromkeys(one.unmatched.reason for one in evaluation.open_goals):
+    for reason in evaluation.open_reasons():
         print(f"  not judged: {reason}")
     print(f"Written to {output.folder} in {output.seconds:.1f} s:")
     _print_columns([(f"  {path.name}", _size(path.stat().st_size)) for path in output.files])

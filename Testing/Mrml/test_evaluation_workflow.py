@@ -177,7 +177,7 @@ def test_the_command_line_says_what_is_judged_and_what_not(files, tmp_path, caps
     assert code == cli.OK
     assert "Goals: 2 passed, 3 without structure" in said
     assert "Heart Mean < 26 Gy" in said
-    assert "not judged: The case has no SpinalCord." in said
+    assert "not judged: there is no Brain, SpinalCord, Kidneys." in said
     assert "evaluation.html" in said
 
 

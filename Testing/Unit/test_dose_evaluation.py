@@ -63,6 +63,7 @@ def test_templates_and_own_goals_are_judged_together():
     assert evaluation.verdicts() == {"passed": 2, "failed": 1, "acceptable": 1, "without structure": 2}
     assert "Kidney_L + Kidney_R" in evaluation.dvhs
     assert "Brain is empty and was left out." in evaluation.notes
+    assert evaluation.open_reasons() == ["Brain is empty; contour it.", "there is no SpinalCord."]
 
 
 def test_a_union_has_the_dose_of_both_parts():

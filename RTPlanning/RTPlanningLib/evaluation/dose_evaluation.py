@@ -19,6 +19,7 @@ from RTPlanningLib.evaluation.goal_templates import (
     GoalTemplate,
     TemplateGoal,
     UnmatchedGoal,
+    absence_of,
     apply_goal_template,
 )
 from RTPlanningLib.evaluation.goals import GoalResult, evaluate_goals
@@ -100,6 +101,18 @@ class DoseEvaluation:
         if self.open_goals:
             counts["without structure"] = len(self.open_goals)
         return counts
+
+    def open_reasons(self) -> list[str]:
+        """Why goals have no structure, each reason once; those that are simply not there come last, in one line."""
+        reasons, absent = [], []
+        for one in self.open_goals:
+            name, reason = one.unmatched.published.goal.structure, one.unmatched.reason
+            if reason == absence_of(name):
+                absent.append(name)
+            else:
+                reasons.append(reason)
+        listed = ", ".join(dict.fromkeys(absent))
+        return [*dict.fromkeys(reasons), *([f"there is no {listed}."] if listed else [])]
 
 
 def evaluate_distribution(

@@ -9,7 +9,6 @@ structures may be, or that is not there, is reported.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -432,8 +431,14 @@ class _Finder:
             return _NotFound(f"{', '.join(empty)} is empty; contour it.")
         # a hint names a structure that may be meant
         hinted = more.startswith(";")
-        text = re.sub(r"\s+;", ";", f"The case has no {wanted} {more}".strip())
-        return _NotFound(f"{text}.", is_ambiguous=hinted)
+        if not more:
+            return _NotFound(absence_of(wanted))
+        return _NotFound(f"{absence_of(wanted)[:-1]}{'' if hinted else ' '}{more}.", is_ambiguous=hinted)
+
+
+def absence_of(wanted: str) -> str:
+    """Say that a case has no structure for an organ, nor anything near it."""
+    return f"The case has no {wanted}."
 
 
 def _is_organ_of(name: str, wanted: str) -> bool:

@@ -13,7 +13,7 @@ from RTPlanningLib.display.dvh_plot import draw_dvh, volume_text
 from RTPlanningLib.display.figure_bytes import svg_bytes
 from RTPlanningLib.evaluation.dose_distribution import grid_summary
 from RTPlanningLib.evaluation.dose_evaluation import OWN_GOALS, DoseEvaluation, JudgedGoal
-from RTPlanningLib.evaluation.goal_templates import GoalTemplate
+from RTPlanningLib.evaluation.goal_templates import GoalTemplate, absence_of
 from RTPlanningLib.evaluation.metrics import parse_metric
 from RTPlanningLib.report.html_report import render_page
 from RTPlanningLib.report.report_data import Picture, software_versions
@@ -175,8 +175,7 @@ def _missing(open_goals: Sequence[Any]) -> str:
     for one in open_goals:
         if not one.is_ambiguous:
             name = one.published.goal.structure
-            plain = f"The case has no {name}."
-            texts[name] = name if one.reason == plain else f"{name} ({one.reason.rstrip('.')})"
+            texts[name] = name if one.reason == absence_of(name) else f"{name} ({one.reason.rstrip('.')})"
     return ", ".join(texts.values())
 
 
