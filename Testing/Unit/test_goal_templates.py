@@ -87,6 +87,8 @@ def test_teaching_limits_are_the_four_given():
     [
         ("tg101-1fx", "SpinalCord V10Gy[cc] < 0.35 cc"),
         ("tg101-1fx", "SpinalCord D0.035cc <= 14 Gy"),
+        ("tg101-1fx", "Ribs V22Gy[cc] < 1 cc"),
+        ("tg101-3fx", "Chestwall V30Gy[cc] < 30 cc"),
         ("tg101-3fx", "SpinalCord D0.035cc <= 21.9 Gy"),
         ("tg101-5fx", "Esophagus V19.5Gy[cc] < 5 cc"),
         ("tg101-3fx", "Liver CV19.2Gy[cc] >= 700 cc"),
@@ -206,6 +208,17 @@ def test_the_target_is_the_one_named_or_the_only_one():
     assert str(apply_goal_template(goals, ptvs[:1]).goals[0].goal) == "PTV_70 D95% >= 95 %"
     assert apply_goal_template(goals, ptvs).ambiguous == ("PTV",)
     assert apply_goal_template(goals, filled("Heart")).missing == ("PTV",)
+
+
+def test_a_body_outline_called_skin_is_not_the_organ():
+    skin = template("Skin V23Gy[cc] < 10 cc")
+    outline = structure("SKIN", 0, 1, role="EXTERNAL")
+    result = apply_goal_template(skin, [outline])
+    assert result.ambiguous == ("Skin",)
+    assert "SKIN is the outline of the body" in result.unmatched[0].reason
+    meant = apply_goal_template(skin, [outline], names={"Skin": "SKIN"})
+    assert [str(one.goal) for one in meant.goals] == ["SKIN V23Gy[cc] < 10 cc"]
+    assert applied("Skin V23Gy[cc] < 10 cc", [structure("Skin", 0)]) == ["Skin V23Gy[cc] < 10 cc"]
 
 
 def test_an_empty_structure_is_missing_and_said_to_be_empty():

@@ -266,7 +266,7 @@ def apply_goal_template(
 
     A structure that has the template's own name, up to case and separators, comes first; else the one whose name is
     known for the organ. A goal for one of a pair, without a side, is asked of each side. A goal for both of a pair is
-    asked of their union where the case has them one by one. Empty structures do not count.
+    asked of their union where the case has them one by one. Empty structures do not count, nor does the body's outline.
 
     Parameters
     ----------
@@ -329,7 +329,9 @@ class _Finder:
         names: dict[str, str],
     ) -> None:
         self._empty = [structure.name for structure in all_structures if structure.is_empty]
-        self._structures = list(filled)
+        # a body outline may be called Skin, but is not the organ
+        self._structures = [structure for structure in filled if structure.role != "EXTERNAL"]
+        self._outlines = [structure.name for structure in filled if structure.role == "EXTERNAL"]
         self._by_name = {structure.name: structure for structure in filled}
         self._target, self._names = target, names
         self._matches = {structure.name: match_name(structure.name) for structure in filled}
@@ -429,6 +431,10 @@ class _Finder:
         empty = [name for name in self._empty if is_same_name(name, wanted) or _is_organ_of(name, wanted)]
         if empty:
             return _NotFound(f"{', '.join(empty)} is empty; contour it.")
+        outlines = [name for name in self._outlines if is_same_name(name, wanted) or _is_organ_of(name, wanted)]
+        if outlines:
+            text = f"{', '.join(outlines)} is the outline of the body, not {wanted}; if it is meant, say so by names."
+            return _NotFound(text, is_ambiguous=True)
         # a hint names a structure that may be meant
         hinted = more.startswith(";")
         if not more:
