@@ -9,31 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from DoseEngineLib.calibration import CalibrationCurve
 from DoseEngineLib.engine import DoseResult
 from DoseEngineLib.errors import EvaluationError, PlanError
-from DoseEngineLib.geometry import Grid
-from DoseEngineLib.isodose_volume import IsodoseVolumes
 from DoseEngineLib.logic import DoseEngineLogic
 from DoseEngineLib.mrml.plan_node import (
-    DOSE,
-    REFERENCE_VOLUME,
     SEGMENTATION,
     createPlanNode,
     deliveredPlan,
-    goalsOf,
-    isDoseCurrent,
     planFromNode,
     planNodes,
     referencedNode,
     setGoals,
     setPlan,
 )
-from DoseEngineLib.mrml.segmentations import structuresFromSegmentation
-from DoseEngineLib.mrml.volumes import arrayFromVolume, gridFromVolume
-from DoseEngineLib.plan import Plan, Structure
+from DoseEngineLib.mrml.volumes import arrayFromVolume
+from DoseEngineLib.plan import Plan
 from DoseEngineLib.progress import Progress
 from OptimizerLib.fluence_planning import FluencePlan, FluenceSettings
 from OptimizerLib.logic import OptimizerLogic
@@ -41,13 +32,14 @@ from OptimizerLib.planning_goals import PlanningGoals
 from OptimizerLib.solvers import IterationState
 from RTPlanningLib.case import Case
 from RTPlanningLib.display.isodose_levels import default_levels, levels_in_Gy, levels_in_percent
-from RTPlanningLib.evaluation.dvh import Dvh, calculate_dvhs
-from RTPlanningLib.evaluation.goals import GoalResult, evaluate_goals, parse_goal
+from RTPlanningLib.evaluation.dvh import Dvh
+from RTPlanningLib.evaluation.goals import GoalResult, parse_goal
 from RTPlanningLib.mrml.beam_model_nodes import createBeamModelNodes
 from RTPlanningLib.mrml.case_nodes import caseFromNodes, createCaseNodes
-from RTPlanningLib.mrml.dvh_nodes import CHART, METRICS_TABLE, createDvhNodes
+from RTPlanningLib.mrml.dvh_nodes import CHART, METRICS_TABLE, createDvhNodes, dvhNotes
 from RTPlanningLib.mrml.goals_node import createGoalsTable
 from RTPlanningLib.mrml.isodose_node import createIsodoseModel
+from RTPlanningLib.mrml.plan_evaluation import PlanDvhs, currentDose, planDvhs, planGoals
 from RTPlanningLib.mrml.scene_file import loadScene, saveScene
 
 
@@ -125,7 +117,7 @@ class RTPlanningLogic:
 
     def doseVolume(self, planNode):
         """Return the plan's dose volume node; raises `PlanError` when there is none or the plan was changed since."""
-        return self._currentDose(planNode)
+        return currentDose(planNode)
 
     def optimizeFluence(
         self,
@@ -147,7 +139,8 @@ class RTPlanningLogic:
         """Calculate the DVHs of a plan's structures and put tables, metrics and chart into the scene.
 
         Structures that are empty or lie outside the dose grid altogether are left out unless named. One that reaches
-        out of it is evaluated where it is covered, and its `Dvh.covered_fraction` says so.
+        out of it is evaluated where it is covered, and its `Dvh.covered_fraction` says so. `dvhNotes` tells both, and
+        so does the table ``<plan>_DvhNotes``.
 
         Parameters
         ----------
@@ -167,10 +160,10 @@ class RTPlanningLogic:
         EvaluationError
             A named structure that does not exist or cannot be evaluated, or no structure to evaluate at all.
         """
-        dvhs = self._dvhs(planNode, structureNames, progress)
+        ofPlan = planDvhs(planNode, structureNames, progress)
         segmentationNode = referencedNode(planNode, SEGMENTATION, "segmentation")
-        createDvhNodes(planNode, self._currentDose(planNode), segmentationNode, dvhs)
-        return dvhs
+        createDvhNodes(planNode, currentDose(planNode), segmentationNode, ofPlan.dvhs, notes=ofPlan.notes)
+        return dict(ofPlan.dvhs)
 
     def evaluateGoals(
         self, planNode, goals: Sequence[str] | None = None, dvhs: dict[str, Dvh] | None = None
@@ -190,19 +183,20 @@ class RTPlanningLogic:
         PlanError, EvaluationError
             As `calculateDvh`, and for a goal that cannot be read.
         """
-        goals = [parse_goal(goal) for goal in (goalsOf(planNode) if goals is None else goals)]
-        doseNode = self._currentDose(planNode)
-        if dvhs is None:
-            dvhs = self._dvhs(planNode) if goals else {}
-        prescription = planFromNode(planNode).prescription
-        body = self._isodoseVolumes(planNode, doseNode) if any(goal.metric.needs_body for goal in goals) else None
-        results = evaluate_goals(goals, dvhs, prescription.dose_Gy if prescription else None, body)
-        createGoalsTable(planNode, doseNode, results)
+        ofPlan = None
+        if dvhs is not None:
+            ofPlan = PlanDvhs(dvhs, {name: note for name, note in dvhNotes(planNode).items() if name not in dvhs})
+        results = planGoals(planNode, goals, ofPlan)
+        createGoalsTable(planNode, currentDose(planNode), results)
         return results
 
     def dvhChart(self, planNode):
         """Return the plan's DVH chart node, or None."""
         return planNode.GetNodeReference(CHART)
+
+    def dvhNotes(self, planNode) -> dict[str, str]:
+        """Return what a reader of the plan's DVHs has to know, by structure: left out, or only partly in the dose."""
+        return dvhNotes(planNode)
 
     def dvhMetricsTable(self, planNode):
         """Return the plan's DVH metrics table node, or None."""
@@ -256,47 +250,3 @@ class RTPlanningLogic:
     def loadScene(self, path: str | Path) -> None:
         """Replace the scene's content by that of an ``.mrb`` file."""
         loadScene(self.scene, path)
-
-    def _currentDose(self, planNode):
-        doseNode = referencedNode(planNode, DOSE, "dose")
-        if not isDoseCurrent(planNode):
-            raise PlanError(
-                f"Plan {planNode.GetName()} was changed after its dose was calculated; calculate the dose again."
-            )
-        return doseNode
-
-    def _isodoseVolumes(self, planNode, doseNode) -> IsodoseVolumes:
-        volumeNode = referencedNode(planNode, REFERENCE_VOLUME, "CT volume")
-        segmentationNode = referencedNode(planNode, SEGMENTATION, "segmentation")
-        structures = structuresFromSegmentation(segmentationNode, gridFromVolume(volumeNode))
-        external = [structure for structure in structures if structure.role == "EXTERNAL"]
-        body = external[0] if len(external) == 1 else None
-        return IsodoseVolumes(arrayFromVolume(doseNode), gridFromVolume(doseNode), body)
-
-    def _dvhs(
-        self, planNode, structureNames: Sequence[str] | None = None, progress: Progress | None = None
-    ) -> dict[str, Dvh]:
-        doseNode = self._currentDose(planNode)
-        volumeNode = referencedNode(planNode, REFERENCE_VOLUME, "CT volume")
-        segmentationNode = referencedNode(planNode, SEGMENTATION, "segmentation")
-        structures = structuresFromSegmentation(segmentationNode, gridFromVolume(volumeNode))
-        grid = gridFromVolume(doseNode)
-        if structureNames is None:
-            structures = [s for s in structures if not s.is_empty and _meets(s, grid)]
-        else:
-            known = {structure.name: structure for structure in structures}
-            unknown = [name for name in structureNames if name not in known]
-            if unknown:
-                raise EvaluationError(f"There is no structure {', '.join(unknown)}; the plan has: {', '.join(known)}.")
-            structures = [known[name] for name in structureNames]
-        if not structures:
-            raise EvaluationError(
-                f"Plan {planNode.GetName()} has no structure inside its dose grid to evaluate; contour one."
-            )
-        return calculate_dvhs(arrayFromVolume(doseNode), grid, structures, allow_partial=True, progress=progress)
-
-
-def _meets(structure: Structure, grid: Grid) -> bool:
-    """Whether any voxel of a structure lies inside a grid."""
-    ijk = np.argwhere(structure.mask)[:, ::-1]
-    return bool(grid.contains(structure.grid.index_to_ras(ijk)).any())

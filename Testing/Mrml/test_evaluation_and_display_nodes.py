@@ -92,12 +92,36 @@ def test_dvh_again_replaces_the_former_one(logic, planNode):
     logic.calculateDvh(planNode)
     assert logic.scene.GetNumberOfNodes() == count
     assert list(logic.calculateDvh(planNode, ["PTV"])) == ["PTV"]
-    # two tables and two series less
-    assert logic.scene.GetNumberOfNodes() == count - 4
+    # two tables, two series and the notes less
+    assert logic.scene.GetNumberOfNodes() == count - 5
     with pytest.raises(EvaluationError, match="no structure Heart"):
         logic.calculateDvh(planNode, ["Heart"])
     with pytest.raises(EvaluationError, match="is empty"):
         logic.calculateDvh(planNode, ["Não contornado"])
+
+
+def test_what_has_no_dvh_is_said(logic, planNode):
+    from DoseEngineLib.mrml.subject_hierarchy import hierarchyNode
+    from RTPlanningLib.mrml.dvh_nodes import NOTES_TABLE
+
+    dvhs = logic.calculateDvh(planNode)
+    notes = logic.dvhNotes(planNode)
+    assert {"Couch", "Não contornado"} <= set(notes)
+    assert "lies outside the dose grid" in notes["Couch"]
+    assert "is empty" in notes["Não contornado"]
+    partly = [name for name, dvh in dvhs.items() if dvh.covered_fraction < 1.0]
+    assert set(notes) == {"Couch", "Não contornado", *partly}
+    table = planNode.GetNodeReference(NOTES_TABLE)
+    assert _column(table, "Structure") == list(notes)
+    hierarchy = hierarchyNode(logic.scene)
+    parent = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(table))
+    assert parent == hierarchy.GetItemByDataNode(logic.dvhMetricsTable(planNode))
+    for known in (dvhs, None):
+        (result,) = logic.evaluateGoals(planNode, ["Couch Dmean <= 5 Gy"], known)
+        assert result.passed is None
+        assert "lies outside the dose grid" in result.note
+    logic.calculateDvh(planNode, ["PTV"])
+    assert logic.dvhNotes(planNode) == {}
 
 
 def test_dvh_with_volume_metrics(logic, planNode):

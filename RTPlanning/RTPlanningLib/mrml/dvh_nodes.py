@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import slicer
 import vtk
-from vtk.util.numpy_support import numpy_to_vtk
 
 from DoseEngineLib.mrml.plan_node import referencedNodes
 from DoseEngineLib.mrml.segmentations import segmentIDOf
 from DoseEngineLib.mrml.subject_hierarchy import placeNode, removeNode, studyOf
 from RTPlanningLib.evaluation.dvh import Dvh
+from RTPlanningLib.mrml.table_columns import addNumbers, addTexts
 
 DVH_TABLE = "dvhTableRef"
 METRICS_TABLE = "dvhMetricsTableRef"
 CHART = "dvhChartRef"
+NOTES_TABLE = "dvhNotesTableRef"
 _SERIES = "dvhPlotSeriesRef"
 _PREFIX = "DoseVolumeHistogram."
 _UNIT = "GY"
@@ -31,6 +31,7 @@ def createDvhNodes(
     dvhs: Mapping[str, Dvh],
     dosesAtVolumePercent: Sequence[float] = DOSE_AT_VOLUME_PERCENT,
     volumesAtDose_Gy: Sequence[float] = (),
+    notes: Mapping[str, str] | None = None,
 ):
     """Put DVHs into the scene, in place of the plan's former ones.
 
@@ -44,6 +45,9 @@ def createDvhNodes(
         Columns ``D95% (GY)`` of the metrics table.
     volumesAtDose_Gy : sequence of float
         Columns ``V20 (cc)`` and ``V20 (%)``.
+    notes : mapping of structure name to str, optional
+        Put into a table ``<plan>_DvhNotes`` (Structure, Note) below the metrics table: of structures left out, and of
+        those partly outside the dose grid.
 
     Returns
     -------
@@ -79,12 +83,26 @@ def createDvhNodes(
         placeNode(series, chartItem)
         chart.AddAndObservePlotSeriesNodeID(series.GetID())
         planNode.AddNodeReferenceID(_SERIES, series.GetID())
+    if notes:
+        table = _addNode(scene, "vtkMRMLTableNode", f"{planNode.GetName()}_DvhNotes")
+        addTexts(table, "Structure", list(notes))
+        addTexts(table, "Note", list(notes.values()))
+        placeNode(table, metricsItem)
+        planNode.SetNodeReferenceID(NOTES_TABLE, table.GetID())
     return metrics, chart
 
 
+def dvhNotes(planNode) -> dict[str, str]:
+    """Return the notes on a plan's DVHs, structure name to note; empty where there are none."""
+    node = planNode.GetNodeReference(NOTES_TABLE)
+    if node is None:
+        return {}
+    return {node.GetCellText(row, 0): node.GetCellText(row, 1) for row in range(node.GetNumberOfRows())}
+
+
 def removeDvhNodes(planNode) -> None:
-    """Remove the plan's DVH tables, metrics table, chart and series from the scene."""
-    for role in (_SERIES, CHART, DVH_TABLE, METRICS_TABLE):
+    """Remove the plan's DVH tables, metrics table, notes, chart and series from the scene."""
+    for role in (_SERIES, CHART, DVH_TABLE, NOTES_TABLE, METRICS_TABLE):
         for node in referencedNodes(planNode, role):
             removeNode(node)
         planNode.RemoveNodeReferenceIDs(role)
@@ -93,8 +111,8 @@ def removeDvhNodes(planNode) -> None:
 def _dvhTable(scene, segmentID: str, row: int, dvh: Dvh):
     table = _addNode(scene, "vtkMRMLTableNode", f"{segmentID}_DvhTable")
     dose_Gy, volume_percent = dvh.curve(_STEP_GY)
-    _addColumn(table, "Dose", dose_Gy)
-    _addColumn(table, "Volume", volume_percent)
+    addNumbers(table, "Dose", dose_Gy)
+    addNumbers(table, "Volume", volume_percent)
     table.SetAttribute(f"{_PREFIX}DVH", "1")
     table.SetAttribute(f"{_PREFIX}SegmentID", segmentID)
     table.SetAttribute(f"{_PREFIX}TableRow", str(row))
@@ -112,17 +130,17 @@ def _fillMetrics(
     for _ in rows:
         show.InsertNextValue(1)
     table.AddColumn(show)
-    _addTexts(table, "Structure", [dvh.structure_name for dvh in rows])
-    _addTexts(table, "Volume name", [doseNode.GetName()] * len(rows))
-    _addColumn(table, "Volume (cc)", [dvh.volume_cm3 for dvh in rows])
-    _addColumn(table, f"Mean dose ({_UNIT})", [dvh.mean_Gy for dvh in rows])
-    _addColumn(table, f"Min dose ({_UNIT})", [dvh.min_Gy for dvh in rows])
-    _addColumn(table, f"Max dose ({_UNIT})", [dvh.max_Gy for dvh in rows])
+    addTexts(table, "Structure", [dvh.structure_name for dvh in rows])
+    addTexts(table, "Volume name", [doseNode.GetName()] * len(rows))
+    addNumbers(table, "Volume (cc)", [dvh.volume_cm3 for dvh in rows])
+    addNumbers(table, f"Mean dose ({_UNIT})", [dvh.mean_Gy for dvh in rows])
+    addNumbers(table, f"Min dose ({_UNIT})", [dvh.min_Gy for dvh in rows])
+    addNumbers(table, f"Max dose ({_UNIT})", [dvh.max_Gy for dvh in rows])
     for dose in doses_Gy:
-        _addColumn(table, f"V{dose:g} (cc)", [dvh.volume_cm3_at_dose(dose) for dvh in rows])
-        _addColumn(table, f"V{dose:g} (%)", [dvh.volume_percent_at_dose(dose) for dvh in rows])
+        addNumbers(table, f"V{dose:g} (cc)", [dvh.volume_cm3_at_dose(dose) for dvh in rows])
+        addNumbers(table, f"V{dose:g} (%)", [dvh.volume_percent_at_dose(dose) for dvh in rows])
     for percent in volumes_percent:
-        _addColumn(table, f"D{percent:g}% ({_UNIT})", [dvh.dose_at_volume_percent(percent) for dvh in rows])
+        addNumbers(table, f"D{percent:g}% ({_UNIT})", [dvh.dose_at_volume_percent(percent) for dvh in rows])
 
 
 def _series(scene, table, name: str, color):
@@ -139,17 +157,3 @@ def _series(scene, table, name: str, color):
 
 def _addNode(scene, className: str, name: str):
     return scene.AddNewNodeByClass(className, name)
-
-
-def _addColumn(table, name: str, values) -> None:
-    column = numpy_to_vtk(np.asarray(values, dtype=np.float64), deep=True)
-    column.SetName(name)
-    table.AddColumn(column)
-
-
-def _addTexts(table, name: str, texts: Sequence[str]) -> None:
-    column = vtk.vtkStringArray()
-    column.SetName(name)
-    for text in texts:
-        column.InsertNextValue(text)
-    table.AddColumn(column)

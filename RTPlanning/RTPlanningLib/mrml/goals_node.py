@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import vtk
-
 from DoseEngineLib.mrml.subject_hierarchy import placeNode, studyOf
 from RTPlanningLib.evaluation.goals import GoalResult
+from RTPlanningLib.mrml.table_columns import addTexts
 
 GOALS_TABLE = "goalsTableRef"
 
@@ -29,11 +28,7 @@ def createGoalsTable(planNode, doseNode, results: Sequence[GoalResult]):
         "Note": [result.note for result in results],
     }
     for name, texts in columns.items():
-        column = vtk.vtkStringArray()
-        column.SetName(name)
-        for text in texts:
-            column.InsertNextValue(text)
-        table.AddColumn(column)
+        addTexts(table, name, texts)
     placeNode(table, studyOf(doseNode))
     return table
 
