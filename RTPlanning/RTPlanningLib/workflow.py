@@ -305,6 +305,7 @@ def _plan_in_scene(
     if any(not structure.is_empty for structure in case.structures):
         dvhs = logic.calculateDvh(planNode, progress=part(progress, 0.0, 0.3))
         write_dvh_csv(folder / DVH, dvhs)
+        notes += [f"{name}: {note}" for name, note in logic.dvhNotes(planNode).items()]
     else:
         notes.append("The case has no structures: there are no DVHs, and goals are not judged.")
     goals = logic.evaluateGoals(planNode, dvhs=dvhs)

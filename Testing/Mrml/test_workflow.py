@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from DoseEngineLib.errors import Cancelled, CaseError, PlanFileError
-from DoseEngineLib.plan import plan_from_json
+from DoseEngineLib.plan import Structure, plan_from_json
 from RTPlanningLib import cli, workflow
 from RTPlanningLib.case import Case
 from RTPlanningLib.output_folder import MANIFEST, OutputError
@@ -221,6 +221,19 @@ def test_a_case_without_structures_gets_dose_and_report_and_a_note(case, tmp_pat
     assert {path.name for path in result.files} == set(OUTPUTS) - {"dvh.csv", "goals.csv"}
     assert "no structures" in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert result.headlines() == ["Checks before sign-off: 2 warnings, 6 passed, 5 not applicable"]
+
+
+def test_a_structure_outside_the_dose_is_named(case, tmp_path):
+    mask = np.zeros(case.grid.shape, bool)
+    mask[0, 0, 0] = True
+    outside = replace(case, structures=(*case.structures, Structure("Corner", mask, case.grid)))
+    result = plan_case(outside, replace(coarse(case), goals=("Corner Dmean <= 5 Gy",)), tmp_path)
+    assert "Corner" not in result.dvhs
+    assert any(note.startswith("Corner: Not evaluated") and "outside the dose grid" in note for note in result.notes)
+    assert "Corner: Not evaluated" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    (goal,) = result.goals
+    assert goal.passed is None
+    assert "lies outside the dose grid" in goal.note
 
 
 def test_without_opengl_the_rest_is_made_and_the_gap_is_said(case, tmp_path, monkeypatch):
