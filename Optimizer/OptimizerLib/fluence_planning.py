@@ -34,6 +34,8 @@ from OptimizerLib.solvers import DEFAULT_SOLVER, IterationState, Solution, creat
 
 DELIVERIES = ("step_and_shoot", "sliding_window", "ideal")
 INFLUENCE_ENGINE = "photon-pencil-beam"
+# Iterations over which slow progress is judged.
+_WHILE = 5
 # How much harder than its value a goal of a higher priority is held while apertures are refined.
 _HOLD = 100.0
 
@@ -55,7 +57,10 @@ class FluenceSettings:
     solver : str
         Label of a solver.
     iterations : int
-        At most.
+        At most. (HiGHS goes to the end whatever these two say.)
+    tolerance : float
+        The search ends when it expects to lower the objectives by less than this part of them, or has lowered them by
+        less an iteration for a while. What leaves lose is several per cent.
     delivery : {"step_and_shoot", "sliding_window", "ideal"}
         "ideal" leaves the fluence as it is: there is no plan that a machine can deliver.
     levels : int
@@ -78,6 +83,7 @@ class FluenceSettings:
     normal_tissue_every: int = 3
     solver: str = DEFAULT_SOLVER
     iterations: int = 200
+    tolerance: float = 3e-4
     delivery: str = "step_and_shoot"
     levels: int = 10
     refine: bool = True
@@ -93,6 +99,8 @@ class FluenceSettings:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise OptimizationError(f"{name} must lie in {low:g}..{high:g}; got {value}.")
+        if not 0.0 < self.tolerance <= 0.1:
+            raise OptimizationError(f"tolerance must lie in 0..0.1 and not be 0; got {self.tolerance}.")
         if self.spacing_mm is not None and not 0.5 <= self.spacing_mm <= 20.0:
             raise OptimizationError(f"spacing_mm must lie in 0.5..20 mm; got {self.spacing_mm}.")
 
@@ -214,16 +222,28 @@ def plan_fluence(
     begin = even_start(trade_off) if start is None else np.asarray(start, dtype=float)
     history: list[HistoryEntry] = []
 
+    slow = False
+
     def record(state: IterationState) -> None:
+        nonlocal slow
         history.append(HistoryEntry(state.iteration, state.value, state.values))
+        if len(history) > _WHILE and not state.problem.constraints:
+            before = history[-1 - _WHILE].value
+            slow = before - state.value < _WHILE * settings.tolerance * abs(state.value)
+            if slow:
+                state.stop()
         if callback is not None:
             callback(state)
 
-    solver = create_solver(settings.solver, max_iterations=settings.iterations)
+    limits = {"max_iterations": settings.iterations, "tolerance": settings.tolerance}
+    solver = create_solver(settings.solver, **({} if settings.solver == "highs" else limits))
     searching = part(progress, 0.3, 0.6)
     if len(trade_off.goals) == 1:
         solution = solver.solve(trade_off.problem, begin, searching, record)
         refined_problem = trade_off.problem
+        if slow and not solution.converged:
+            message = f"Ended after {solution.iterations} iterations: little was gained by the last {_WHILE}."
+            solution = replace(solution, converged=True, message=message)
     else:
         solution, refined_problem = _by_priority(trade_off, begin, solver, searching)
     delivering = part(progress, 0.6, 0.75 if settings.corrections else 1.0)

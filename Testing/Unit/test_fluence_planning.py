@@ -20,7 +20,7 @@ from OptimizerLib.planning_goals import PlanningGoals
 from OptimizerLib.sequencing import check_deliverable
 
 GRID = Grid.from_spacing((28, 28, 28), 5.0, (-67.5, -67.5, -67.5))
-SETTINGS = FluenceSettings(bixel_mm=10.0, spacing_mm=5.0, levels=5, corrections=0)
+SETTINGS = FluenceSettings(bixel_mm=10.0, spacing_mm=5.0, levels=5, corrections=0, tolerance=1e-8)
 ROWS = (
     "PTV uniform 2 Gy, weight 100",
     "Organ Max <= 1 Gy, weight 10",
@@ -203,6 +203,21 @@ def test_a_plan_without_target_is_refused(patient):
         plan_fluence(patient, replace(plan(), prescription=None), goals("Organ Max <= 1 Gy"), SETTINGS)
 
 
+@pytest.mark.parametrize("solver", ["l-bfgs-b", "ipopt", "highs"])
+def test_every_solver_finds_the_same_fluence(patient, found, solver):
+    """The objectives, convex here, come within 1e-3 of those of the default solver."""
+    settings = replace(SETTINGS, delivery="ideal", solver=solver, tolerance=1e-7, iterations=500)
+    other = plan_fluence(
+        patient, plan(), goals("PTV uniform 2 Gy, weight 100", "minimize Organ Mean"), settings,
+        influence=found.influence,
+    )  # fmt: skip
+    ours = plan_fluence(
+        patient, plan(), goals("PTV uniform 2 Gy, weight 100", "minimize Organ Mean"),
+        replace(SETTINGS, delivery="ideal"), influence=found.influence,
+    )  # fmt: skip
+    assert other.solution.value == pytest.approx(ours.solution.value, rel=1e-3)
+
+
 def test_an_influence_of_another_patient_is_refused(patient, found):
     """Density changed: the influence is out of date."""
     other = Patient.from_density(np.full(GRID.shape, 1.1, np.float32), GRID, structures=patient.structures)
@@ -210,7 +225,9 @@ def test_an_influence_of_another_patient_is_refused(patient, found):
         plan_fluence(other, plan(), goals(), SETTINGS, influence=found.influence)
 
 
-@pytest.mark.parametrize("wrong", [{"delivery": "arc"}, {"bixel_mm": 0.1}, {"levels": 0}, {"corrections": -1}])
+@pytest.mark.parametrize(
+    "wrong", [{"delivery": "arc"}, {"bixel_mm": 0.1}, {"levels": 0}, {"corrections": -1}, {"tolerance": 0.0}]
+)
 def test_settings_that_make_no_sense_are_refused(wrong):
     """Each setting says what it may be."""
     with pytest.raises(OptimizationError, match=r"choose one of|must lie in"):

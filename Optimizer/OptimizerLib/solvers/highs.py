@@ -71,7 +71,7 @@ class Highs(Solver):
                 f"HiGHS did not solve it: {solver.modelStatusToString(status)}; use another solver."
             )
         answer = solver.getSolution()
-        weights = np.maximum(np.array(answer.col_value)[: problem.variables], 0.0)
+        weights = program.unit * np.maximum(np.array(answer.col_value)[: problem.variables], 0.0)
         history.append(problem.value_and_gradient(weights)[0])
         if callback is not None:
             callback(IterationState(problem, 1, history[-1], weights.copy()))
@@ -106,7 +106,11 @@ class _Program:
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
-        self._dose = sparse.csr_array(problem.operator.to_csr() * problem.scale)
+        dose = sparse.csr_array(problem.operator.to_csr() * problem.scale)
+        # in weights of which one gives about 1 Gy: HiGHS penalizes their squares a little, whatever their unit
+        largest = dose.max(axis=0).toarray().ravel()
+        self.unit = 1.0 / float(largest[largest > 0].mean()) if (largest > 0).any() else 1.0
+        self._dose = dose * self.unit
         self._linear = [np.zeros(problem.variables)]
         self._square = [np.zeros(problem.variables)]
         self._lower = [np.zeros(problem.variables)]
