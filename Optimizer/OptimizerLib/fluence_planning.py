@@ -34,8 +34,9 @@ from OptimizerLib.solvers import DEFAULT_SOLVER, IterationState, Solution, creat
 
 DELIVERIES = ("step_and_shoot", "sliding_window", "ideal")
 INFLUENCE_ENGINE = "photon-pencil-beam"
-# Iterations over which slow progress is judged.
+# Iterations over which slow progress is judged, of solvers that go downhill at every step.
 _WHILE = 5
+_DOWNHILL = ("quasi-newton", "l-bfgs-b")
 # How much harder than its value a goal of a higher priority is held while apertures are refined.
 _HOLD = 100.0
 
@@ -227,7 +228,7 @@ def plan_fluence(
     def record(state: IterationState) -> None:
         nonlocal slow
         history.append(HistoryEntry(state.iteration, state.value, state.values))
-        if len(history) > _WHILE and not state.problem.constraints:
+        if settings.solver in _DOWNHILL and len(history) > _WHILE and not state.problem.constraints:
             before = history[-1 - _WHILE].value
             slow = before - state.value < _WHILE * settings.tolerance * abs(state.value)
             if slow:
