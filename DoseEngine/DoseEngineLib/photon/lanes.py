@@ -44,3 +44,27 @@ def dot_lanes(typingctx, one, i, other, j, group):
         return builder.call(reduce, [ir.Constant(ir.FloatType(), 0.0), product], fastmath=("reassoc",))
 
     return signature, codegen
+
+
+@intrinsic
+def add_lanes(typingctx, array, to, one, other, group):
+    """``array[to, n] = array[one, n] + array[other, n]`` for the eight n from ``group * 8``; as `dot_lanes`."""
+    if array != types.Array(types.float32, 2, "C") or not isinstance(group, types.IntegerLiteral):
+        return None
+    first = group.literal_value * LANES
+    signature = types.void(array, types.intp, types.intp, types.intp, types.literal(group.literal_value))
+
+    def codegen(context, builder, signature, arguments):
+        vector = ir.VectorType(ir.FloatType(), LANES)
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        width = cgutils.unpack_tuple(builder, array.shape)[1]
+
+        def row(index):
+            at = builder.add(builder.mul(index, width), ir.Constant(width.type, first))
+            return builder.bitcast(builder.gep(array.data, [at]), vector.as_pointer())
+
+        total = builder.fadd(builder.load(row(arguments[2]), align=4), builder.load(row(arguments[3]), align=4))
+        builder.store(total, row(arguments[1]), align=4)
+        return context.get_dummy_value()
+
+    return signature, codegen

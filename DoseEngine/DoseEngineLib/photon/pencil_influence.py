@@ -31,16 +31,18 @@ from DoseEngineLib.influence import BixelBeam
 from DoseEngineLib.machine import Machine
 from DoseEngineLib.patient import Patient
 from DoseEngineLib.photon.fluence import off_axis_ratio
-from DoseEngineLib.photon.lanes import LANES, dot_lanes
+from DoseEngineLib.photon.lanes import LANES, add_lanes, dot_lanes
 from DoseEngineLib.photon.modulated_fluence import extra_focal_view, jaw_factors, opening_distance_mm
 from DoseEngineLib.photon.pencil_terms import (
     TABLE_STEP_MM,
     depth_table,
-    fan_depth,
+    fan_ray,
     grid_to_beam,
     live_depths,
+    ray_depth,
+    ray_upstream_density,
     softening_ratio,
-    upstream_density,
+    upstream_reach,
 )
 from DoseEngineLib.photon.raytrace import trace_depth_fan
 from DoseEngineLib.photon.water_dose import dose_kernel, photons_per_cm2_per_MU
@@ -93,6 +95,8 @@ class _Lattice:
     member_start: np.ndarray
     member: np.ndarray  # bixels of each block
     phase: np.ndarray  # (nodes,) where in the pattern a block starts
+    only: np.ndarray  # (places,) int32: bixel at each place of the lattice, -1 where none is
+    used: np.ndarray  # (2,) rows and columns up to the last bixel
     node_column: np.ndarray  # (nodes,) int32: column response of each block
     node_row: np.ndarray
     occupied: np.ndarray  # (nodes,) float32: bixels over places of the lattice up to its last row and column
@@ -148,6 +152,8 @@ def make_lattice(beam: BixelBeam, machine: Machine) -> _Lattice:
         member_start=np.concatenate(starts).astype(np.int64),
         member=np.concatenate(members).astype(np.int64),
         phase=np.modf(np.arange(nodes) * 0.6180339887498949)[0],
+        only=np.where(counts[0] > 0, members[0][np.minimum(starts[0], rows.size - 1)], -1).astype(np.int32),
+        used=np.array([rows.max() + 1, columns.max() + 1], np.int64),
         node_column=np.concatenate(node_columns).astype(np.int32),
         node_row=np.concatenate(node_rows).astype(np.int32),
         occupied=(np.concatenate(counts) / np.maximum(np.concatenate(places), 1)).astype(np.float32),
@@ -158,7 +164,7 @@ def make_lattice(beam: BixelBeam, machine: Machine) -> _Lattice:
 def _tree(lattice: _Lattice) -> tuple:
     return (
         lattice.first, lattice.pitch, lattice.shape, lattice.node_start, lattice.column_start, lattice.row_start,
-        lattice.count, lattice.member_start, lattice.member, lattice.phase,
+        lattice.count, lattice.member_start, lattice.member, lattice.phase, lattice.only, lattice.used,
     )  # fmt: skip
 
 
@@ -356,15 +362,18 @@ def _beam_terms(patient, beam, machine, patient_position, grid, voxels, lattice,
     amplitude = np.empty((voxels.size, kernel.sigma_mm.size), np.float32)
     variance = np.empty((voxels.size, kernel.sigma_mm.size), np.float32)
     peak = np.empty(voxels.size, np.float32)
-    _terms(
-        place, amplitude, variance, peak, voxels, grid.shape[1], grid.shape[2], grid_to_beam(grid, frame),
-        fan.depth_mm, fan.first, fan.step, table, live_depths(table), kernel.sigma_mm, head,
-        np.array(machine.softening, dtype=float), photons_per_cm2_per_MU(machine) * monitor, lattice.pitch, phi,
-    )  # fmt: skip
-    low = lattice.first
-    high = low + lattice.shape[0, ::-1] * lattice.pitch
-    under = ((place[:, :2] >= low) & (place[:, :2] <= high)).all(axis=1)
-    largest = float(peak[under].max()) if under.any() else float(peak.max())
+    sides = np.stack((lattice.first, lattice.first + lattice.shape[0, ::-1] * lattice.pitch))
+    # the largest entry of a beam lies under it; where no voxel does, any counts
+    for within in (sides, np.array([[-np.inf, -np.inf], [np.inf, np.inf]])):
+        _terms(
+            place, amplitude, variance, peak, voxels, grid.shape[1], grid.shape[2], grid_to_beam(grid, frame),
+            fan.depth_mm, fan.first, fan.step, table, live_depths(table), kernel.sigma_mm, head,
+            np.array(machine.softening, dtype=float), photons_per_cm2_per_MU(machine) * monitor, lattice.pitch, phi,
+            within,
+        )  # fmt: skip
+        largest = float(peak.max())
+        if largest >= 0.0:
+            break
     radius2 = np.empty((voxels.size, levels + 1), np.float32)
     counts = np.zeros((-(-voxels.size // _TASK), beam.size), np.int32)
     _count(counts, radius2, place, amplitude, variance, pattern, cutoff * largest, 2.0 * largest, head, _tree(lattice))
@@ -390,7 +399,7 @@ def _phi(table, z):
 @numba.njit(cache=True, parallel=True)
 def _terms(
     place, amplitude, variance, peak, voxels, nj, ni, to_beam, depth, first, step, table, live, kernel_sigma, head,
-    softening, photons, pitch, phi,
+    softening, photons, pitch, phi, within,
 ):  # fmt: skip
     sad, source_sigma, opening, primary_weight = head[0], head[1], head[2], head[3]
     last_depth = table.shape[0] - 1.000001
@@ -412,11 +421,14 @@ def _terms(
             place[p, 0] = u
             place[p, 1] = v
             place[p, 2] = distance
-            peak[p] = 0.0
+            # below zero: not under the beam
+            under = within[0, 0] <= u <= within[1, 0] and within[0, 1] <= v <= within[1, 1]
+            peak[p] = 0.0 if under else -1.0
             for n in range(kernel_sigma.size):
                 amplitude[p, n] = 0.0
                 variance[p, n] = 1.0
-            depth_here = fan_depth(depth, first, step, u, v, distance)
+            column, row, a, b = fan_ray(depth, first, step, u, v)
+            depth_here = ray_depth(depth, first, step, column, row, a, b, distance)
             d = min(depth_here * softening_ratio(softening, u, v, sad) / TABLE_STEP_MM, last_depth)
             at = int(d)
             if not live[at]:
@@ -425,17 +437,24 @@ def _terms(
             blur = source_sigma * (distance / opening - 1.0) * scale
             primary = photons * primary_weight * scale * scale
             highest = 0.0
+            reach, upstream = -1.0, 1.0
             for n in range(kernel_sigma.size):
                 weight = table[at, n] * (1 - share) + table[at + 1, n] * share
                 if weight == 0.0:
                     continue
-                upstream = upstream_density(kernel_sigma[n], depth_here, depth, first, step, u, v, distance)
+                before = reach
+                reach = upstream_reach(kernel_sigma[n], depth_here)
+                if reach != before:
+                    upstream = ray_upstream_density(reach, depth_here, depth, first, step, column, row, a, b, distance)
                 sigma = kernel_sigma[n] * scale / upstream
                 amplitude[p, n] = weight * primary
                 variance[p, n] = sigma * sigma
+                if not under:
+                    continue
                 lit = 2.0 * _phi(phi, 0.5 * pitch / math.sqrt(sigma * sigma + blur * blur + 1e-12)) - 1.0
                 highest += weight * primary * lit * lit
-            peak[p] = highest
+            if under:
+                peak[p] = highest
 
 
 @numba.njit(cache=True, inline="always")
@@ -497,61 +516,70 @@ def _gathering_radii(radius2, p, place, amplitude, variance, limit, highest, hea
 def _select(u, v, radius2, p, start, tree, away_column, away_row, waiting, bixel, node):
     """Blocks and single bixels that make up a voxel's row: who carries each, and which it is; their number.
 
-    ``away_column``, ``away_row`` and ``waiting`` (2, n, 2) are scratch: squared distances of columns and rows, and the
+    ``away_column``, ``away_row`` and ``waiting`` (2, n) are scratch: squared distances of columns and rows, and the
     blocks to look at on this level and the next.
     """
-    first, pitch, shape, node_start, column_start, row_start, count, member_start, member, phase = tree
+    first, pitch, shape, node_start, column_start, row_start, count, member_start, member, phase, only, used = tree
     top = shape.shape[0] - 1
     for level in range(1, top + 1):
         half = 0.5 * pitch * (1 << level)
-        for c in range(shape[level, 1]):
+        at = np.uint64(column_start[level])
+        for c in range(np.uint64(((used[1] - 1) >> level) + 1)):
             d = max(abs(u - first[0] - (2 * c + 1) * half) - half, 0.0)
-            away_column[column_start[level] + c] = d * d
-        for r in range(shape[level, 0]):
+            away_column[at + c] = d * d
+        at = np.uint64(row_start[level])
+        for r in range(np.uint64(((used[0] - 1) >> level) + 1)):
             d = max(abs(v - first[1] - (2 * r + 1) * half) - half, 0.0)
-            away_row[row_start[level] + r] = d * d
-    found = 0
-    number = 0
-    for r in range(shape[top, 0]):
-        for c in range(shape[top, 1]):
-            if count[node_start[top] + r * shape[top, 1] + c] > 0:
-                waiting[0, number, 0] = r
-                waiting[0, number, 1] = c
-                number += 1
-    now = 0
+            away_row[at + r] = d * d
+    # unsigned indices need no look at their sign; a block's column and row are packed in one number
+    one, sixteen, low16 = np.uint64(1), np.uint64(16), np.uint64(0xFFFF)
+    zero = np.uint64(0)
+    found = zero
+    number = zero
+    now, following_row = zero, one
+    for r in range(np.uint64(shape[top, 0])):
+        for c in range(np.uint64(shape[top, 1])):
+            if count[np.uint64(node_start[top]) + r * np.uint64(shape[top, 1]) + c] > 0:
+                waiting[zero, number] = (r << sixteen) | c
+                number += one
     for level in range(top, 0, -1):
         gathered = radius2[p, level]
         dropped = radius2[p, top + 1] if level == top else np.float32(np.inf)
-        columns, below_columns = shape[level, 1], shape[level - 1, 1]
-        following = 0
+        columns, below_columns = np.uint64(shape[level, 1]), np.uint64(shape[level - 1, 1])
+        at_column, at_row = np.uint64(column_start[level]), np.uint64(row_start[level])
+        start_here, start_below = np.uint64(node_start[level]), np.uint64(node_start[level - 1])
+        following = zero
         for w in range(number):
-            r, c = waiting[now, w, 0], waiting[now, w, 1]
-            away = away_column[column_start[level] + c] + away_row[row_start[level] + r]
+            packed = np.uint64(waiting[now, w])
+            r, c = packed >> sixteen, packed & low16
+            away = away_column[at_column + c] + away_row[at_row + r]
             if away > gathered:
                 if away <= dropped:
-                    here = node_start[level] + r * columns + c
+                    here = start_here + r * columns + c
                     turn = start + phase[here]
                     pick = int((turn - int(turn)) * count[here])
-                    bixel[found] = member[member_start[here] + pick]
+                    bixel[found] = member[np.uint64(member_start[here] + pick)]
                     node[found] = here
-                    found += 1
+                    found += one
                 continue
-            for down in range(2):
-                line = node_start[level - 1] + (2 * r + down) * below_columns + 2 * c
-                for across in range(2):
-                    if count[line + across] == 0:
-                        continue
+            line = start_below + (r << one) * below_columns + (c << one)
+            packed <<= one
+            for _ in range(2):
+                for across in range(np.uint64(2)):
+                    # written in any case, counted where a bixel is: no branch to guess wrong
                     if level == 1:
-                        bixel[found] = member[member_start[line + across]]
+                        carrier = only[line + across]
+                        bixel[found] = carrier
                         node[found] = line + across
-                        found += 1
+                        found += np.uint64(carrier >= 0)
                     else:
-                        waiting[1 - now, following, 0] = 2 * r + down
-                        waiting[1 - now, following, 1] = 2 * c + across
-                        following += 1
+                        waiting[following_row, following] = packed + across
+                        following += np.uint64(count[line + across] > 0)
+                line += below_columns
+                packed += np.uint64(0x10000)
         number = following
-        now = 1 - now
-    return found
+        now, following_row = following_row, now
+    return np.int64(found)
 
 
 @numba.njit(cache=True)
@@ -568,9 +596,9 @@ def _count(counts, radius2, place, amplitude, variance, pattern, limit, highest,
     for number in numba.prange(tasks):
         task = _spread_tasks(number, tasks)
         waiting, bixel, node = (
-            np.empty((2, bixels, 2), np.int32),
-            np.empty(bixels, np.int32),
-            np.empty(bixels, np.int32),
+            np.empty((2, bixels + 4), np.uint32),
+            np.empty(bixels + 4, np.int32),
+            np.empty(bixels + 4, np.int32),
         )
         away_column, away_row = np.empty(tree[2][:, 1].sum()), np.empty(tree[2][:, 0].sum())
         for p in range(task * _TASK, min((task + 1) * _TASK, place.shape[0])):
@@ -631,24 +659,23 @@ def _narrow_responses(response, count, low, pitch, here, sigma, factor, phi):
 
 
 @numba.njit(cache=True)
-def _join(response, shape, starts, axis, begin):
-    """Responses of blocks from those of the level below."""
-    for level in range(1, shape.shape[0]):
+def _join(response, starts, count, near):
+    """Responses of blocks from those of the level below; ``count`` places of the lattice are used."""
+    for level in range(1, starts.size):
         below, at = starts[level - 1], starts[level]
-        for c in range(shape[level, axis]):
-            one, other, both = response[below + 2 * c], response[below + 2 * c + 1], response[at + c]
-            if begin == 0:
-                for n in range(_LANES):
-                    both[n] = one[n] + other[n]
-            else:
-                for n in range(_NARROW, _LANES):
-                    both[n] = one[n] + other[n]
+        count = (count + 1) // 2
+        for c in range(count):
+            one = below + 2 * c
+            if near:
+                add_lanes(response, at + c, one, one + 1, 0)
+            add_lanes(response, at + c, one, one + 1, 1)
+            add_lanes(response, at + c, one, one + 1, 2)
 
 
 @numba.njit(cache=True)
 def _voxel_responses(columns, rows, scratch, p, place, amplitude, variance, lanes, head, tree, used, phi):
     """Fill the responses of lattice and blocks along both axes for a voxel; tell whether narrow Gaussians reach it."""
-    first, pitch, shape, column_start, row_start = tree[0], tree[1], tree[2], tree[4], tree[5]
+    first, pitch, column_start, row_start = tree[0], tree[1], tree[4], tree[5]
     shift, norm, weighted, half_inverse, sigma, unit = (
         scratch[0], scratch[1], scratch[2], scratch[3], scratch[4], scratch[5],
     )  # fmt: skip
@@ -710,8 +737,8 @@ def _voxel_responses(columns, rows, scratch, p, place, amplitude, variance, lane
     if near:
         _narrow_responses(columns, used[1], first[0], pitch, u, sigma, unit, phi)
         _narrow_responses(rows, used[0], first[1], pitch, v, sigma, weighted, phi)
-    _join(columns, shape, column_start, 1, 0 if near else _NARROW)
-    _join(rows, shape, row_start, 0, 0 if near else _NARROW)
+    _join(columns, column_start, used[1], near)
+    _join(rows, row_start, used[0], near)
     return near
 
 
@@ -733,13 +760,13 @@ def _fill(
     tasks, bixels = begin.shape
     shape = tree[2]
     node_column, node_row, occupied = nodes
-    used = _used_places(tree)
+    used = tree[11]
     for number in numba.prange(tasks):
         task = _spread_tasks(number, tasks)
         waiting, bixel, node = (
-            np.empty((2, bixels, 2), np.int32),
-            np.empty(bixels, np.int32),
-            np.empty(bixels, np.int32),
+            np.empty((2, bixels + 4), np.uint32),
+            np.empty(bixels + 4, np.int32),
+            np.empty(bixels + 4, np.int32),
         )
         away_column, away_row = np.empty(tree[2][:, 1].sum()), np.empty(tree[2][:, 0].sum())
         # places that round the lattice up to whole blocks stay zero
@@ -776,19 +803,6 @@ def _fill(
                 data[there + e] = values[at + e]
                 indices[there + e] = voxels[at + e]
             at += counts[task, b]
-
-
-@numba.njit(cache=True)
-def _used_places(tree):
-    """Rows and columns of the lattice up to the last bixel."""
-    shape, count = tree[2], tree[6]
-    used = np.zeros(2, np.int64)
-    for r in range(shape[0, 0]):
-        for c in range(shape[0, 1]):
-            if count[r * shape[0, 1] + c] > 0:
-                used[0] = max(used[0], r + 1)
-                used[1] = max(used[1], c + 1)
-    return used
 
 
 def measure_cutoff(
@@ -837,14 +851,14 @@ def _measure(
     shape, count, member_start, member = tree[2], tree[6], tree[7], tree[8]
     node_column, node_row, occupied = nodes
     bixels = off_axis.size
-    used = _used_places(tree)
+    used = tree[11]
     tasks = (sample.size + 15) // 16
     for number in numba.prange(tasks):
         task = _spread_tasks(number, tasks)
         waiting, bixel, node = (
-            np.empty((2, bixels, 2), np.int32),
-            np.empty(bixels, np.int32),
-            np.empty(bixels, np.int32),
+            np.empty((2, bixels + 4), np.uint32),
+            np.empty(bixels + 4, np.int32),
+            np.empty(bixels + 4, np.int32),
         )
         away_column, away_row = np.empty(tree[2][:, 1].sum()), np.empty(tree[2][:, 0].sum())
         columns = np.zeros((shape[:, 1].sum(), _LANES), np.float32)

@@ -44,20 +44,33 @@ def grid_to_beam(grid: Grid, frame: BeamFrame) -> np.ndarray:
 @numba.njit(cache=True, inline="always")
 def fan_depth(depth, first, step, u, v, distance):
     """Trilinear radiological depth in a `DepthFan`; its edge values hold beyond it."""
+    i, j, a, b = fan_ray(depth, first, step, u, v)
+    return ray_depth(depth, first, step, i, j, a, b, distance)
+
+
+@numba.njit(cache=True, inline="always")
+def fan_ray(depth, first, step, u, v):
+    """Where in a `DepthFan` the ray through (u, v) lies: two indices, two shares of the next."""
     nw, nv, nu = depth.shape
     a = min(max((u - first[0]) / step[0], 0.0), nu - 1.000001)
     b = min(max((v - first[1]) / step[1], 0.0), nv - 1.000001)
-    c = min(max((distance - first[2]) / step[2], 0.0), nw - 1.000001)
-    i, j, k = int(a), int(b), int(c)
-    a -= i
-    b -= j
+    i, j = np.uint64(a), np.uint64(b)
+    return i, j, a - i, b - j
+
+
+@numba.njit(cache=True, inline="always")
+def ray_depth(depth, first, step, i, j, a, b, distance):
+    """Radiological depth on a ray of `fan_ray`."""
+    c = min(max((distance - first[2]) / step[2], 0.0), depth.shape[0] - 1.000001)
+    k = np.uint64(c)
     c -= k
+    one = np.uint64(1)
     return (
-        (depth[k, j, i] * (1 - a) + depth[k, j, i + 1] * a) * (1 - b)
-        + (depth[k, j + 1, i] * (1 - a) + depth[k, j + 1, i + 1] * a) * b
+        (depth[k, j, i] * (1 - a) + depth[k, j, i + one] * a) * (1 - b)
+        + (depth[k, j + one, i] * (1 - a) + depth[k, j + one, i + one] * a) * b
     ) * (1 - c) + (
-        (depth[k + 1, j, i] * (1 - a) + depth[k + 1, j, i + 1] * a) * (1 - b)
-        + (depth[k + 1, j + 1, i] * (1 - a) + depth[k + 1, j + 1, i + 1] * a) * b
+        (depth[k + one, j, i] * (1 - a) + depth[k + one, j, i + one] * a) * (1 - b)
+        + (depth[k + one, j + one, i] * (1 - a) + depth[k + one, j + one, i + one] * a) * b
     ) * c
 
 
@@ -77,9 +90,22 @@ def softening_ratio(softening, u, v, sad):
 @numba.njit(cache=True, inline="always")
 def upstream_density(kernel_sigma, depth_here, depth, first, step, u, v, distance):
     """Mean density, at most 1, along the ray over the reach of a Gaussian."""
-    reach = min(min(_REACH_MM + 2.0 * kernel_sigma, _LONGEST_REACH_MM), depth_here)
+    i, j, a, b = fan_ray(depth, first, step, u, v)
+    reach = upstream_reach(kernel_sigma, depth_here)
+    return ray_upstream_density(reach, depth_here, depth, first, step, i, j, a, b, distance)
+
+
+@numba.njit(cache=True, inline="always")
+def upstream_reach(kernel_sigma, depth_here):
+    """How far upstream of a point the density matters to a Gaussian, mm."""
+    return min(min(_REACH_MM + 2.0 * kernel_sigma, _LONGEST_REACH_MM), depth_here)
+
+
+@numba.njit(cache=True, inline="always")
+def ray_upstream_density(reach, depth_here, depth, first, step, i, j, a, b, distance):
+    """As `upstream_density`, on a ray of `fan_ray`."""
     upstream = 1.0
     if reach > _SHORTEST_REACH_MM:
-        upstream = (depth_here - fan_depth(depth, first, step, u, v, distance - reach)) / reach
+        upstream = (depth_here - ray_depth(depth, first, step, i, j, a, b, distance - reach)) / reach
         upstream = min(max(upstream, _LEAST_DENSITY), 1.0)
     return upstream

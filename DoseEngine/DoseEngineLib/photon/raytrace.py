@@ -105,9 +105,45 @@ def _trace(density, to_index, first, step, planes, count_v, count_u, sad_mm):
             sz = to_index[2, 0] * tx + to_index[2, 1] * ty + to_index[2, 2]
             total = 0.0
             depth[0, row, column] = 0.0
+            # between these steps a ray is among the centres of voxels
+            begin, end = planes, planes
+            low, high = -np.inf, np.inf
+            for at, along, count in (
+                (to_index[0, 3], sx, density.shape[2]),
+                (to_index[1, 3], sy, density.shape[1]),
+                (to_index[2, 3], sz, density.shape[0]),
+            ):
+                if along == 0.0:
+                    if not 0.0 <= at < count - 1.0:
+                        high = -np.inf
+                else:
+                    one, other = -at / along, (count - 1.0 - at) / along
+                    low, high = max(low, min(one, other)), min(high, max(one, other))
+            if high > low:
+                begin = min(max(int(np.ceil((low - first[2]) / step[2] + 0.5 + 1e-6)), 1), planes)
+                end = min(max(int(np.ceil((high - first[2]) / step[2] + 0.5 - 1e-6)), begin), planes)
+            length = slant * step[2]
             for plane in range(1, planes):
                 t = first[2] + (plane - 0.5) * step[2]
-                here = density_at(density, to_index[0, 3] + sx * t, to_index[1, 3] + sy * t, to_index[2, 3] + sz * t)
-                total += here * slant * step[2]
+                i, j, k = to_index[0, 3] + sx * t, to_index[1, 3] + sy * t, to_index[2, 3] + sz * t
+                if begin <= plane < end:
+                    total += length * _density_among(density, i, j, k)
+                else:
+                    total += length * density_at(density, i, j, k)
                 depth[plane, row, column] = total
     return depth
+
+
+@numba.njit(cache=True, inline="always")
+def _density_among(density, i, j, k):
+    """As `density_at`, for places among the centres of voxels."""
+    one = np.uint64(1)
+    i0, j0, k0 = np.uint64(i), np.uint64(j), np.uint64(k)
+    a, b, c = i - i0, j - j0, k - k0
+    return (
+        (density[k0, j0, i0] * (1 - a) + density[k0, j0, i0 + one] * a) * (1 - b)
+        + (density[k0, j0 + one, i0] * (1 - a) + density[k0, j0 + one, i0 + one] * a) * b
+    ) * (1 - c) + (
+        (density[k0 + one, j0, i0] * (1 - a) + density[k0 + one, j0, i0 + one] * a) * (1 - b)
+        + (density[k0 + one, j0 + one, i0] * (1 - a) + density[k0 + one, j0 + one, i0 + one] * a) * b
+    ) * c
