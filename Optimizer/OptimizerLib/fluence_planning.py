@@ -253,13 +253,8 @@ def plan_fluence(
     )
     correction = None
     if refinement is not None and settings.corrections:
-        correction = refine_to_dose(
-            refined_problem,
-            influence,
-            delivered,
-            lambda candidate: _engine_dose(candidate, patient, influence, rows_of),
-            corrections=settings.corrections,
-            progress=part(progress, 0.75, 1.0),
+        correction = _correct(
+            refined_problem, influence, delivered, patient, rows_of, settings.corrections, part(progress, 0.75, 1.0)
         )
         delivered, weights = correction.plan, delivered_weights(influence, correction.plan)
     return FluencePlan(
@@ -268,16 +263,39 @@ def plan_fluence(
     )  # fmt: skip
 
 
-def _engine_dose(
-    plan: Plan, patient: Patient, influence: DoseInfluence, rows_of: Mapping[str, np.ndarray]
-) -> dict[str, np.ndarray]:
-    """Dose of the course in Gy by the plan's own engine, for each structure at its rows of the influence."""
-    unscaled = replace(
-        plan, prescription=replace(plan.prescription, normalization="none") if plan.prescription else None
-    )
-    result = create_engine(plan.engine, **plan.engine_options).calculate_dose(patient, unscaled, grid=influence.grid)
-    dose = result.dose_Gy.ravel()[influence.voxels]
-    return {name: dose[rows] for name, rows in rows_of.items()}
+def _correct(
+    problem: Problem,
+    influence: DoseInfluence,
+    plan: Plan,
+    patient: Patient,
+    rows_of: Mapping[str, np.ndarray],
+    corrections: int,
+    progress: Progress,
+) -> CorrectedResult:
+    """Refine against the dose of the plan's own engine, which is asked for each structure at its rows."""
+    engine = create_engine(plan.engine, **plan.engine_options)
+    so_far = 0.0
+
+    def refining(fraction: float, text: str) -> None:
+        nonlocal so_far
+        so_far = fraction
+        progress(fraction, text)
+
+    def dose_of(candidate: Plan) -> dict[str, np.ndarray]:
+        unscaled = candidate.prescription
+        if unscaled is not None:
+            unscaled = replace(unscaled, normalization="none")
+        result = engine.calculate_dose(
+            patient,
+            replace(candidate, prescription=unscaled),
+            grid=influence.grid,
+            # the bar stands meanwhile, but the text moves and the work can be cancelled
+            progress=lambda fraction, text: progress(so_far, text),
+        )
+        dose = result.dose_Gy.ravel()[influence.voxels]
+        return {name: dose[rows] for name, rows in rows_of.items()}
+
+    return refine_to_dose(problem, influence, plan, dose_of, corrections=corrections, progress=refining)
 
 
 def fluence_influence(
