@@ -69,6 +69,8 @@ _MOST_LEVELS = 4
 _DROPPED_SHARE = 0.02
 # Voxels a parallel task: fixed, so that results do not depend on the number of threads.
 _TASK = 256
+# Parts a thread, for all to end at about the same time.
+_PARTS = 8
 _SAMPLED_ROWS = 1000
 # Steps of a sequence that fills the unit interval evenly along i, j, k (powers of the root of x^4 = x + 1).
 _PATTERN = np.array([0.8191725133961645, 0.6710436067037893, 0.5497004779019703])
@@ -266,6 +268,8 @@ def pencil_influence(
         voxels.size * (3 + 2 * _MOST_GAUSSIANS + lattice.shape.shape[0] + 1) * 4 + voxels.size / _TASK * beam.size * 12
         for beam, lattice in zip(beams, lattices, strict=True)
     ) / _GB + _fan_GB(patient)
+    # where the entries of a task are sorted
+    working_GB += _PARTS * numba.get_num_threads() * _TASK * max(beam.size for beam in beams) * _BYTES_AN_ENTRY / _GB
     size = f"{voxels.size / 1e3:,.0f} thousand voxels and {bixels:,} bixels of {len(beams)} beams"
     if working_GB > max_memory_GB:
         raise EngineError(_too_large(size, working_GB, max_memory_GB))
@@ -302,6 +306,7 @@ def pencil_influence(
             lattice.off_axis,
             _tree(lattice),
             _nodes(lattice),
+            _PARTS * numba.get_num_threads(),
         )
         start += beam.size
     matrix = sparse.csc_array((data, indices, indptr.astype(np.int32)), shape=(voxels.size, bixels), copy=False)
@@ -391,9 +396,10 @@ def _spread_tasks(number, tasks):
 @numba.njit(cache=True, inline="always")
 def _phi(table, z):
     at = (min(max(z, -_PHI_END), _PHI_END) + _PHI_END) * (1.0 / _PHI_STEP)
-    low = int(at)
+    low = np.uint64(at)
     share = at - low
-    return table[low] * (1.0 - share) + table[low + 1] * share
+    first = table[low]
+    return first + (table[low + np.uint64(1)] - first) * share
 
 
 @numba.njit(cache=True, parallel=True)
@@ -502,7 +508,7 @@ def _gathering_radii(radius2, p, place, amplitude, variance, limit, highest, hea
         if weight <= 0.0 or 2.0 * square * most <= radius2[p, 0]:
             continue
         # twice, for the other Gaussians
-        above = math.log(weight * pitch * pitch / (math.pi * square * limit))
+        above = np.float64(math.log(np.float32(weight * pitch * pitch / (math.pi * square * limit))))
         for level in range(levels):
             reach = 2.0 * square * (above + level * log4)
             if reach > radius2[p, level]:
@@ -601,6 +607,7 @@ def _count(counts, radius2, place, amplitude, variance, pattern, limit, highest,
             np.empty(bixels + 4, np.int32),
         )
         away_column, away_row = np.empty(tree[2][:, 1].sum()), np.empty(tree[2][:, 0].sum())
+        here_counts = counts[task]
         for p in range(task * _TASK, min((task + 1) * _TASK, place.shape[0])):
             _gathering_radii(radius2, p, place, amplitude, variance, limit, highest, head, tree[1])
             if not _is_lit(amplitude, p):
@@ -608,8 +615,8 @@ def _count(counts, radius2, place, amplitude, variance, pattern, limit, highest,
             found = _select(
                 place[p, 0], place[p, 1], radius2, p, pattern[p], tree, away_column, away_row, waiting, bixel, node
             )
-            for e in range(found):
-                counts[task, bixel[e]] += 1
+            for e in range(np.uint64(found)):
+                here_counts[np.uint64(bixel[e])] += np.int32(1)
 
 
 # exp(x) = exp(x / 16)^16 with a polynomial for exp(x / 16): vector instructions, to 1e-5 for what matters
@@ -617,6 +624,12 @@ _E1, _E2, _E3, _E4, _E5 = (np.float32(1.0 / math.factorial(n)) for n in (1, 2, 3
 _SIXTEENTH = np.float32(1.0 / 16.0)
 _LEAST_EXPONENT = np.float32(-16.0)
 _ZERO = np.float32(0.0)
+_HALF = np.float32(0.5)
+_ONE = np.float32(1.0)
+_OVER_ROOT_TWO_PI = np.float32(1.0 / math.sqrt(2.0 * math.pi))
+# Strips of lanes in a voxel's scratch memory: where each begins.
+_STRIPS = 7
+_SHIFT, _NORM, _WEIGHTED, _HALF_INVERSE, _SIGMA, _UNIT, _SPREAD = (np.uint64(n * _LANES) for n in range(_STRIPS))
 
 
 @numba.njit(cache=True, fastmath={"contract"})
@@ -640,21 +653,22 @@ def _wide_responses(response, count, low, pitch, shift, norm, half_inverse):
 @numba.njit(cache=True)
 def _narrow_responses(response, count, low, pitch, here, sigma, factor, phi):
     """Responses of the narrow Gaussians along an axis: differences of the cumulative distribution."""
-    for c in range(count):
-        line = response[c]
-        for n in range(_NARROW):
-            line[n] = _ZERO
-    for n in range(_NARROW):
+    for c in range(np.uint64(count)):
+        for n in range(np.uint64(_NARROW)):
+            response[c, n] = _ZERO
+    for n in range(np.uint64(_NARROW)):
         if factor[n] <= 0.0:
             continue
-        over = 1.0 / sigma[n]
+        over = 1.0 / np.float64(sigma[n])
         reach = _END_SIGMAS * sigma[n]
         begin = max(math.floor((here - reach - low) / pitch), 0)
         end = min(math.floor((here + reach - low) / pitch) + 1, count)
-        below = _phi(phi, (low + begin * pitch - here) * over)
+        z, step = (low + begin * pitch - here) * over, pitch * over
+        below = _phi(phi, z)
         for c in range(begin, end):
-            above = _phi(phi, (low + (c + 1) * pitch - here) * over)
-            response[c, n] = (above - below) * factor[n]
+            z += step
+            above = _phi(phi, z)
+            response[np.uint64(c), n] = np.float32(above - below) * factor[n]
             below = above
 
 
@@ -672,56 +686,66 @@ def _join(response, starts, count, near):
             add_lanes(response, at + c, one, one + 1, 2)
 
 
+@numba.njit(cache=True, fastmath={"contract"}, error_model="numpy")
+def _gaussians(scratch, pitch):
+    """From the variances of all lanes what their responses are computed with; strips of one array (see `_STRIPS`)."""
+    for n in range(np.uint64(_LANES)):
+        variance = scratch[_SPREAD + n]
+        sigma = np.sqrt(variance)
+        norm = pitch * _OVER_ROOT_TWO_PI / sigma
+        scratch[_SIGMA + n] = sigma
+        scratch[_NORM + n] = norm
+        scratch[_HALF_INVERSE + n] = _HALF / variance
+        # narrow Gaussians are integrated: nothing to norm
+        scratch[_WEIGHTED + n] *= norm if n >= np.uint64(_NARROW) else _ONE
+
+
 @numba.njit(cache=True)
 def _voxel_responses(columns, rows, scratch, p, place, amplitude, variance, lanes, head, tree, used, phi):
     """Fill the responses of lattice and blocks along both axes for a voxel; tell whether narrow Gaussians reach it."""
     first, pitch, column_start, row_start = tree[0], tree[1], tree[4], tree[5]
-    shift, norm, weighted, half_inverse, sigma, unit = (
-        scratch[0], scratch[1], scratch[2], scratch[3], scratch[4], scratch[5],
+    shift, norm, weighted, half_inverse, sigma, unit, spread = (
+        scratch[_SHIFT : _SHIFT + _LANES], scratch[_NORM : _NORM + _LANES],
+        scratch[_WEIGHTED : _WEIGHTED + _LANES], scratch[_HALF_INVERSE : _HALF_INVERSE + _LANES],
+        scratch[_SIGMA : _SIGMA + _LANES], scratch[_UNIT : _UNIT + _LANES], scratch[_SPREAD : _SPREAD + _LANES],
     )  # fmt: skip
     magnification, extra_variance, extra_lanes = head[6], head[7], head[8]
     u, v = place[p, 0], place[p, 1]
     blur2 = _blur2(head, place[p, 2])
     ratio = _extra_ratio(head, place[p, 2])
-    for n in range(_LANES):
-        norm[n] = 0.0
-        weighted[n] = 0.0
-        half_inverse[n] = 0.0
-        sigma[n] = 0.0
-        unit[n] = 0.0
-    reach = 0.0
+    # lanes without a Gaussian weigh nothing
+    weighted[:] = _ZERO
+    unit[:] = _ZERO
+    spread[:] = np.float32(1.0)
+    widest = 0.0
     together, moment = 0.0, 0.0
     twelfth = pitch * pitch / 12.0
-    for n in range(amplitude.shape[1]):
+    less = 1.0 / (magnification * magnification)
+    for n in range(np.uint64(amplitude.shape[1])):
         weight = amplitude[p, n]
         if weight <= 0.0:
             continue
-        square = variance[p, n]
-        lane = lanes[n]
+        square = np.float64(variance[p, n])
+        lane = np.uint64(lanes[n])
+        weighted[lane] = weight
         if lane < _NARROW:
-            sigma[lane] = math.sqrt(square + blur2 + 1e-9)
-            weighted[lane] = weight
+            spread[lane] = square + blur2 + 1e-9
             unit[lane] = 1.0
-            reach = max(reach, _END_SIGMAS * sigma[lane])
+            widest = max(widest, square + blur2)
         else:
-            wide = square + blur2 + twelfth
-            half_inverse[lane] = 0.5 / wide
-            norm[lane] = pitch / math.sqrt(2.0 * math.pi * wide)
-            weighted[lane] = norm[lane] * weight
+            spread[lane] = square + blur2 + twelfth
         if extra_lanes[n] == 0:
             together += weight
             moment += weight * square
         else:
-            lane = _PRIMARY + extra_lanes[n]
-            wide = (square + extra_variance) / (magnification * magnification) + twelfth
-            half_inverse[lane] = 0.5 / wide
-            norm[lane] = pitch / math.sqrt(2.0 * math.pi * wide)
-            weighted[lane] = norm[lane] * weight * ratio
+            lane = np.uint64(_PRIMARY + extra_lanes[n])
+            spread[lane] = (square + extra_variance) * less + twelfth
+            weighted[lane] = weight * ratio
     if together > 0.0:
-        wide = (moment / together + extra_variance) / (magnification * magnification) + twelfth
-        half_inverse[_PRIMARY] = 0.5 / wide
-        norm[_PRIMARY] = pitch / math.sqrt(2.0 * math.pi * wide)
-        weighted[_PRIMARY] = norm[_PRIMARY] * together * ratio
+        spread[_PRIMARY] = (moment / together + extra_variance) * less + twelfth
+        weighted[_PRIMARY] = together * ratio
+    _gaussians(scratch, np.float32(pitch))
+    reach = _END_SIGMAS * math.sqrt(widest)
     near = (
         u > first[0] - reach
         and u < first[0] + used[1] * pitch + reach
@@ -755,14 +779,21 @@ def _far_entry(columns, rows, c, r, off_axis):
 
 @numba.njit(cache=True, parallel=True)
 def _fill(
-    data, indices, begin, counts, place, amplitude, variance, radius2, lanes, head, pattern, phi, off_axis, tree, nodes
+    data, indices, begin, counts, place, amplitude, variance, radius2, lanes, head, pattern, phi, off_axis, tree, nodes,
+    parts,
 ):  # fmt: skip
     tasks, bixels = begin.shape
     shape = tree[2]
     node_column, node_row, occupied = nodes
     used = tree[11]
-    for number in numba.prange(tasks):
-        task = _spread_tasks(number, tasks)
+    most = 0
+    for task in range(tasks):
+        most = max(most, counts[task].sum())
+    # memory that is new to the process costs more than filling it: each part uses its own again for all its tasks
+    sorted_values = np.empty((parts, most), np.float32)
+    sorted_voxels = np.empty((parts, most), np.int32)
+    next_place = np.empty((parts, bixels), np.int64)
+    for number in numba.prange(parts):
         waiting, bixel, node = (
             np.empty((2, bixels + 4), np.uint32),
             np.empty(bixels + 4, np.int32),
@@ -772,37 +803,42 @@ def _fill(
         # places that round the lattice up to whole blocks stay zero
         columns = np.zeros((shape[:, 1].sum(), _LANES), np.float32)
         rows = np.zeros((shape[:, 0].sum(), _LANES), np.float32)
-        scratch = np.empty((6, _LANES), np.float32)
+        scratch = np.empty(_STRIPS * _LANES, np.float32)
         # entries are sorted by bixel here first: all columns at once would be out of reach of the fastest memory
-        to = np.cumsum(counts[task]) - counts[task]
-        largest = counts[task].sum()
-        values, voxels = np.empty(largest, np.float32), np.empty(largest, np.int32)
-        for p in range(task * _TASK, min((task + 1) * _TASK, place.shape[0])):
-            if not _is_lit(amplitude, p):
-                continue
-            found = _select(
-                place[p, 0], place[p, 1], radius2, p, pattern[p], tree, away_column, away_row, waiting, bixel, node
-            )
-            if found == 0:
-                continue
-            near = _voxel_responses(columns, rows, scratch, p, place, amplitude, variance, lanes, head, tree, used, phi)
-            for e in range(found):
-                b, here = bixel[e], node[e]
-                if near:
-                    value = _near_entry(columns, rows, node_column[here], node_row[here], off_axis[b])
-                else:
-                    value = _far_entry(columns, rows, node_column[here], node_row[here], off_axis[b])
-                at = to[b]
-                values[at] = value * occupied[here]
-                voxels[at] = p
-                to[b] = at + 1
-        at = 0
-        for b in range(bixels):
-            there = begin[task, b]
-            for e in range(counts[task, b]):
-                data[there + e] = values[at + e]
-                indices[there + e] = voxels[at + e]
-            at += counts[task, b]
+        values, voxels, to = sorted_values[number], sorted_voxels[number], next_place[number]
+        for task in range(number, tasks, parts):
+            filled = 0
+            for b in range(bixels):
+                to[b] = filled
+                filled += counts[task, b]
+            for p in range(task * _TASK, min((task + 1) * _TASK, place.shape[0])):
+                if not _is_lit(amplitude, p):
+                    continue
+                found = _select(
+                    place[p, 0], place[p, 1], radius2, p, pattern[p], tree, away_column, away_row, waiting, bixel, node
+                )
+                if found == 0:
+                    continue
+                near = _voxel_responses(
+                    columns, rows, scratch, p, place, amplitude, variance, lanes, head, tree, used, phi
+                )
+                for e in range(np.uint64(found)):
+                    b, here = np.uint64(bixel[e]), np.uint64(node[e])
+                    if near:
+                        value = _near_entry(columns, rows, node_column[here], node_row[here], off_axis[b])
+                    else:
+                        value = _far_entry(columns, rows, node_column[here], node_row[here], off_axis[b])
+                    at = np.uint64(to[b])
+                    values[at] = value * occupied[here]
+                    voxels[at] = p
+                    to[b] += 1
+            at = np.uint64(0)
+            for b in range(bixels):
+                there, number_here = np.uint64(begin[task, b]), np.uint64(counts[task, b])
+                for e in range(number_here):
+                    data[there + e] = values[at + e]
+                    indices[there + e] = voxels[at + e]
+                at += number_here
 
 
 def measure_cutoff(
@@ -863,7 +899,7 @@ def _measure(
         away_column, away_row = np.empty(tree[2][:, 1].sum()), np.empty(tree[2][:, 0].sum())
         columns = np.zeros((shape[:, 1].sum(), _LANES), np.float32)
         rows = np.zeros((shape[:, 0].sum(), _LANES), np.float32)
-        scratch = np.empty((6, _LANES), np.float32)
+        scratch = np.empty(_STRIPS * _LANES, np.float32)
         for s in range(task * 16, min(task * 16 + 16, sample.size)):
             p = sample[s]
             if not _is_lit(amplitude, p):

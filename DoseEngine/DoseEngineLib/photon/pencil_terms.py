@@ -51,9 +51,8 @@ def fan_depth(depth, first, step, u, v, distance):
 @numba.njit(cache=True, inline="always")
 def fan_ray(depth, first, step, u, v):
     """Where in a `DepthFan` the ray through (u, v) lies: two indices, two shares of the next."""
-    nw, nv, nu = depth.shape
-    a = min(max((u - first[0]) / step[0], 0.0), nu - 1.000001)
-    b = min(max((v - first[1]) / step[1], 0.0), nv - 1.000001)
+    a = min(max((u - first[0]) / step[0], 0.0), depth.shape[2] - 1.000001)
+    b = min(max((v - first[1]) / step[1], 0.0), depth.shape[1] - 1.000001)
     i, j = np.uint64(a), np.uint64(b)
     return i, j, a - i, b - j
 
