@@ -30,7 +30,7 @@ class QuasiNewton(Solver):
         with the influence matrix approach it.
     """
 
-    def __init__(self, max_iterations: int = 200, tolerance: float = 1e-8, largest_dense: int = 6000) -> None:
+    def __init__(self, max_iterations: int = 200, tolerance: float = 1e-8, largest_dense: int = 4000) -> None:
         if max_iterations < 1 or not tolerance > 0 or largest_dense < 0:
             raise OptimizationError(
                 "max_iterations and tolerance must be positive, largest_dense not negative; got "
