@@ -14,7 +14,7 @@ from RTPlanningLib.headless import HeadlessSlicer
 from RTPlanningLib.samples import load_sample
 
 GOALS = PlanningGoals.from_entries(["PTV uniform 50 Gy, weight 100", "Core Max <= 30 Gy, weight 10"])
-SETTINGS = FluenceSettings(bixel_mm=10.0, spacing_mm=8.0, iterations=30, levels=4, corrections=0)
+SETTINGS = FluenceSettings(bixel_mm=10.0, spacing_mm=8.0, iterations=30, levels=4, corrections=0, tolerance=1e-6)
 
 
 @pytest.fixture(scope="module")

@@ -177,6 +177,21 @@ def test_a_closed_beam_stays_closed(case):
     assert result.losses.refined < result.losses.sequenced
 
 
+def test_segments_that_lose_all_their_MU_close_the_beam(case):
+    """Objectives that want no dose anywhere: MU end below a millionth, and where they are none the beam is closed."""
+    influence, plan, _, ideal = case
+    nothing = Problem(
+        influence.matrix, influence.voxels_of, (SquaredOverdose("PTV", 0.0), SquaredOverdose("Body", 0.0))
+    )
+    sequenced = sequence(influence, ideal, plan, levels=3)
+    result = refine_apertures(nothing, influence, sequenced, rounds=2, iterations=20, least_segment_MU=0.0)
+    assert [beam.meterset_MU for beam in result.plan.beams] == pytest.approx([0.0] * len(plan.beams), abs=1e-6)
+    closed = [beam for beam in result.plan.beams if beam.meterset_MU == 0.0]
+    assert closed
+    assert all(len(beam.control_points) == 2 for beam in closed)
+    assert result.losses.refined == pytest.approx(0.0, abs=1e-9)
+
+
 def test_refinement_can_be_cancelled(case):
     influence, plan, problem, ideal = case
 

@@ -164,7 +164,7 @@ def step_and_shoot_beam(beam: Beam, bixels: BixelBeam, weights: np.ndarray, mach
     limits = required_limits(machine)
     field = leaf_pair_fluence(*bixels.fluence_map(weights), machine.mlc, f"Beam {beam.name}")
     if field is None:
-        return _closed_beam(beam, bixels, machine)
+        return closed_beam(beam, bixels, machine)
     opening = least_opening_mm(machine, moving=False)
     gap_columns = int(np.ceil(opening / field.width_mm - 1e-9)) if limits.minimum_gap_mm > 0 else 0
     if gap_columns == 0 and opening >= field.width_mm:
@@ -243,7 +243,7 @@ def _swept_beam(
     limits = required_limits(machine)
     field = leaf_pair_fluence(*bixels.fluence_map(weights), machine.mlc, f"Beam {beam.name}")
     if field is None:
-        return _closed_beam(beam, bixels, machine)
+        return closed_beam(beam, bixels, machine)
     dose_rate = machine.maximum_dose_rate_MU_min if dose_rate_MU_min is None else float(dose_rate_MU_min)
     if not 0 < dose_rate <= machine.maximum_dose_rate_MU_min:
         raise OptimizationError(
@@ -360,7 +360,8 @@ def _make_beam(
     )
 
 
-def _closed_beam(beam: Beam, bixels: BixelBeam, machine: Machine) -> Beam:
+def closed_beam(beam: Beam, bixels: BixelBeam, machine: Machine) -> Beam:
+    """Make a beam that is closed and has no MU."""
     half_gap = required_limits(machine).minimum_gap_mm / 2
     tips = np.empty((2, machine.mlc.pairs, 2))
     tips[...] = (-half_gap, half_gap)

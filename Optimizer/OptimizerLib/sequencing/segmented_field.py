@@ -17,7 +17,7 @@ from OptimizerLib.errors import OptimizationError
 from OptimizerLib.sequencing.bixel_exposure import jaw_share, open_share, row_shares, strip_edges
 from OptimizerLib.sequencing.delivery_limits import required_limits
 from OptimizerLib.sequencing.leaf_tips import leaf_tips, least_opening_mm
-from OptimizerLib.sequencing.modulated_beams import static_segments_beam
+from OptimizerLib.sequencing.modulated_beams import closed_beam, static_segments_beam
 
 if TYPE_CHECKING:
     from DoseEngineLib.influence import BixelBeam
@@ -278,7 +278,9 @@ class SegmentedField:
         np.add.at(by_pair, (rows, first[None, :] + second), by_strip[:, ~single])
 
     def to_beam(self) -> Beam:
-        """Make the beam, its jaws fitted to what is open now."""
+        """Make the beam, its jaws fitted to what is open now; closed when no segment has any MU left."""
+        if not self.open_MU.max() > 0:
+            return closed_beam(self.beam, self.bixels, self.machine)
         jaw_x = (
             max(float(self.low_mm[self.is_open].min()), self.jaw_x_mm[0]),
             min(float(self.high_mm[self.is_open].max()), self.jaw_x_mm[1]),
