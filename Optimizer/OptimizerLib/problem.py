@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
@@ -13,7 +13,10 @@ from scipy import sparse
 from OptimizerLib.dense_dose import DenseDose
 from OptimizerLib.errors import OptimizationError
 from OptimizerLib.objectives import Objective
-from OptimizerLib.sparse_dose import SparseDose
+
+if TYPE_CHECKING:
+    # with numba, which panels do without until an action asks for it
+    from OptimizerLib.sparse_dose import SparseDose
 
 
 class Problem:
@@ -71,13 +74,15 @@ class Problem:
             name: np.asarray(voxels_of[name], dtype=np.intp) for name in dict.fromkeys(t.structure for t in terms)
         }
         place = None
-        if isinstance(influence, SparseDose):
+        if _is_sparse_dose(influence):
             self.operator = influence
         else:
             seen = _structure_by_structure(self._voxels_of.values(), influence.shape[0])
             place = np.empty(influence.shape[0], dtype=np.intp)
             place[seen] = np.arange(seen.size)
             if sparse.issparse(influence):
+                from OptimizerLib.sparse_dose import SparseDose
+
                 self.operator = SparseDose(influence, seen)
             else:
                 if not np.isfinite(influence).all():
@@ -110,7 +115,7 @@ class Problem:
 
     def dose_Gy(self, weights: np.ndarray) -> np.ndarray:
         """Dose (voxels,) at some weights (variables,), in every row of the influence matrix."""
-        if isinstance(self.influence, SparseDose):
+        if _is_sparse_dose(self.influence):
             return self.seen_dose_Gy(weights)
         return self.scale * (self.influence @ weights)
 
@@ -213,6 +218,11 @@ class Problem:
         other.objectives = tuple(objectives)
         other.constraints = ()
         return other
+
+
+def _is_sparse_dose(influence: Any) -> bool:
+    # a class of ours is told by what it does, so that its module need not be there
+    return hasattr(influence, "curvature_product")
 
 
 def _structure_by_structure(structures, count: int) -> np.ndarray:

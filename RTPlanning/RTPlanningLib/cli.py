@@ -356,6 +356,7 @@ imrt: the cases of AAPM TG-119 planned by their shipped plan files, sequenced, a
 
 writes validation.html and .csv, or validation-imrt.html and .csv: tables, curves, sources""",
     )
+    validate.set_defaults(usage_error=validate.error)
     validate.add_argument("what", choices=("photons", "imrt"), help="what to validate")
     validate.add_argument(
         "--reference", metavar="FOLDER", type=Path, help="photons: folder of the Monte Carlo references (*.npz)"
@@ -551,7 +552,7 @@ def _validate_photons(options: argparse.Namespace, progress: Progress) -> Valida
     from RTPlanningLib.validation.photons import ENGINES, validate_photons_to_folder
 
     if options.reference is None:
-        raise CaseError("Give the folder of the Monte Carlo references: --reference FOLDER.")
+        options.usage_error("the following arguments are required: --reference")
     output = validate_photons_to_folder(
         options.reference,
         options.out,
@@ -569,7 +570,7 @@ def _validate_imrt(options: argparse.Namespace, progress: Progress) -> InverseVa
     from RTPlanningLib.validation.inverse_plans import validate_inverse_plans_to_folder
 
     if options.reference is not None or options.engine:
-        raise CaseError("validate imrt takes no --reference and no --engine: engines are chosen in the plan files.")
+        options.usage_error("imrt takes no --reference and no --engine: engines are chosen in the plan files")
     return validate_inverse_plans_to_folder(options.out, cases=options.case, force=options.force, progress=progress)
 
 

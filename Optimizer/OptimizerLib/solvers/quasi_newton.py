@@ -9,7 +9,6 @@ import numpy as np
 from DoseEngineLib.progress import Progress
 from OptimizerLib.errors import OptimizationError
 from OptimizerLib.problem import Problem
-from OptimizerLib.solvers.curvature_model import CurvatureModel
 from OptimizerLib.solvers.solver import Callback, IterationState, Solution, Solver, optimality, require_finite
 
 
@@ -41,6 +40,9 @@ class QuasiNewton(Solver):
         self.largest_dense = int(largest_dense)
 
     def _minimize(self, problem: Problem, start: np.ndarray, progress: Progress, callback: Callback | None) -> Solution:
+        # with numba, which panels do without until an action asks for it
+        from OptimizerLib.solvers.curvature_model import CurvatureModel
+
         if type(problem).value_and_gradient is not Problem.value_and_gradient:
             raise TypeError(f"{type(problem).__name__} must override evaluate, not value_and_gradient")
         weights = start
