@@ -205,7 +205,7 @@ def _add_segment(
         # nothing sharp in their dose
         sources = tuple(replace(s, fluence=s.fluence.joined(_ELECTRON_PIXELS)) for s in segment.sources)
         wide = replace(segment, sources=sources)
-        add_pencil_segment(dose, inside, grid, patient, wide, electrons, machine, photons_per_cm2)
+        add_pencil_segment(dose, inside, grid, patient, wide, electrons, machine, photons_per_cm2, sharp=False)
     # fitted kernels and cubic interpolation leave a trace below zero far from the field
     np.maximum(dose, 0.0, out=dose)
 

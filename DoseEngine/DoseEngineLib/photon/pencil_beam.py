@@ -240,8 +240,12 @@ def add_segment(
     kernel: PencilKernel,
     machine: Machine,
     photons_per_cm2: float,
+    sharp: bool = True,
 ) -> None:
-    """Add the dose of a pencil kernel under a segment's fluence, within the mask, to ``dose`` (Gy)."""
+    """Add the dose of a pencil kernel under a segment's fluence, within the mask, to ``dose`` (Gy).
+
+    Without ``sharp`` edges are not looked for: for kernels that are wider than the fluence's pixels.
+    """
     fan = trace_depth_fan(patient, segment.frame, machine.sad_mm)
     table = depth_table(kernel)
     to_beam = grid_to_beam(grid, segment.frame)
@@ -263,7 +267,7 @@ def add_segment(
             space.pixel_mm,
             space.sigma_mm,
             # the extra-focal map has no edges
-            source.distance_mm == 0.0,
+            sharp and source.distance_mm == 0.0,
             machine.sad_mm,
             source.edge_sigma_mm,
             segment.collimation_distance_mm,
