@@ -34,9 +34,8 @@ from OptimizerLib.solvers import DEFAULT_SOLVER, IterationState, Solution, creat
 
 DELIVERIES = ("step_and_shoot", "sliding_window", "ideal")
 INFLUENCE_ENGINE = "photon-pencil-beam"
-# Iterations over which slow progress is judged, of solvers that go downhill at every step.
+# Iterations over which slow progress is judged, of the default solver: others may rest and go on, or go uphill.
 _WHILE = 5
-_DOWNHILL = ("quasi-newton", "l-bfgs-b")
 # How much harder than its value a goal of a higher priority is held while apertures are refined.
 _HOLD = 100.0
 
@@ -60,8 +59,8 @@ class FluenceSettings:
     iterations : int
         At most. (HiGHS goes to the end whatever these two say.)
     tolerance : float
-        The search ends when it expects to lower the objectives by less than this part of them, or has lowered them by
-        less an iteration for a while. What leaves lose is several per cent.
+        The search ends when it expects to lower the objectives by less than this part of them; that of the default
+        solver also when it has lowered them by less an iteration for a while. What leaves lose is several per cent.
     delivery : {"step_and_shoot", "sliding_window", "ideal"}
         "ideal" leaves the fluence as it is: there is no plan that a machine can deliver.
     levels : int
@@ -228,7 +227,7 @@ def plan_fluence(
     def record(state: IterationState) -> None:
         nonlocal slow
         history.append(HistoryEntry(state.iteration, state.value, state.values))
-        if settings.solver in _DOWNHILL and len(history) > _WHILE and not state.problem.constraints:
+        if settings.solver == DEFAULT_SOLVER and len(history) > _WHILE and not state.problem.constraints:
             before = history[-1 - _WHILE].value
             slow = before - state.value < _WHILE * settings.tolerance * abs(state.value)
             if slow:
