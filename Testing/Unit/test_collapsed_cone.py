@@ -178,6 +178,41 @@ def test_jit_agrees_with_plain_python():
     assert results[0] == pytest.approx(results[1], rel=1e-4)
 
 
+def test_a_lattice_too_long_to_march_is_refused():
+    """Mirrored lines part by a cell a plane to either side: columns and twice the planes must fit a strip."""
+    planes = collapsed_cone._STRIP // 2
+    released = lattice(1.0, (planes, 4, 4))
+    with pytest.raises(EngineError, match="larger pitch_mm"):
+        transport(released, kernels(24), slice(0, 4), 8, silent)
+
+
+@pytest.mark.parametrize("slope", [1, -1])
+def test_the_steepest_lines_stay_on_their_strips(slope):
+    """Directions of 45 degrees both ways, through as many planes as columns: what one carries comes out of no other.
+
+    Energy of one cell, carried far without loss, shows only along its two lines.
+    """
+    n = 40
+    terma = np.zeros((2, n, n, n), np.float32)
+    # rows, planes, columns
+    terma[0, 5, 0, n // 2] = 1.0
+    along = slope * np.arange(n)
+    weights = np.zeros((2, 4), np.float32)
+    weights[0, 3] = 1.0
+    out = np.zeros((n, n, n), np.float32)
+    places = np.full(n, 1.0, np.float32)
+    collapsed_cone._march(
+        np.full((n, n, n), 1e-3, np.float32), terma, out, np.float32(0.1), weights, np.zeros(n, np.int64),
+        np.array([along, -along]), True, np.array([[0.0, 0.7, 0.7], [0.0, 0.7, -0.7]], np.float32), places, places,
+        places, np.float32(0.0), np.ones(collapsed_cone._COSINES, np.float32),
+    )  # fmt: skip
+    plane, column = np.nonzero(out[5] > 1e-9)
+    assert set(np.abs(column - n // 2) - plane) == {0}
+    assert plane.size == n
+    assert not out[:5].any()
+    assert not out[6:].any()
+
+
 def test_a_single_photon_energy_works(tmp_path):
     """One line of 1.25 MeV, so one group is empty: within 2 % of the pencil beam on the axis of a 10 x 10 cm field."""
     text = resources.files("DoseEngineLib").joinpath("machines", "ideal_6mv.json").read_text(encoding="utf-8")

@@ -28,6 +28,7 @@ from DoseEngineLib.patient import Patient
 from DoseEngineLib.photon.beam_engine import PhotonBeamEngine
 from DoseEngineLib.photon.cone_kernels import GROUPS, RANGE_POWERS, RANGES_G_CM2, ConeKernels, cone_kernels
 from DoseEngineLib.photon.fluence import BeamSegment, beam_segments
+from DoseEngineLib.photon.lost_share import lost_share
 from DoseEngineLib.photon.pencil_beam import add_segment as add_pencil_segment
 from DoseEngineLib.photon.terma import TermaLattice, add_to_grid, coarsened, make_terma_lattice, windowed
 from DoseEngineLib.photon.water_dose import contamination_kernel
@@ -47,8 +48,6 @@ _STRIP_1, _STRIP_2, _STRIP_3, _STRIP_4, _STRIP_5, _STRIP_6, _STRIP_7 = (np.uint6
 _NODE_CELLS = 8
 # Cells that are all but empty are marched as this, less than a hundredth of air's density.
 _THINNEST_G_CM3 = 1e-5
-# Where the approximant of exp(-x), (12 - 6x + x^2) / (12 + 6x + x^2), is least: 7 per cent; only in metal is x larger.
-_LARGEST_EXPONENT = 3.4
 # Tangent of the tilt against the axis, up to 31 degrees, for the correction of tilted kernels.
 _TANGENT_STEP = 0.005
 # Rows of the table of the kernel's energy over the cosine with the ray.
@@ -233,7 +232,12 @@ def _whole_cells(slope: float, planes: int, phase: float) -> np.ndarray:
 def transport(
     lattice: TermaLattice, kernels: ConeKernels, terms: slice, azimuths: int, progress: Progress
 ) -> np.ndarray:
-    """Carry TERMA along all cones by four of the exponentials, `SHORT` or `LONG`.
+    """Carry TERMA along all cones by four of the exponentials.
+
+    Parameters
+    ----------
+    terms : slice
+        The four of short or of long range among `cone_kernels.RANGES_G_CM2`.
 
     Returns
     -------
@@ -265,10 +269,11 @@ def transport(
             *coordinates, component.index(2), correction,
         )  # fmt: skip
         _, planes, columns = density.shape
-        if columns + planes + _NODE_CELLS > _STRIP:
+        # mirrored lines part by up to a cell a plane, each to its side
+        if columns + 2 * planes + _NODE_CELLS > _STRIP:
             raise EngineError(
                 f"A lattice of {density.shape} cells is longer than the collapsed cone can march ({_STRIP} cells along "
-                "two sides); use a larger pitch_mm or a coarser dose grid."
+                "one side and twice the other); use a larger pitch_mm or a coarser dose grid."
             )
         out = np.zeros(density.shape, np.float32)
         for pair in _mirrored_pairs(directions, chosen, component[2]):
@@ -378,13 +383,11 @@ def _prepare_row(mass, first, second, per_cell, row):
     This and `_carry_row` become vector instructions: no table is read, all strips of ``row`` are a fixed distance
     apart, and indices are unsigned.
     """
-    two, six, twelve = np.float32(2.0), np.float32(6.0), np.float32(12.0)
+    two = np.float32(2.0)
     for c in range(np.uint64(mass.size)):
         x = mass[c] * per_cell
-        # the approximant of exp(-y) turns back up behind its least value
-        y = min(x, np.float32(_LARGEST_EXPONENT))
-        # 1 - exp(-y), and from it 1 - exp(-n y) for n = 2, 5, 12, 30
-        q1 = twelve * y / (twelve + y * (six + y))
+        # 1 - exp(-x), and from it 1 - exp(-n x) for n = 2, 5, 12, 30
+        q1 = lost_share(x)
         q2 = q1 * (two - q1)
         q4 = q2 * (two - q2)
         q5 = q4 + q1 - q4 * q1
