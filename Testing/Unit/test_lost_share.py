@@ -29,7 +29,7 @@ def test_it_rises_to_its_largest_and_stays():
 
 @pytest.mark.parametrize(("density", "error"), [(1.0, 1e-5), (1.85, 1e-5), (4.5, 1e-4), (7.8, 1e-3)])
 def test_attenuation_of_a_ray(density, error):
-    """20 steps of 2.5 mm through water, bone, titanium and steel, 0.1 to 15 MeV: what is left, of what came, is right."""
+    """20 steps of 2.5 mm through water, bone, titanium and steel, 0.1 to 15 MeV: what is left of what came."""
     energy = np.geomspace(0.1, 15.0, 24)
     per_mass = mass_attenuation_by_density_cm2_g(np.array([density]), energy)[0].astype(np.float32)
     left = np.ones(energy.size, np.float32)

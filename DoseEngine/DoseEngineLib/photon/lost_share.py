@@ -1,7 +1,7 @@
 """1 - exp(-x) without a table and without a call, so that loops over it become vector instructions.
 
-The [2/2] Pade approximant exp(-x) = (12 - 6x + x^2) / (12 + 6x + x^2) is right within 1e-6 of exp(-x) to x = 0.23, 5e-5 to
-0.5 and 2e-3 to 1. It turns back up behind x = 3.4, where it is 7 per cent: larger x count as this one.
+The [2/2] Pade approximant exp(-x) = (12 - 6x + x^2) / (12 + 6x + x^2) is right within 1e-6 of exp(-x) to x = 0.23,
+5e-5 to 0.5 and 2e-3 to 1. It turns back up behind x = 3.4, where it is 7 per cent: larger x count as this one.
 """
 
 from __future__ import annotations
