@@ -81,6 +81,34 @@ class ClosedSurface:
         a, b, c = (centred[self.triangles[:, n]] for n in range(3))
         return abs(float(np.einsum("ij,ij->", a, np.cross(b, c)))) / 6000.0
 
+    @property
+    def extent(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The axes of RAS, and the lowest and highest corner of the surface's box along them, in mm."""
+        used = self.vertices_RAS_mm[np.unique(self.triangles)]
+        return np.eye(3), used.min(axis=0), used.max(axis=0)
+
+    def cross_sections(self, heights_mm: np.ndarray) -> tuple[LayerEdges, np.ndarray]:
+        """Return the outlines in which axial planes at evenly spaced heights cut the surface.
+
+        Parameters
+        ----------
+        heights_mm : (h,) array
+            Positions along S, ascending, all the same distance apart.
+
+        Returns
+        -------
+        edges : LayerEdges
+            A layer for every height.
+        height : (h,) int array
+            The height of each layer, by number.
+        """
+        step = float(heights_mm[1] - heights_mm[0]) if len(heights_mm) > 1 else 1.0
+        if len(heights_mm) > 1 and np.ptp(np.diff(heights_mm)) > 1e-6 * step:
+            raise GeometryError(f"{self.name}: cross-sections are taken at evenly spaced heights.")
+        return self._cross_sections(float(heights_mm[0]) - 0.5 * step, step, len(heights_mm)), np.arange(
+            len(heights_mm)
+        )
+
     def points_inside(self, volume_mm3: float) -> PointRows:
         """Return points inside, spread evenly, each standing for ``volume_mm3``.
 

@@ -110,6 +110,37 @@ class ContourStack:
         """Position of each contoured plane along the normal in mm, ascending."""
         return self._planes[0]
 
+    @property
+    def extent(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The frame, and the lowest and highest corner of a box around the solid along its columns, in mm."""
+        edges, low_mm, thickness_mm = self._slabs
+        low, high = edges.start.min(axis=0), edges.start.max(axis=0)
+        return self.frame, np.array([*low, low_mm[0]]), np.array([*high, low_mm[-1] + thickness_mm[-1]])
+
+    def cross_sections(self, heights_mm: np.ndarray) -> tuple[LayerEdges, np.ndarray]:
+        """Return the outlines in planes across the normal.
+
+        Parameters
+        ----------
+        heights_mm : (h,) array
+            Positions along the normal, ascending.
+
+        Returns
+        -------
+        edges : LayerEdges
+            A layer for every height inside the solid.
+        height : (l,) int array
+            The height of each layer, by number.
+        """
+        edges, low_mm, thickness_mm = self._slabs
+        first = np.searchsorted(heights_mm, low_mm, side="left")
+        last = np.maximum(np.searchsorted(heights_mm, low_mm + thickness_mm, side="left"), first)
+        # slabs that meet do so to rounding only: a height belongs to one of them
+        first[1:] = np.maximum(first[1:], last[:-1])
+        last = np.maximum(last, first)
+        numbers = [np.arange(start, stop) for start, stop in zip(first, last, strict=True)]
+        return edges.repeated(last - first), np.concatenate(numbers)
+
     def points_inside(self, volume_mm3: float) -> PointRows:
         """Return points inside, spread evenly, each standing for ``volume_mm3``."""
         edges, low_mm, thickness_mm = self._slabs
