@@ -1,4 +1,4 @@
-"""``rtplanning validate photons``: files out, exit codes, and one clear line for a user's mistake."""
+"""``rtplanning validate``: files out, exit codes, and one clear line for a user's mistake."""
 
 from __future__ import annotations
 
@@ -119,6 +119,8 @@ def test_a_case_without_bars_is_not_said_to_reach_them(folder, capsys):
         ["validate", "photons", "--reference", "egsnrc"],
         ["validate", "protons", "--reference", "egsnrc", "--out", "out"],
         ["validate", "photons", "--reference", "egsnrc", "--out", "out", "--scale", "1.01"],
+        ["validate", "imrt", "--reference", "egsnrc", "--out", "out"],
+        ["validate", "imrt", "--engine", PENCIL, "--out", "out"],
     ],
 )
 def test_wrong_usage_is_exit_code_2(arguments, capsys):
@@ -154,6 +156,15 @@ def test_a_users_mistake_is_one_clear_text_and_exit_code_1(reference, options, e
     assert captured.out == ""
     assert not (folder / "not-made").exists()
     assert (folder / "taken" / "validation.csv").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize("name", ["thorax", "tg119-cube"])
+def test_a_case_that_is_not_of_tg119_is_one_clear_text(name, tmp_path, capsys):
+    code = cli.main(["validate", "imrt", "--case", name, "--out", str(tmp_path / "out")])
+    captured = capsys.readouterr()
+    assert code == cli.FAILED
+    assert captured.err.startswith(f"rtplanning: error: TG-119 has no case '{name}'; choose of: tg119-multitarget, ")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_help_says_what_a_reference_folder_is(capsys):

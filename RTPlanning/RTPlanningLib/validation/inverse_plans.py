@@ -15,10 +15,12 @@ from pathlib import Path
 
 from DoseEngineLib.clinical_goals import parse_goal
 from DoseEngineLib.engine import create_engine
+from DoseEngineLib.errors import CaseError
 from DoseEngineLib.patient import Patient
 from DoseEngineLib.plan import Plan
 from DoseEngineLib.progress import Progress, part
 from OptimizerLib.fluence_planning import FluencePlan, plan_fluence
+from RTPlanningLib.case import Case
 from RTPlanningLib.evaluation.dvh import Dvh, calculate_dvhs
 from RTPlanningLib.evaluation.goals import GoalResult, evaluate_goals
 from RTPlanningLib.output_folder import OutputFolder
@@ -136,10 +138,19 @@ def _results() -> dict:
 
 
 def make_inverse_plan(case: PublishedCase, progress: Progress | None = None) -> InversePlan:
-    """Plan a case from its shipped plan file, and judge the deliverable plan's dose."""
+    """Plan a case from its shipped plan file, and judge the deliverable plan's dose.
+
+    Raises
+    ------
+    CaseError
+        The sample has no structure, or only an empty one, that a goal names; nothing is planned.
+    PlanningError
+        What planning raises.
+    """
     begun = time.perf_counter()
     request = read_plan_file(find_plan_file(f"{case.sample}-imrt"))
     sample = request.apply_to(load_sample(case.sample))
+    _check_structures(case, sample)
     patient = Patient.from_hu(
         sample.hu, sample.grid, structures=sample.structures, density_overrides_g_cm3=sample.density_overrides_g_cm3
     )
@@ -163,6 +174,18 @@ def make_inverse_plan(case: PublishedCase, progress: Progress | None = None) -> 
     return InversePlan(case, found, result.plan, dvhs, tuple(results), colors, seconds)
 
 
+def _check_structures(case: PublishedCase, sample: Case) -> None:
+    """A goal without its structure would be reported as not evaluated, at the end of an hour."""
+    contoured = [s.name for s in sample.structures if not s.is_empty]
+    for goal in case.goals:
+        name = parse_goal(goal.goal).structure
+        if name not in contoured:
+            raise CaseError(
+                f"Goal {goal.goal!r} of {case.title}: sample {case.sample} has no structure {name}, it has "
+                f"{', '.join(contoured)}; name it alike in {_RESULTS} and in the sample."
+            )
+
+
 def validate_inverse_plans_to_folder(
     out: str | Path, *, cases: Sequence[str] = (), force: bool = False, progress: Progress | None = None
 ) -> InverseValidation:
@@ -181,14 +204,17 @@ def validate_inverse_plans_to_folder(
 
     Raises
     ------
+    CaseError
+        A case that is none of the report's.
     PlanningError
-        An unknown case, or what planning and output raise.
+        What planning and output raise.
     """
-    chosen = [case for case in published_cases() if not cases or case.sample in cases]
-    unknown = [name for name in cases if name not in {case.sample for case in published_cases()}]
+    published = published_cases()
+    names = [case.sample for case in published]
+    unknown = [name for name in cases if name not in names]
     if unknown:
-        # the catalogue says which there are
-        load_sample(unknown[0])
+        raise CaseError(f"TG-119 has no case {unknown[0]!r}; choose of: {', '.join(names)}.")
+    chosen = [case for case in published if not cases or case.sample in cases]
     plans = []
     with OutputFolder(out, force=force) as output:
         output.check((PAGE, TABLE))
