@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from DoseEngineLib.errors import MachineError, PlanError
-from DoseEngineLib.plan import Aperture
+from DoseEngineLib.plan import Aperture, Beam
 
 MACHINE_SCHEMA_VERSION = 1
 
@@ -222,6 +222,27 @@ class Machine:
             if missing
         )
 
+    def with_leaves(self, boundaries_mm: tuple[float, ...] | None) -> Machine:
+        """Return the machine with leaves of other widths, all else of its MLC unchanged; None: the machine as it is.
+
+        Raises
+        ------
+        MachineError
+            A machine without MLC, or leaves narrower than the strip that tongue and groove shade.
+        """
+        if boundaries_mm is None or (self.mlc is not None and tuple(boundaries_mm) == self.mlc.boundaries_mm):
+            return self
+        if self.mlc is None:
+            raise MachineError(f"{self.name} has no MLC for the leaves of the plan; choose a machine that has one.")
+        if 2 * self.mlc.tongue_and_groove_mm >= np.diff(boundaries_mm).min():
+            raise MachineError(
+                f"The plan's leaves are down to {np.diff(boundaries_mm).min():g} mm wide, the strip that tongue and "
+                f"groove of {self.mlc.model} shade is {2 * self.mlc.tongue_and_groove_mm:g} mm; choose another machine."
+            )
+        pairs = len(boundaries_mm) - 1
+        model = f"{pairs} leaf pairs of the plan's own widths, else as: {self.mlc.model}"
+        return replace(self, mlc=replace(self.mlc, boundaries_mm=tuple(boundaries_mm), model=model))
+
     def check_aperture(self, aperture: Aperture, owner: str) -> None:
         """Raise `PlanError` when this machine cannot form the aperture."""
         for name, jaw, (low, high) in (
@@ -290,6 +311,11 @@ def load_machine(name_or_path: str | Path) -> Machine:
             f"There is no machine {text!r}; choose one of: {', '.join(available_machines())}, or give a .json file."
         )
     return _load_shipped(text)
+
+
+def load_beam_machine(beam: Beam) -> Machine:
+    """Load the machine of a beam, with the leaves of the beam where they are not the machine's; see `load_machine`."""
+    return load_machine(beam.machine).with_leaves(beam.leaf_boundaries_mm)
 
 
 @lru_cache(maxsize=32)

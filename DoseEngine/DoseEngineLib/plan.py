@@ -20,7 +20,9 @@ from DoseEngineLib.errors import PlanError, SchemaError
 from DoseEngineLib.geometry import Grid
 from DoseEngineLib.iec61217 import BeamFrame, beam_frame, check_patient_position
 
-PLAN_SCHEMA_VERSION = 1
+PLAN_SCHEMA_VERSION = 2
+# Written where nothing of version 2 (leaf boundaries of the plan's own) is needed, so that older programs read it.
+_FIRST_SCHEMA_VERSION = 1
 ROLES = ("GTV", "CTV", "PTV", "ORGAN", "AVOIDANCE", "EXTERNAL", "CONTROL", "SUPPORT", "OTHER")
 NORMALIZATIONS = ("point", "mean", "D50", "D95", "none")
 
@@ -192,6 +194,9 @@ class Beam:
         Monitor units a fraction; None: the beam has only a weight and the prescription sets the MU.
     weight : float
         Relative MU among the beams of a plan without MU; not used where ``meterset_MU`` is given.
+    leaf_boundaries_mm : tuple of float or None
+        Leaf sides along collimator Y at the isocentre plane, pairs + 1, rising, of an MLC whose leaves are not those of
+        ``machine``: the leaf positions are its. None: the machine's own MLC.
     """
 
     name: str
@@ -200,6 +205,7 @@ class Beam:
     machine: str = "generic_6mv"
     meterset_MU: float | None = None
     weight: float = 1.0
+    leaf_boundaries_mm: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -223,6 +229,28 @@ class Beam:
                 raise PlanError(f"{owner}: meterset {self.meterset_MU} MU is negative.")
         object.__setattr__(self, "control_points", points)
         object.__setattr__(self, "isocenter_RAS_mm", iso)
+        if self.leaf_boundaries_mm is not None:
+            object.__setattr__(self, "leaf_boundaries_mm", self._checked_boundaries(owner, points))
+
+    def _checked_boundaries(self, owner: str, points: tuple[ControlPoint, ...]) -> tuple[float, ...]:
+        try:
+            sides = tuple(float(side) for side in self.leaf_boundaries_mm)
+        except (TypeError, ValueError):
+            raise PlanError(
+                f"{owner}: leaf_boundaries_mm must be positions in mm; got {self.leaf_boundaries_mm!r}."
+            ) from None
+        _finite(owner, **{f"leaf_boundaries_mm[{n}]": side for n, side in enumerate(sides)})
+        if len(sides) < 2 or any(b <= a for a, b in zip(sides, sides[1:])):
+            raise PlanError(
+                f"{owner}: leaf_boundaries_mm must be two or more positions that rise strictly; got {sides}."
+            )
+        for point in points:
+            leaves = point.aperture.leaf_positions_mm
+            if leaves is not None and len(leaves) != len(sides) - 1:
+                raise PlanError(
+                    f"{owner}: {len(leaves)} leaf pairs are set, but leaf_boundaries_mm are those of {len(sides) - 1}."
+                )
+        return sides
 
     @classmethod
     def open_field(
@@ -407,8 +435,9 @@ class Plan:
 
 def plan_to_dict(plan: Plan) -> dict[str, Any]:
     """Return the plan as JSON-ready values with its schema version."""
+    own_leaves = any(beam.leaf_boundaries_mm is not None for beam in plan.beams)
     return {
-        "schema_version": PLAN_SCHEMA_VERSION,
+        "schema_version": PLAN_SCHEMA_VERSION if own_leaves else _FIRST_SCHEMA_VERSION,
         "name": plan.name,
         "patient_position": plan.patient_position,
         "engine": plan.engine,
@@ -430,6 +459,7 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
                 "isocenter_RAS_mm": beam.isocenter_RAS_mm,
                 "meterset_MU": beam.meterset_MU,
                 "weight": beam.weight,
+                **({} if beam.leaf_boundaries_mm is None else {"leaf_boundaries_mm": beam.leaf_boundaries_mm}),
                 "control_points": [
                     {
                         "gantry_deg": point.gantry_deg,
@@ -466,9 +496,10 @@ def plan_from_json(text: str) -> Plan:
         version = data["schema_version"]
     except (ValueError, TypeError, KeyError) as error:
         raise SchemaError(f"This is not a stored plan ({error}).") from error
-    if version != PLAN_SCHEMA_VERSION:
+    if version not in range(_FIRST_SCHEMA_VERSION, PLAN_SCHEMA_VERSION + 1):
         raise SchemaError(
-            f"The plan has schema version {version}; this version of RTPlanning reads {PLAN_SCHEMA_VERSION}. "
+            f"The plan has schema version {version}; this version of RTPlanning reads {_FIRST_SCHEMA_VERSION} to "
+            f"{PLAN_SCHEMA_VERSION}. "
             "Update RTPlanning; the stored plan was left as it is."
         )
     try:
@@ -498,6 +529,7 @@ def _plan_from_dict(data: dict[str, Any]) -> Plan:
                 beam["machine"],
                 beam["meterset_MU"],
                 beam["weight"],
+                beam.get("leaf_boundaries_mm"),
             )
         )
     prescription = data["prescription"]

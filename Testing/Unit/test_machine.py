@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from importlib import resources
 
 import pytest
 
 from DoseEngineLib.errors import MachineError, PlanError
-from DoseEngineLib.machine import ReferenceCalibration, available_machines, load_machine, machine_from_json
-from DoseEngineLib.plan import Aperture
+from DoseEngineLib.machine import (
+    ReferenceCalibration,
+    available_machines,
+    load_beam_machine,
+    load_machine,
+    machine_from_json,
+)
+from DoseEngineLib.plan import Aperture, Beam
 
 
 def shipped(name="generic_6mv"):
@@ -145,3 +152,22 @@ def test_limits_may_be_left_out_but_not_contradict_themselves():
         machine_from_json(json.dumps({**data, "mlc": {**data["mlc"], "limits": moving}}))
     mlc = {key: value for key, value in data["mlc"].items() if key != "limits"}
     assert machine_from_json(json.dumps({**data, "mlc": mlc})).mlc.limits is None
+
+
+def test_a_beam_may_bring_leaves_of_its_own_widths():
+    sides = (-5.0, -2.5, 0.0, 2.5, 5.0)
+    aperture = Aperture((-50, 50), (-5, 5), ((-10.0, 10.0),) * 4)
+    beam = replace(Beam.static_field("B", aperture), leaf_boundaries_mm=sides)
+    machine, usual = load_beam_machine(beam), load_machine("generic_6mv")
+    assert machine.mlc.boundaries_mm == sides
+    assert machine.mlc.transmission == usual.mlc.transmission
+    assert "own widths" in machine.mlc.model
+    machine.check_aperture(aperture, "Beam B")
+    with pytest.raises(PlanError, match="has 60"):
+        usual.check_aperture(aperture, "Beam B")
+    # the machine's own leaves, said again, are no others
+    assert usual.with_leaves(usual.mlc.boundaries_mm) is usual
+    with pytest.raises(MachineError, match="no MLC"):
+        load_machine("ideal_6mv").with_leaves(sides)
+    with pytest.raises(MachineError, match="groove"):
+        usual.with_leaves((0.0, 0.5, 1.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -38,7 +39,10 @@ def plans(draw):
         points = tuple(ControlPoint(draw(numbers), draw(numbers), draw(numbers), aperture, w) for w in (0, middle, 1))
         iso = (draw(numbers), draw(numbers), draw(numbers))
         MU = draw(st.floats(0, 500)) if with_MU else None
-        beams.append(Beam(f"Beam {index}", points, iso, meterset_MU=MU, weight=draw(st.floats(0.1, 5))))
+        sides = tuple(range(len(leaves) + 1)) if leaves and draw(st.booleans()) else None
+        beams.append(
+            Beam(f"Beam {index}", points, iso, meterset_MU=MU, weight=draw(st.floats(0.1, 5)), leaf_boundaries_mm=sides)
+        )
     prescription = Prescription(draw(st.floats(0.1, 80)), draw(st.integers(1, 40)), "PTV", "D95")
     return Plan("Any", tuple(beams), prescription, draw(st.sampled_from(["HFS", "FFP"])), dose_grid_spacing_mm=3.0)
 
@@ -65,6 +69,25 @@ def test_open_field_keeps_the_jaws_exactly_as_set():
     assert (point.aperture.jaw_x_mm, point.aperture.jaw_y_mm) == ((-30.0, 70.0), (10.0, 20.0))
     assert point.aperture.leaf_positions_mm is None
     assert (point.gantry_deg, point.collimator_deg, point.couch_deg) == (45, 10, 5)
+
+
+def test_plans_of_the_machines_leaves_stay_readable_for_older_programs():
+    leaves = Aperture((-50, 50), (-50, 50), ((-10, 10), (-10, 10)))
+    beam = Beam.static_field("B", leaves)
+    assert json.loads(plan_to_json(Plan("P", (beam,))))["schema_version"] == 1
+    own = json.loads(plan_to_json(Plan("P", (replace(beam, leaf_boundaries_mm=(-5, 0, 5)),))))
+    assert own["schema_version"] == 2
+    assert own["beams"][0]["leaf_boundaries_mm"] == [-5.0, 0.0, 5.0]
+
+
+@pytest.mark.parametrize(
+    ("sides", "message"),
+    [((0, 0, 5), "rise strictly"), ((0,), "two or more"), ((0, 5), "those of 1"), (("a", 1, 2), "positions in mm")],
+)
+def test_leaf_boundaries_must_fit_the_leaves(sides, message):
+    beam = Beam.static_field("B", Aperture((-50, 50), (-50, 50), ((-10, 10), (-10, 10))))
+    with pytest.raises(PlanError, match=message):
+        replace(beam, leaf_boundaries_mm=sides)
 
 
 def test_newer_and_damaged_schemas_are_refused():

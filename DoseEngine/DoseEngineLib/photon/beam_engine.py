@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from DoseEngineLib.engine import DoseEngine, DoseResult
 from DoseEngineLib.errors import EngineError, PlanError
 from DoseEngineLib.geometry import Grid, resample
-from DoseEngineLib.machine import Machine, load_machine
+from DoseEngineLib.machine import Machine, load_beam_machine
 from DoseEngineLib.normalization import normalization_factor
 from DoseEngineLib.patient import Patient
 from DoseEngineLib.plan import Beam, Plan
@@ -56,7 +57,8 @@ class PhotonBeamEngine(DoseEngine):
         report = part(progress, 0.0, 1.0)
         grid = grid or patient.body_grid.with_spacing(plan.dose_grid_spacing_mm)
         self._check_memory(grid, len(plan.beams))
-        machines = {beam.machine: load_machine(beam.machine) for beam in plan.beams}
+        machines = [load_beam_machine(beam) for beam in plan.beams]
+        by_name = {beam.machine: machine for beam, machine in zip(plan.beams, machines, strict=True)}
         self._check_isocenters(patient, plan)
         inside = resample(patient.body, patient.grid, grid)
         if not inside.any():
@@ -66,9 +68,7 @@ class PhotonBeamEngine(DoseEngine):
         for number, (beam, meterset) in enumerate(zip(plan.beams, metersets, strict=True)):
             share = part(report, number / len(plan.beams), (number + 1) / len(plan.beams))
             share(0.0, f"{self.title}: {beam.name}")
-            dose = self._beam_dose_per_MU(
-                patient, beam, machines[beam.machine], plan.patient_position, grid, inside, share
-            )
+            dose = self._beam_dose_per_MU(patient, beam, machines[number], plan.patient_position, grid, inside, share)
             dose *= np.float32(meterset * plan.fractions)
             doses[beam.name] = dose
         total = np.zeros(grid.shape, np.float32)
@@ -93,8 +93,9 @@ class PhotonBeamEngine(DoseEngine):
                 "engine": self.label,
                 "engine_version": self.version,
                 "rtplanning_version": _package_version(),
-                "machines": {name: machine.title for name, machine in machines.items()},
-                "machines_do_not_model": {name: list(machine.does_not_model) for name, machine in machines.items()},
+                "machines": {name: machine.title for name, machine in by_name.items()},
+                "machines_do_not_model": {name: list(machine.does_not_model) for name, machine in by_name.items()},
+                **_own_leaves(plan, machines),
                 "dose_to": self.dose_to,
                 "grid_shape_kji": list(grid.shape),
                 "grid_spacing_mm": [round(float(s), 6) for s in grid.spacing_mm],
@@ -124,6 +125,16 @@ class PhotonBeamEngine(DoseEngine):
                     f"{beam.isocenter_RAS_mm[1]:.1f}, S {beam.isocenter_RAS_mm[2]:.1f} mm lies outside the image; "
                     "place it in the patient, or create the engine with allow_isocenter_outside=True."
                 )
+
+
+def _own_leaves(plan: Plan, machines: Sequence[Machine]) -> dict[str, dict[str, str]]:
+    """What provenance says of leaves that are not the machine's."""
+    leaves = {
+        beam.name: machine.mlc.model
+        for beam, machine in zip(plan.beams, machines, strict=True)
+        if beam.leaf_boundaries_mm is not None
+    }
+    return {"leaves_of_the_plan": leaves} if leaves else {}
 
 
 def _package_version() -> str:

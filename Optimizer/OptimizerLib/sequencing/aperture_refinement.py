@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import minimize
 
-from DoseEngineLib.machine import load_machine
+from DoseEngineLib.machine import load_beam_machine
 from DoseEngineLib.plan import Plan
 from DoseEngineLib.progress import Progress, silent
 from OptimizerLib.errors import OptimizationError
@@ -196,7 +196,7 @@ class _Search:
         self.parts = []
         for parts, bixels, _ in pieces:
             fields = [
-                SegmentedField.from_beam(beam, bixels, load_machine(beam.machine), step_mm, least_segment_MU)
+                SegmentedField.from_beam(beam, bixels, load_beam_machine(beam), step_mm, least_segment_MU)
                 for beam in parts
             ]
             self.parts.append([field for field in fields if field is not None])

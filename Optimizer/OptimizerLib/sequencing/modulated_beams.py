@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from DoseEngineLib.machine import Machine, load_machine
+from DoseEngineLib.machine import Machine, load_beam_machine
 from DoseEngineLib.photon.fluence import backscatter_factor
 from DoseEngineLib.plan import Aperture, Beam, ControlPoint, Plan
 from DoseEngineLib.progress import Progress, silent
@@ -87,7 +87,7 @@ def sequence(
     for number, (parts, bixels, wanted) in enumerate(pieces):
         report(number / len(pieces), f"Leaves of {bixels.name}")
         whole = replace(parts[0], name=bixels.name)
-        machine = load_machine(whole.machine)
+        machine = load_beam_machine(whole)
         shares = _shares_of_bixels(bixels, wanted, machine)
         for part, share in enumerate(shares, start=1):
             beam = whole if len(shares) == 1 else replace(whole, name=part_name(whole.name, part))
@@ -153,7 +153,7 @@ def delivered_weights(influence: DoseInfluence, plan: Plan) -> np.ndarray:
 def beam_weights(beam: Beam, bixels: BixelBeam) -> np.ndarray:
     """Weights (n,) in MU of open fluence that a beam gives its bixels."""
     _, x, y = bixels.fluence_map(np.zeros(bixels.size))
-    exposure = beam_exposure(beam, x, y, load_machine(beam.machine))
+    exposure = beam_exposure(beam, x, y, load_beam_machine(beam))
     return exposure[bixels.rows - bixels.rows.min(), bixels.columns - bixels.columns.min()]
 
 

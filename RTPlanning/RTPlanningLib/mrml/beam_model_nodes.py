@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import slicer
 
-from DoseEngineLib.machine import load_machine
+from DoseEngineLib.machine import load_beam_machine
 from DoseEngineLib.mrml.plan_node import (
     BEAM_MODEL,
     BEAM_NAME,
@@ -35,7 +35,7 @@ def createBeamModelNodes(planNode) -> list:
     setPlan(planNode, plan)
     shapes = []
     for beam in plan.beams:
-        machine = load_machine(beam.machine)
+        machine = load_beam_machine(beam)
         depth = -beam.frame(plan.patient_position).to_beam(grid.corners_RAS_mm)[:, 2].min()
         boundaries = machine.mlc.boundaries_mm if machine.mlc else None
         shapes.append(beam_model(beam, machine.sad_mm, max(depth, 0.0) + _BEYOND_PATIENT_MM, boundaries))
