@@ -11,6 +11,7 @@ from DoseEngineLib.errors import CaseError
 from DoseEngineLib.geometry import Grid
 from DoseEngineLib.iec61217 import check_patient_position
 from DoseEngineLib.plan import Structure
+from RTPlanningLib.dicom.source import DicomSource
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,8 @@ class Case:
         A sentence or two: what it is and its source.
     notes : tuple of str
         What the reader had to decide or leave out, in words for the user.
+    dicom : DicomSource, optional
+        The CT's images and study where the case came from DICOM, for objects that refer to them.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Case:
     density_overrides_g_cm3: Mapping[str, float] = field(default_factory=dict)
     description: str = ""
     notes: tuple[str, ...] = ()
+    dicom: DicomSource | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -63,6 +67,11 @@ class Case:
         if len(set(names)) != len(names):
             raise CaseError(f"Structure names must be unique; got {', '.join(names)}.")
         check_patient_position(self.patient_position)
+        if self.dicom is not None and len(self.dicom.ct_sop_instance_uids) != self.grid.shape[0]:
+            raise CaseError(
+                f"The case names {len(self.dicom.ct_sop_instance_uids)} CT images for {self.grid.shape[0]} slices; "
+                "give those of this CT, or none for a CT that was resampled."
+            )
 
     def structure(self, name: str) -> Structure:
         """Return a structure by name; an unknown name raises `CaseError` and lists those there are."""

@@ -91,6 +91,7 @@ def read_case(
         frame_of_reference_uid=ct.frame_of_reference_uid,
         description=f"CT {ct.description!r} of {ct.grid.shape[0]} slices from DICOM{label}.",
         notes=tuple(notes),
+        dicom=ct.source,
     )
 
 

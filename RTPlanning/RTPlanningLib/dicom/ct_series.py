@@ -7,6 +7,7 @@ along the row direction, plus row index times row spacing along the column direc
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +21,27 @@ from DoseEngineLib.geometry import Grid, ras_from_lps
 from DoseEngineLib.iec61217 import PATIENT_POSITIONS
 from DoseEngineLib.progress import Progress, silent
 from RTPlanningLib.dicom.dataset import number, numbers, read_dataset, required, text, value
+from RTPlanningLib.dicom.source import DicomSource
 
 # Slices may leave an even spacing, or the line along their normal, by this much; the voxels then stay within 0.1 mm.
 _POSITION_TOLERANCE_MM = 0.05
 _SAME_POSITION_MM = 0.01
 _TILT_TOLERANCE_DEG = 0.05
 _AIR_HU = -1024
+_TEXT = r"[^\\\x00-\x1f\x7f]"
+_DATE = r"([0-9]{8})?"
+# Attributes of patient and study that objects of the same study repeat: the source's field, and what is well-formed.
+_STUDY_KEYWORDS = {
+    "PatientBirthDate": ("patient_birth_date", _DATE),
+    "PatientSex": ("patient_sex", r"[MFO]?"),
+    "StudyDate": ("study_date", _DATE),
+    "StudyTime": ("study_time", r"([0-9]{2}([0-9]{2}([0-9]{2}(\.[0-9]{1,6})?)?)?)?"),
+    "StudyID": ("study_id", _TEXT + "{0,16}"),
+    "StudyDescription": ("study_description", _TEXT + "{0,64}"),
+    "AccessionNumber": ("accession_number", _TEXT + "{0,16}"),
+    "ReferringPhysicianName": ("referring_physician_name", _TEXT + "{0,64}"),
+    "PositionReferenceIndicator": ("position_reference_indicator", _TEXT + "{0,64}"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +59,8 @@ class CtSeries:
     sop_instance_uids : tuple of str
         One a slice, in the order of k.
     patient_name, patient_id, description : str
+    source : DicomSource, optional
+        Images and study, for objects that refer to them.
     notes : tuple of str
         What had to be decided or left out, in words for the user.
     """
@@ -58,6 +76,7 @@ class CtSeries:
     patient_id: str = ""
     description: str = ""
     notes: tuple[str, ...] = ()
+    source: DicomSource | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +168,7 @@ def read_ct_series(
     whole = all(one.hu.dtype == np.int16 for one in ordered)
     hu = np.stack([one.hu for one in ordered]) if whole else np.stack([one.hu.astype(np.float32) for one in ordered])
     shared = ordered[0].shared
+    source = _source(ordered, notes)
     progress(1.0, "CT read")
     return CtSeries(
         hu,
@@ -162,6 +182,7 @@ def read_ct_series(
         shared["PatientID"],
         shared["SeriesDescription"],
         tuple(notes),
+        source,
     )
 
 
@@ -205,7 +226,10 @@ def _read_slice(dataset: Dataset, path: Path) -> _Slice:
         keyword: str(required(dataset, keyword, where))
         for keyword in ("SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
     }
-    shared |= {keyword: text(dataset, keyword, where) for keyword in ("PatientID", "PatientName", "SeriesDescription")}
+    shared |= {
+        keyword: text(dataset, keyword, where)
+        for keyword in ("PatientID", "PatientName", "SeriesDescription", *_STUDY_KEYWORDS)
+    }
     return _Slice(
         path,
         str(required(dataset, "SOPInstanceUID", where)),
@@ -387,6 +411,20 @@ def _check_steps(ordered: Sequence[_Slice], along: np.ndarray, steps: np.ndarray
         f"{along[worst]:.2f} and {along[worst + 1]:.2f} mm along the slice normal, {ordered[worst].path.name} and "
         f"{ordered[worst + 1].path.name}). Resample the CT to an even spacing first."
     )
+
+
+def _source(slices: Sequence[_Slice], notes: list[str]) -> DicomSource:
+    """Keep whose study the CT is; what is malformed there is left out, so that it is not copied into other objects."""
+    kept: dict[str, str] = {}
+    malformed = []
+    for keyword, (name, pattern) in _STUDY_KEYWORDS.items():
+        found = slices[0].shared[keyword]
+        kept[name] = found if re.fullmatch(pattern, found) else ""
+        if found and not kept[name]:
+            malformed.append(keyword)
+    if malformed:
+        notes.append(f"CT: {', '.join(malformed)} malformed; what is exported for this case goes without.")
+    return DicomSource(tuple(one.sop_instance_uid for one in slices), str(CTImageStorage), **kept)
 
 
 def _patient_position(slices: Sequence[_Slice], wanted: str | None, notes: list[str]) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import slicer
 
-from DoseEngineLib.errors import CaseError, SchemaError
+from DoseEngineLib.errors import CaseError, GeometryError, SchemaError
+from DoseEngineLib.geometry import Grid
 from DoseEngineLib.mrml.segmentations import (
     densityOverrides,
     setDensityOverrides,
@@ -16,6 +18,7 @@ from DoseEngineLib.mrml.segmentations import (
 from DoseEngineLib.mrml.subject_hierarchy import createPatient, createStudy, hierarchyNode, placeNode
 from DoseEngineLib.mrml.volumes import arrayFromVolume, gridFromVolume, setVolumeFromArray
 from RTPlanningLib.case import Case
+from RTPlanningLib.dicom.source import DicomSource
 
 _CASE = "RTPlanning.Case"
 _SCHEMA_VERSION = 1
@@ -94,6 +97,7 @@ def caseFromNodes(volumeNode, segmentationNode=None) -> Case:
     notes = [f"Structure {s.name} is empty." for s in structures if s.is_empty]
     if not stored:
         notes.insert(0, f"{volumeNode.GetName()} says nothing of the patient position; head-first supine is assumed.")
+    source = _storedSource(stored, grid, notes, volumeNode.GetName())
     notes = list(dict.fromkeys((*stored.get("notes", ()), *notes)))
     return Case(
         **{"name": volumeNode.GetName(), **{field: stored[field] for field in _FIELDS if field in stored}},
@@ -103,13 +107,39 @@ def caseFromNodes(volumeNode, segmentationNode=None) -> Case:
         goals=tuple(stored.get("goals", ())),
         density_overrides_g_cm3=densityOverrides(segmentationNode) if segmentationNode is not None else {},
         notes=tuple(notes),
+        dicom=source,
     )
 
 
 def _caseJson(case: Case) -> str:
     data = {field: getattr(case, field) for field in _FIELDS}
     data |= {"schema_version": _SCHEMA_VERSION, "goals": list(case.goals), "notes": list(case.notes)}
+    if case.dicom is not None:
+        # with the place of its slices: a volume that was resampled since is another CT
+        data["dicom"] = case.dicom.to_dict() | {"affine": case.grid.affine.tolist(), "shape": list(case.grid.shape)}
     return json.dumps(data, sort_keys=True, ensure_ascii=False)
+
+
+def _storedSource(stored: dict, grid: Grid, notes: list[str], name: str) -> DicomSource | None:
+    """The CT images the volume was read from, unless its grid was changed since."""
+    data = stored.get("dicom")
+    if data is None:
+        return None
+    try:
+        before = Grid(tuple(data["shape"]), np.array(data["affine"], dtype=float))
+        source = DicomSource.from_dict(data)
+    except (TypeError, KeyError, ValueError, GeometryError) as error:
+        raise CaseError(
+            f"What {name} says of its DICOM images is damaged ({error!r}); remove its attribute {_CASE}."
+        ) from error
+    if not before.is_same_as(grid, tolerance_mm=0.01):
+        notes.append(
+            f"{name} was resampled or moved since it was read from DICOM; it no longer refers to those images."
+        )
+        stored.pop("series_instance_uid", None)
+        stored.pop("frame_of_reference_uid", None)
+        return None
+    return source
 
 
 def _storedCase(volumeNode) -> dict:
