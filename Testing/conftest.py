@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
+from missing import missing
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-IN_CI = os.environ.get("CI") == "true"
-
-
-def missing(reason: str) -> None:
-    """Fail where everything has to be there (CI), skip with the reason on a user's machine."""
-    if IN_CI:
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from missing import missing
 from sphere_engine import PEAK_GY, SLOPE_GY_PER_MM
 
 from DoseEngineLib.errors import EvaluationError, PlanError
@@ -318,16 +319,12 @@ def test_a_dynamic_beam_shows_its_envelope_and_a_closed_one_is_refused():
 @pytest.fixture
 def rendering():
     """The 3D view, where this machine can draw."""
-    import os
-
     from RTPlanningLib.display import view3d
 
     try:
         view3d.offscreenWindow()
     except view3d.RenderingError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error), pytrace=False)
-        pytest.skip(str(error))
+        missing(str(error))
     return view3d
 
 

@@ -4,6 +4,7 @@ import importlib.util
 
 import numpy as np
 import pytest
+from missing import missing
 from scipy import sparse
 
 from DoseEngineLib.errors import Cancelled
@@ -35,7 +36,7 @@ LABELS = ("quasi-newton", "l-bfgs-b", "ipopt")
 def solver(label, **options):
     package = {"ipopt": "ipyopt", "highs": "highspy"}.get(label)
     if package and importlib.util.find_spec(package) is None:
-        pytest.skip(f"{package} is not installed")
+        missing(f'{package} is not installed: pip install ".[test]" brings it.')
     return create_solver(label, **options)
 
 

@@ -18,7 +18,6 @@ The exact rate of the third is 88.244. Ours searches the whole interpolated dose
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import replace
 
@@ -33,6 +32,7 @@ from dose_pairs import (
     pymedphys_gamma,
     synthetic_pair,
 )
+from missing import needs_command
 
 from RTPlanningLib.evaluation.gamma import GAMMA_TOLERANCE, GammaCriterion, gamma_index
 
@@ -81,7 +81,6 @@ def test_the_closed_form_is_met_voxel_by_voxel():
 @pytest.mark.parametrize("name", PAIRS)
 def test_pass_rate_is_that_of_pymedphys(pair_of, name):
     """Within 0.1 points at its own sampling (a tenth of the distance); the same voxels; nowhere above its gamma."""
-    pytest.importorskip("pymedphys")
     pair = pair_of(name)
     ours = gamma_index(*pair, CRITERIA[name])
     theirs, _ = pymedphys_gamma(pair, CRITERIA[name])
@@ -96,7 +95,6 @@ def test_pass_rate_is_that_of_pymedphys(pair_of, name):
 @pytest.mark.reference
 def test_local_gamma_is_that_of_pymedphys(pair_of):
     """Local 3 %/3 mm, threshold 20 %, at half the peer's usual sampling distance: within 0.1 points."""
-    pytest.importorskip("pymedphys")
     pair = pair_of("breast")
     criterion = GammaCriterion(3, 3, local=True, threshold_percent=20, max_gamma=1.1)
     ours = gamma_index(*pair, criterion)
@@ -109,8 +107,7 @@ def test_local_gamma_is_that_of_pymedphys(pair_of):
 @pytest.mark.parametrize("name", PAIRS)
 def test_pass_rate_is_that_of_plastimatch(pair_of, name, tmp_path):
     """Within 0.1 points, on a lattice fine enough for its search along lines; the same voxels."""
-    if shutil.which("plastimatch") is None:
-        pytest.skip("plastimatch is not installed; on Debian and Ubuntu: apt-get install plastimatch")
+    needs_command("plastimatch", "plastimatch")
     pair = pair_of(name)
     ours = gamma_index(*pair, CRITERIA[name])
     rate, count, _ = plastimatch_gamma(pair, CRITERIA[name], tmp_path, FINER[name])
@@ -123,7 +120,6 @@ def test_pass_rate_is_that_of_plastimatch(pair_of, name, tmp_path):
 @pytest.mark.reference
 def test_at_least_five_times_as_fast_as_pymedphys(pair_of):
     """Clinical dose on a 3 mm grid, 3 %/3 mm in 3D, gamma up to 2 on both sides; the least of three runs of ours."""
-    pytest.importorskip("pymedphys")
     pair = pair_of("breast")
     criterion = replace(CRITERIA["breast"], distance_mm=3.0, max_gamma=2.0)
     gamma_index(*pair, criterion)
