@@ -289,14 +289,14 @@ def _dvh(
         )
     if covered < 1.0 and not allow_partial:
         raise EvaluationError(
-            f"Only {_below_all(100.0 * covered)} % of structure {structure.name} lie inside the dose grid; "
+            f"Only {percent_below_all(100.0 * covered)} % of structure {structure.name} lie inside the dose grid; "
             "calculate the dose on a larger grid, or allow a partial DVH, which counts the covered part alone."
         )
     return Dvh(structure.name, volume_cm3, samples, covered, sampled_from)
 
 
-def _below_all(percent: float) -> str:
-    """One decimal, more where it would read 100.0."""
+def percent_below_all(percent: float) -> str:
+    """Write a share of less than 100 % with one decimal, more where it would read 100.0."""
     return f"{percent:.1f}" if percent < 99.95 else f"{np.floor(percent * 1000.0) / 1000.0:.3f}"
 
 

@@ -254,44 +254,26 @@ examples:
   rtplanning evaluate dose.nrrd --structures structures.seg.nrrd --template tg101-3fx --target PTV --out result
   rtplanning evaluate rtplanning-demo/dose.nrrd --case tg119-prostate --template tg119-prostate --out result
   rtplanning evaluate rtdose.dcm --structures dicom/ --template quantec --name Lungs=Lungs-GTV --out result
+  rtplanning evaluate dose.nrrd --structures structures.seg.vtm --out result        (DVHs alone: dvh.csv)
+  rtplanning evaluate rtdose.dcm --structures rtstruct.dcm --end-caps none --out result        (no CT)
+  rtplanning evaluate folder/ --out result        (a folder with one dose and its structures, or of an earlier run)
 A structure that a template asks for is found by its TG-263 name or one in use; what may be several, or is not there,
 is listed and not judged. See: rtplanning templates""",
     )
     evaluate.add_argument(
-        "dose", metavar="DOSE", type=Path, help="a DICOM RT Dose, or a volume (NRRD, NIfTI, MHA) of the whole course"
+        "dose",
+        metavar="DOSE",
+        type=Path,
+        help="a DICOM RT Dose, a volume (NRRD, NIfTI, MHA) of the whole course, or a folder that holds one",
     )
-    organs = evaluate.add_mutually_exclusive_group(required=True)
-    organs.add_argument(
-        "--structures", metavar="DIR|FILE", type=Path, help="a DICOM folder with CT and RTSTRUCT, or a .seg.nrrd"
-    )
-    organs.add_argument("--case", metavar="NAME", help="a built-in case in their place; see: rtplanning cases")
-    evaluate.add_argument(
-        "--template",
-        metavar="NAME|FILE",
-        nargs="+",
-        action="extend",
-        default=[],
-        help="goal templates; see: rtplanning templates",
-    )
-    evaluate.add_argument(
-        "--goal", metavar="GOAL", nargs="+", action="extend", default=[], help='goals of your own: "PTV D95%% >= 95 %%"'
-    )
-    evaluate.add_argument("--prescription", metavar="GY", type=float, help="prescribed dose of the course")
-    evaluate.add_argument("--fractions", metavar="N", type=int, help="its number of fractions")
-    evaluate.add_argument("--target", metavar="NAME", help="structure it is prescribed to")
-    evaluate.add_argument(
-        "--name",
-        metavar="ORGAN=NAME",
-        nargs="+",
-        action="extend",
-        default=[],
-        help="which structure is meant, where several may be",
-    )
+    _structure_arguments(evaluate, "those in the folder of the dose")
+    _goal_arguments(evaluate)
     evaluate.add_argument("--radiobiology", action="store_true", help="add complication probabilities (NTCP)")
     evaluate.add_argument("--tcp", metavar="SET", help="add the target's control probability with these parameters")
     evaluate.add_argument(
-        "--dose-unit", choices=("Gy", "cGy"), default="Gy", help="unit of a dose volume (default: %(default)s)"
+        "--dvh-step", metavar="GY", type=float, default=0.01, help="rows of dvh.csv (default: %(default)s Gy)"
     )
+    _dose_unit_argument(evaluate)
     _output_arguments(evaluate)
 
     show = _command(
@@ -415,6 +397,59 @@ def _case_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seg", metavar="FILE", type=Path, help="segmentation (.seg.nrrd) of a volume file")
     parser.add_argument("--ct-series", metavar="UID", help="CT series, where the DICOM folder holds several")
     parser.add_argument("--structure-set", metavar="UID", help="structure set, where the DICOM folder holds several")
+
+
+def _structure_arguments(parser: argparse.ArgumentParser, default: str) -> None:
+    organs = parser.add_mutually_exclusive_group()
+    organs.add_argument(
+        "--structures",
+        metavar="DIR|FILE",
+        nargs="+",
+        type=Path,
+        help="a DICOM folder, an RTSTRUCT, a segmentation (.seg.nrrd, .seg.vtm), or surfaces (.vtp, .vtk, .stl, ...); "
+        f"by default {default}",
+    )
+    organs.add_argument("--case", metavar="NAME", help="a built-in case in their place; see: rtplanning cases")
+    parser.add_argument(
+        "--contours-only", action="store_true", help="take an RTSTRUCT by its contours, whatever CT lies beside it"
+    )
+    parser.add_argument(
+        "--end-caps",
+        choices=("half", "none"),
+        default="half",
+        help="how far contours reach beyond the first and last: half a slice, or not at all (default: %(default)s)",
+    )
+
+
+def _goal_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--template",
+        metavar="NAME|FILE",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="goal templates; see: rtplanning templates",
+    )
+    parser.add_argument(
+        "--goal", metavar="GOAL", nargs="+", action="extend", default=[], help='goals of your own: "PTV D95%% >= 95 %%"'
+    )
+    parser.add_argument("--prescription", metavar="GY", type=float, help="prescribed dose of the course")
+    parser.add_argument("--fractions", metavar="N", type=int, help="its number of fractions")
+    parser.add_argument("--target", metavar="NAME", help="structure it is prescribed to")
+    parser.add_argument(
+        "--name",
+        metavar="ORGAN=NAME",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="which structure is meant, where several may be",
+    )
+
+
+def _dose_unit_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dose-unit", choices=("Gy", "cGy"), default="Gy", help="unit of dose volumes (default: %(default)s)"
+    )
 
 
 def _output_arguments(parser: argparse.ArgumentParser, default: str | None = None) -> None:
@@ -577,14 +612,14 @@ def _validate_imrt(options: argparse.Namespace, progress: Progress) -> InverseVa
 def _evaluate(options: argparse.Namespace) -> None:
     from RTPlanningLib.evaluation_workflow import evaluate_dose
 
-    names = dict(name.split("=", 1) for name in options.name if "=" in name)
-    if len(names) != len(options.name):
-        options.parser.error("--name takes ORGAN=NAME, each organ once, as in --name Lungs=Lungs-GTV")
+    names = _names(options)
+    if options.structures is None and options.case is None and not options.dose.is_dir():
+        options.parser.error("a dose file needs --structures or --case")
     with _progress_bar() as progress:
         output = evaluate_dose(
             options.dose,
             options.out,
-            structures=options.structures,
+            structures=_one_or_several(options.structures),
             case=options.case,
             templates=options.template,
             goals=options.goal,
@@ -595,6 +630,9 @@ def _evaluate(options: argparse.Namespace) -> None:
             radiobiology=options.radiobiology,
             tcp_set=options.tcp,
             dose_unit=options.dose_unit,
+            contours_only=options.contours_only,
+            end_caps=options.end_caps,
+            dvh_step_Gy=options.dvh_step,
             force=options.force,
             progress=progress,
         )
@@ -613,6 +651,18 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(f"Written to {output.folder} in {output.seconds:.1f} s:")
     _print_columns([(f"  {path.name}", _size(path.stat().st_size)) for path in output.files])
     print(_NOTICE)
+
+
+def _names(options: argparse.Namespace) -> dict[str, str]:
+    names = dict(name.split("=", 1) for name in options.name if "=" in name)
+    if len(names) != len(options.name):
+        options.parser.error("--name takes ORGAN=NAME, each organ once, as in --name Lungs=Lungs-GTV")
+    return names
+
+
+def _one_or_several(paths: Sequence[Path] | None) -> Path | Sequence[Path] | None:
+    """A place to look at, or several files of surfaces."""
+    return paths[0] if paths is not None and len(paths) == 1 else paths
 
 
 def _templates(options: argparse.Namespace) -> None:

@@ -17,7 +17,8 @@ from DoseEngineLib.mrml.volumes import setVolumeFromArray
 from DoseEngineLib.plan import Structure
 from RTPlanningLib import cli
 from RTPlanningLib.case import Case
-from RTPlanningLib.evaluation_workflow import OUTPUTS, evaluate_dose, read_dose
+from RTPlanningLib.evaluation_inputs import read_dose
+from RTPlanningLib.evaluation_workflow import OUTPUTS, evaluate_dose
 from RTPlanningLib.mrml.case_nodes import createCaseNodes
 from RTPlanningLib.mrml.write_volume import writeVolume
 from RTPlanningLib.output_folder import MANIFEST, OutputError
@@ -122,7 +123,7 @@ def test_structures_have_to_come_from_one_place(files, tmp_path):
         evaluate_dose(dose, tmp_path / "out")
     with pytest.raises(CaseError, match="Give either structures"):
         evaluate_dose(dose, tmp_path / "out", structures=structures, case="thorax")
-    with pytest.raises(CaseError, match="is neither"):
+    with pytest.raises(CaseError, match="is a volume"):
         evaluate_dose(dose, tmp_path / "out", structures=dose)
     assert not (tmp_path / "out").exists()
 

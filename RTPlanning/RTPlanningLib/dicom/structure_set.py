@@ -15,9 +15,11 @@ from pydicom.uid import RTStructureSetStorage
 from DoseEngineLib.contour_stack import ContourStack
 from DoseEngineLib.errors import CaseError, GeometryError, PlanError
 from DoseEngineLib.geometry import Grid, ras_from_lps
+from DoseEngineLib.outline_voxels import structure_from_outline
 from DoseEngineLib.plan import Structure
 from DoseEngineLib.progress import Progress, silent
 from RTPlanningLib.contouring.planar_contours import mask_from_contours
+from RTPlanningLib.contouring.slice_spacing import contoured_spacing_mm
 from RTPlanningLib.dicom.ct_series import CtSeries
 from RTPlanningLib.dicom.dataset import (
     decimal_strings,
@@ -168,6 +170,75 @@ def read_structure_set(
     return tuple(_one_external(structures, notes)), tuple(notes)
 
 
+def read_contoured_structures(
+    file: str | os.PathLike, frame_of_reference_uid: str = "", progress: Progress | None = None
+) -> tuple[tuple[Structure, ...], tuple[str, ...]]:
+    """Read an RTSTRUCT's structures by their contours alone, where the CT they were drawn on is not at hand.
+
+    Volumes and DVHs are those of the contours. The distance of the slices is what most contours are apart; it is the
+    thickness of a structure on a single slice. Voxels lie on a grid of each structure's own.
+
+    Parameters
+    ----------
+    file : path
+    frame_of_reference_uid : str
+        Of the dose that the structures are for; a structure set of another one is refused.
+    progress : callable, optional
+
+    Returns
+    -------
+    structures : tuple of Structure
+        In the file's order, names made unique; those without closed contours, or whose contours make no solid, are
+        left out and noted.
+    notes : tuple of str
+
+    Raises
+    ------
+    CaseError
+        A structure set of another frame of reference, a broken contour, a damaged file.
+    """
+    progress = progress or silent
+    path = Path(file)
+    where = str(path)
+    dataset = _open(path)
+    notes: list[str] = []
+    frames = _references(dataset, where).frames_of_reference
+    if frame_of_reference_uid and frames and frames != {frame_of_reference_uid}:
+        raise CaseError(
+            f"The structures of {path.name} are in the frame of reference {', '.join(sorted(frames))}, the dose is in "
+            f"{frame_of_reference_uid}, so their places cannot be compared. Give files of one plan."
+        )
+    if not frame_of_reference_uid or not frames:
+        notes.append(f"{path.name} or the dose names no frame of reference; they were taken to share one.")
+    names = _unique_names(_items(dataset, "StructureSetROISequence", where), where, notes)
+    types = {
+        whole_number(one, "ReferencedROINumber", where): text(one, "RTROIInterpretedType", where)
+        for one in _items(dataset, "RTROIObservationsSequence", where)
+    }
+    drawn = {
+        whole_number(one, "ReferencedROINumber", where): one for one in _items(dataset, "ROIContourSequence", where)
+    }
+    contours = {n: _contours(drawn.get(n), name, path, None, {}, notes)[0] for n, name in names.items()}
+    spacing_mm = contoured_spacing_mm(list(contours.values()))
+    if spacing_mm is not None:
+        notes.append(f"{path.name}: slices are taken to be {spacing_mm:g} mm apart, as most of its contours are.")
+    structures = []
+    for done, (roi_number, name) in enumerate(names.items()):
+        progress(done / len(names), f"Filling {name}")
+        if not contours[roi_number]:
+            notes.append(f"{name}: has no closed contours; left out.")
+            continue
+        role = role_from_type(types.get(roi_number, ""))
+        color = _color(drawn[roi_number], f"{path.name}, {name}", done)
+        try:
+            outline = ContourStack(name, tuple(contours[roi_number]), spacing_mm)
+            structures.append(structure_from_outline(outline, role_from_name(name) if role is None else role, color))
+        except GeometryError as error:
+            notes.append(f"{name}: left out, its contours make no solid ({error})")
+    progress(1.0, "Structures read")
+    return tuple(_one_external(structures, notes)), tuple(notes)
+
+
 def _check_belongs(dataset: Dataset, ct: CtSeries, path: Path, skip_rois: Sequence[str], notes: list[str]) -> None:
     """Refuse a structure set that was drawn on something else than this CT."""
     references = _references(dataset, str(path))
@@ -240,9 +311,9 @@ def _unique_names(rois: Sequence[Dataset], where: str, notes: list[str]) -> dict
 
 
 def _contours(
-    roi: Dataset | None, name: str, path: Path, ct: CtSeries, slice_of: dict[str, int], notes: list[str]
+    roi: Dataset | None, name: str, path: Path, ct: CtSeries | None, slice_of: dict[str, int], notes: list[str]
 ) -> tuple[list[np.ndarray], list[str]]:
-    """Points (n, 3) in RAS mm of a ROI's closed contours, and what to call each."""
+    """Points (n, 3) in RAS mm of a ROI's closed contours, and what to call each; without a CT nothing is compared."""
     contours: list[np.ndarray] = []
     labels: list[str] = []
     skipped: dict[str, int] = {}
@@ -268,7 +339,8 @@ def _contours(
                 f"skip_rois=({name!r},)."
             )
         points = ras_from_lps(flat.reshape(-1, 3))
-        _check_slice(points, item, where, ct, slice_of)
+        if ct is not None:
+            _check_slice(points, item, where, ct, slice_of)
         contours.append(points)
         labels.append(label)
     for kind, count in skipped.items():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from DoseEngineLib.clinical_goals import Goal, parse_goal
-from DoseEngineLib.dvh import Dvh, calculate_dvhs
+from DoseEngineLib.dvh import Dvh, calculate_dvhs, percent_below_all
 from DoseEngineLib.errors import EvaluationError
 from DoseEngineLib.isodose_volume import IsodoseVolumes
 from DoseEngineLib.plan import Structure
@@ -179,6 +179,12 @@ def evaluate_distribution(
     dvhs = calculate_dvhs(
         dose.dose_Gy, dose.grid, [*evaluated, *combined], allow_partial=True, progress=part(progress, 0.0, 0.6)
     )
+    said += [
+        f"Only {percent_below_all(100.0 * dvh.covered_fraction)} % of {name} lie inside the dose grid; its doses and "
+        "volumes are those of that part, and its goals are not judged."
+        for name, dvh in dvhs.items()
+        if dvh.covered_fraction < 1.0
+    ]
     body = _body(dose, structures)
     judged: list[JudgedGoal] = []
     for template, one in zip(templates, applied, strict=True):

@@ -16,10 +16,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from DoseEngineLib.clinical_goals import Goal, parse_goal
 from DoseEngineLib.errors import EvaluationError, SchemaError
 from DoseEngineLib.geometry import resample
 from DoseEngineLib.plan import Structure
+from RTPlanningLib.evaluation.plan_sum import union_grid
 from RTPlanningLib.structure_names import NameMatch, OrganNames, is_same_name, load_organs, match_name
 
 GOAL_TEMPLATE_SCHEMA_VERSION = 1
@@ -458,10 +461,13 @@ def _ambiguous(wanted: str, found: Sequence[str]) -> _NotFound:
 
 def _union(name: str, parts: Sequence[Structure]) -> Structure:
     first = parts[0]
-    mask = first.mask.copy()
-    for part in parts[1:]:
-        mask |= resample(part.mask, part.grid, first.grid)
-    return Structure(name, mask, first.grid, first.role, first.color)
+    # each may lie on a grid of its own, around itself alone
+    together = all(part.grid.is_same_as(first.grid) for part in parts)
+    grid = first.grid if together else union_grid([part.grid for part in parts])
+    mask = np.zeros(grid.shape, bool)
+    for part in parts:
+        mask |= resample(part.mask, part.grid, grid)
+    return Structure(name, mask, grid, first.role, first.color)
 
 
 def _each_once(names: Any) -> tuple[str, ...]:
