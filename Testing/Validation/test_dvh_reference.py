@@ -38,6 +38,7 @@ from DoseEngineLib.contour_stack import ContourStack
 from DoseEngineLib.dvh import Dvh, calculate_dvh
 from DoseEngineLib.geometry import Grid, ras_from_lps
 from DoseEngineLib.plan import Structure
+from RTPlanningLib import cli
 from RTPlanningLib.contouring.planar_contours import mask_from_contours
 
 pytestmark = pytest.mark.reference
@@ -139,3 +140,20 @@ def test_dvh_agrees_with_eclipse_and_cerr(
         assert dvh.volume_cm3 == pytest.approx(
             volume, rel=VOLUME_TOLERANCE[system] + (0.01 if source == "mask" else 0.0)
         )
+
+
+def test_the_command_line_gives_curves_that_meet_the_bar(folder: Path, tmp_path: Path) -> None:
+    assert cli.main(["evaluate", str(folder), "--out", str(tmp_path / "out")]) == cli.OK
+    maximum = 47.07
+    for number, name in enumerate(STRUCTURES):
+        volume_cm3, dose_Gy, volume_percent = read_table(tmp_path / "out" / "dvh.csv", number)
+        for system in ("Eclipse", "CERR"):
+            volume, doses, volumes = read_table(folder / f"EclipseProstate_DvhTable_{system}.csv", number)
+            # point against point, with nothing between two rows of either table
+            near = [
+                np.min(((dose_Gy - d) / (0.01 * maximum)) ** 2 + (volume_percent - v) ** 2) <= 1.0
+                for d, v in zip(doses, volumes, strict=True)
+            ]
+            print(f"{name} {system}: {100.0 * np.mean(near):.2f} % of {len(near)} points")
+            assert 100.0 * np.mean(near) >= BAR
+            assert volume_cm3 == pytest.approx(volume, rel=VOLUME_TOLERANCE[system])

@@ -5,7 +5,8 @@ structure's volume on the curve. The system's bins are 0.01 Gy wide and hold the
 area under each stored curve is its stored mean dose to 0.0002 Gy (tested), and only so. Minimum, maximum and mean are
 stored in % of 14 Gy. The system ends a structure close to its last contour: nine volumes in ten lie between that and
 half a slice (1.5 mm) beyond, which is the convention here. So each metric is compared twice, for contours that end at
-the last plane, where everything agrees, and with end caps, where volumes and what lies at the ends differ. Measured
+the last plane, where everything agrees, and with end caps, where volumes and what lies at the ends differ. Both are
+there for a user: ``--end-caps none`` of ``rtplanning evaluate``, and `ContourStack.end_cap_mm`. Measured
 (difference in %, without / with end caps):
 
 ===============  ===========  ===========  ===========  ===========  ===========  ===========  ===========
@@ -34,6 +35,7 @@ with ours to 0.05 %.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,6 +46,7 @@ import pytest
 from DoseEngineLib.contour_stack import ContourStack
 from DoseEngineLib.dvh import Dvh, calculate_dvh
 from DoseEngineLib.geometry import Grid, ras_from_lps
+from RTPlanningLib import cli
 from RTPlanningLib.contouring.planar_contours import mask_from_contours
 
 pytestmark = pytest.mark.reference
@@ -170,6 +173,22 @@ def test_body_agrees_where_there_is_dose(plan):
         volume, expected = dvh.volume_cm3_at_dose(dose_Gy), stored.volume_cm3_at_dose(dose_Gy)
         print(f"BODY V{dose_Gy:g}Gy {volume:.1f} against {expected:.1f} cm3, {100 * (volume / expected - 1):+.2f} %")
         assert volume == pytest.approx(expected, rel=tolerance)
+
+
+@pytest.mark.parametrize("end_caps", ["half", "none"])
+def test_the_convention_of_the_ends_is_an_option_of_the_command_line(plan, shared_data, tmp_path, end_caps):
+    folder, out = shared_data / "clinical" / "breast_imrt_rtdose", tmp_path / "out"
+    assert cli.main(["evaluate", str(folder), "--end-caps", end_caps, "--out", str(out)]) == cli.OK
+    data = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
+    found = {one["name"]: one for one in data["structures"]}
+    # its CT has one slice: structures are their contours
+    assert any("contours alone" in note for note in data["notes"])
+    for name in LARGE:
+        expected = dvh_of(plan, name, 0.0 if end_caps == "none" else None)
+        assert found[name]["volume_cm3"] == pytest.approx(expected.volume_cm3, rel=1e-9)
+        assert found[name]["Mean_Gy"] == pytest.approx(expected.mean_Gy, rel=1e-6)
+        if end_caps == "none":
+            assert found[name]["Mean_Gy"] == pytest.approx(plan.stored[name].mean_Gy, rel=TOLERANCE)
 
 
 # dicompyler-core 0.5.6 with pydicom 2.4.5, default settings: volume in cm3, mean in Gy, D98%, D95%, D50%, D2% in Gy,
