@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from DoseEngineLib.errors import EvaluationError
 from OptimizerLib.fluence_planning import HistoryEntry
+from RTPlanningLib.display.axis_style import GRID, INK, style_axes
 from RTPlanningLib.display.figure_bytes import new_figure
 
-_INK, _GRID, _TOTAL, _IDEAL = "#1b1f24", "#d9dde2", "#1b1f24", "#c62838"
+_TOTAL, _IDEAL = INK, "#c62838"
 _TERMS = ("#1f77b4", "#2ca02c", "#ff7f0e", "#9467bd", "#8c564b", "#e377c2", "#17becf", "#bcbd22", "#7f7f7f")
 # Terms that never mattered would stretch the axis over many decades.
 _LEAST_SHARE = 1e-4
@@ -57,33 +57,23 @@ def draw_convergence(
                 color = _TERMS[number % len(_TERMS)]
                 axes.plot(steps, values, color=color, linewidth=1.0, label=_short(name))
         axes.plot(steps, [entry.value for entry in history], color=_TOTAL, linewidth=1.8, label="total")
-        axes.set_xlabel("Iteration of the fluence", fontsize=8, color=_INK)
+        axes.set_xlabel("Iteration of the fluence", fontsize=8, color=INK)
         axes.set_ylim(bottom=max(end * _LEAST_SHARE, 1e-12))
-        axes.legend(fontsize=6.5, facecolor="white", framealpha=0.9, edgecolor=_GRID, labelcolor=_INK, loc="best")
+        axes.legend(fontsize=6.5, facecolor="white", framealpha=0.9, edgecolor=GRID, labelcolor=INK, loc="best")
     if refinement:
         axes = panels[-1]
         axes.plot(range(len(refinement)), refinement, color=_TOTAL, linewidth=1.8)
-        axes.set_xlabel("Iteration of the apertures", fontsize=8, color=_INK)
+        axes.set_xlabel("Iteration of the apertures", fontsize=8, color=INK)
     panels[0].set_yscale("log")
-    panels[0].set_ylabel("Objective", fontsize=8, color=_INK)
+    panels[0].set_ylabel("Objective", fontsize=8, color=INK)
     for axes in panels:
         if end is not None and len(parts) > 1:
             axes.axhline(end, color=_IDEAL, linewidth=0.8, dashes=(4, 2), label="ideal")
-        _plain(axes)
+        style_axes(axes, 7.5)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     figure.tight_layout(pad=0.5)
     return figure
 
 
 def _short(name: str) -> str:
     return name if len(name) <= 46 else f"{name[:45]}…"
-
-
-def _plain(axes: Axes) -> None:
-    axes.grid(True, color=_GRID, linewidth=0.5)
-    axes.set_axisbelow(True)
-    axes.tick_params(labelsize=7.5, colors=_INK, length=2.5)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color("#8b949e")

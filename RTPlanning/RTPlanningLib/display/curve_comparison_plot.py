@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from DoseEngineLib.commissioning.fit import CurveComparison
 from DoseEngineLib.machine import Machine
 from DoseEngineLib.photon.fluence import off_axis_ratio
+from RTPlanningLib.display.axis_style import FRAME, INK, style_axes
 from RTPlanningLib.display.figure_bytes import new_figure
 
-_INK, _GRID = "#1b1f24", "#d9dde2"
 _MEASURED, _COMPUTED, _BEFORE, _FAILED = "#6b7681", "#1f6fb4", "#9aa4af", "#c62838"
 _POSITION = {"pdd": "Depth (mm)", "profile": "Off-axis position (mm)", "output_factor": "Equivalent square (mm)"}
 # Differences are drawn to at least this, and to no more than that: a penumbra's would hide all others.
@@ -34,13 +33,13 @@ def draw_curve_comparison(comparison: CurveComparison, *, width_inch: float = 4.
     upper.plot(at, comparison.computed_percent, color=_COMPUTED, linewidth=1.0, label="fitted machine")
     if curve.kind != "output_factor":
         upper.set_ylim(0.0, 1.06 * comparison.measured_percent.max())
-    upper.set_ylabel(f"Dose (%), {comparison.normalization}".replace("100 % ", ""), fontsize=7.5, color=_INK)
-    upper.legend(fontsize=7, frameon=False, labelcolor=_INK, loc="best")
+    upper.set_ylabel(f"Dose (%), {comparison.normalization}".replace("100 % ", ""), fontsize=7.5, color=INK)
+    upper.legend(fontsize=7, frameon=False, labelcolor=INK, loc="best")
     difference = comparison.difference_percent
     before = comparison.before_percent - comparison.measured_percent
     reach = float(np.clip(1.15 * np.abs(difference).max(), *_DIFFERENCE_RANGE_PERCENT))
     lower.axhspan(-1.0, 1.0, color="#e8f1f8", zorder=0)
-    lower.axhline(0.0, color="#8b949e", linewidth=0.7)
+    lower.axhline(0.0, color=FRAME, linewidth=0.7)
     lower.plot(at, np.clip(before, -reach, reach), color=_BEFORE, linewidth=0.8, dashes=(4, 2))
     failed = _failed(comparison)
     # what lies beyond the picture stands at its rim as a triangle
@@ -49,10 +48,10 @@ def draw_curve_comparison(comparison: CurveComparison, *, width_inch: float = 4.
             if those.any():
                 lower.plot(at[those], np.clip(difference[those], -reach, reach), symbol, color=color, **marker)
     lower.set_ylim(-reach * 1.05, reach * 1.05)
-    lower.set_ylabel("Difference (%)", fontsize=7.5, color=_INK)
-    lower.set_xlabel(_POSITION[curve.kind], fontsize=7.5, color=_INK)
+    lower.set_ylabel("Difference (%)", fontsize=7.5, color=INK)
+    lower.set_xlabel(_POSITION[curve.kind], fontsize=7.5, color=INK)
     for axes in (upper, lower):
-        _plain(axes)
+        style_axes(axes, 7)
     upper.tick_params(labelbottom=False)
     return figure
 
@@ -71,14 +70,14 @@ def draw_machine_change(base: Machine, fitted: Machine, *, width_inch: float = 7
         style = {"color": color, "dashes": dashes, "linewidth": 1.4, "label": label}
         left.plot(energy, share / share.max(), **style)
         right.plot(radius, off_axis_ratio(machine, radius), **style)
-    left.set_xlabel("Photon energy (MeV)", fontsize=8, color=_INK)
-    left.set_ylabel("Photons a bin over the greatest", fontsize=8, color=_INK)
+    left.set_xlabel("Photon energy (MeV)", fontsize=8, color=INK)
+    left.set_ylabel("Photons a bin over the greatest", fontsize=8, color=INK)
     left.set_ylim(0.0, 1.08)
-    right.set_xlabel("Radius at the isocentre plane (mm)", fontsize=8, color=_INK)
-    right.set_ylabel("Fluence in air over the axis", fontsize=8, color=_INK)
+    right.set_xlabel("Radius at the isocentre plane (mm)", fontsize=8, color=INK)
+    right.set_ylabel("Fluence in air over the axis", fontsize=8, color=INK)
     for axes in (left, right):
-        axes.legend(fontsize=7.5, frameon=False, labelcolor=_INK)
-        _plain(axes)
+        axes.legend(fontsize=7.5, frameon=False, labelcolor=INK)
+        style_axes(axes, 7)
     return figure
 
 
@@ -87,13 +86,3 @@ def _failed(comparison: CurveComparison) -> np.ndarray:
         return np.abs(comparison.difference_percent) > 0.02 * comparison.measured_percent
     # NaN where it was not judged: not failed
     return comparison.gamma[2.0, 2.0] > 1.0
-
-
-def _plain(axes: Axes) -> None:
-    axes.grid(True, color=_GRID, linewidth=0.5)
-    axes.set_axisbelow(True)
-    axes.tick_params(labelsize=7, colors=_INK, length=2.5)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color("#8b949e")

@@ -8,11 +8,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from DoseEngineLib.errors import EvaluationError
+from RTPlanningLib.display.axis_style import INK
 from RTPlanningLib.display.colors import ROLE_COLORS, readable_on_white
+from RTPlanningLib.display.dvh_plot import dose_volume_axes, end_of_dose_axis, write_prescription
 from RTPlanningLib.display.figure_bytes import new_figure
 from RTPlanningLib.evaluation.dvh import Dvh
 
-_INK, _GRID = "#1b1f24", "#d9dde2"
 _POINTS = 600
 _STYLES = ("-", (0, (5, 2)), (0, (1.2, 1.6)), (0, (5, 1.6, 1.2, 1.6)), (0, (5, 1.6, 1.2, 1.6, 1.2, 1.6)))
 _FALLBACK = ROLE_COLORS["ORGAN"]
@@ -51,32 +52,18 @@ def draw_dvh_overlay(
     color = {
         name: readable_on_white(given.get(name, _FALLBACK[n % len(_FALLBACK)])) for n, name in enumerate(structures)
     }
-    highest = max(dvh.max_Gy for dvhs in plans.values() for dvh in dvhs.values())
-    end = max(highest * 1.04, (prescription_Gy or 0.0) * 1.1, 1e-3)
+    end = end_of_dose_axis((dvh for dvhs in plans.values() for dvh in dvhs.values()), prescription_Gy)
     figure = new_figure(width_inch, height_inch)
-    axes = figure.add_axes((0.078, 0.115, 0.625, 0.845))
+    axes = dose_volume_axes(figure, end)
     for style, dvhs in zip(_STYLES, plans.values(), strict=False):
         for name, dvh in dvhs.items():
             axes.plot(*dvh.curve(end / _POINTS, stop_Gy=end), color=color[name], linestyle=style, linewidth=1.6)
     if prescription_Gy is not None:
-        axes.axvline(prescription_Gy, color=_INK, linewidth=0.8, alpha=0.6, zorder=1)
-        text = f"prescribed {prescription_Gy:.4g} Gy "
-        axes.annotate(text, (prescription_Gy, 101.2), ha="right", va="bottom", fontsize=8, color=_INK)
-    axes.set_xlim(0.0, end)
-    axes.set_ylim(0.0, 106.0)
-    axes.set_yticks(range(0, 101, 10))
-    axes.set_xlabel("Dose (Gy)", fontsize=9.5, color=_INK)
-    axes.set_ylabel("Volume (%)", fontsize=9.5, color=_INK)
-    axes.grid(True, color=_GRID, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(labelsize=8.5, colors=_INK, length=3)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color("#8b949e")
-    plan_lines = [Line2D([], [], color=_INK, linestyle=s, linewidth=1.6) for s, _ in zip(_STYLES, plans, strict=False)]
+        axes.axvline(prescription_Gy, color=INK, linewidth=0.8, alpha=0.6, zorder=1)
+        write_prescription(axes, prescription_Gy)
+    plan_lines = [Line2D([], [], color=INK, linestyle=s, linewidth=1.6) for s, _ in zip(_STYLES, plans, strict=False)]
     structure_lines = [Line2D([], [], color=color[name], linewidth=3.0) for name in structures]
-    legend = {"fontsize": 8 if len(structures) <= 14 else 6.5, "frameon": False, "labelcolor": _INK}
+    legend = {"fontsize": 8 if len(structures) <= 14 else 6.5, "frameon": False, "labelcolor": INK}
     first = figure.legend(
         plan_lines,
         [_marked(plan, dvhs) for plan, dvhs in plans.items()],

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from DoseEngineLib.errors import EvaluationError
+from RTPlanningLib.display.axis_style import INK, style_axes
 from RTPlanningLib.display.colors import readable_on_white
 from RTPlanningLib.display.figure_bytes import new_figure
 from RTPlanningLib.evaluation.dvh import Dvh
 
-_INK = "#1b1f24"
-_GRID = "#d9dde2"
 _POINTS = 600
 
 
@@ -50,10 +50,9 @@ def draw_dvh(
         raise EvaluationError("There is no DVH to draw; calculate one of at least one structure.")
     colors = colors or {}
     dashed = dashed or {}
-    maximum = max(dvh.max_Gy for dvh in (*dvhs.values(), *dashed.values()))
-    end = max(maximum * 1.04, (prescription_Gy or 0.0) * 1.1, 1e-3)
+    end = end_of_dose_axis((*dvhs.values(), *dashed.values()), prescription_Gy)
     figure = new_figure(width_inch, height_inch)
-    axes = figure.add_axes((0.078, 0.115, 0.625, 0.845))
+    axes = dose_volume_axes(figure, end)
     for number, (name, dvh) in enumerate(dvhs.items()):
         dose, volume = dvh.curve(end / _POINTS, stop_Gy=end)
         color = readable_on_white(colors.get(name, _FALLBACK[number % len(_FALLBACK)]))
@@ -64,40 +63,44 @@ def draw_dvh(
         if name in dashed:
             axes.plot(*dashed[name].curve(end / _POINTS, stop_Gy=end), color=color, linewidth=1.2, dashes=(4, 2))
     if dashed:
-        figure.text(0.715, 0.115, f"dashed: {dashed_label}", fontsize=8, color=_INK, va="bottom", wrap=True)
+        figure.text(0.715, 0.115, f"dashed: {dashed_label}", fontsize=8, color=INK, va="bottom", wrap=True)
     if prescription_Gy is not None:
-        axes.axvline(prescription_Gy, color=_INK, linewidth=1.0, linestyle=(0, (5, 3)), zorder=2)
-        axes.annotate(
-            f"prescribed {prescription_Gy:.4g} Gy ",
-            (prescription_Gy, 101.2),
-            ha="right",
-            va="bottom",
-            fontsize=8,
-            color=_INK,
-        )
-    axes.set_xlim(0.0, end)
-    axes.set_ylim(0.0, 106.0)
-    axes.set_yticks(range(0, 101, 10))
-    axes.set_xlabel("Dose (Gy)", fontsize=9.5, color=_INK)
-    axes.set_ylabel("Volume (%)", fontsize=9.5, color=_INK)
-    axes.grid(True, color=_GRID, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(labelsize=8.5, colors=_INK, length=3)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color("#8b949e")
+        axes.axvline(prescription_Gy, color=INK, linewidth=1.0, linestyle=(0, (5, 3)), zorder=2)
+        write_prescription(axes, prescription_Gy)
     figure.legend(
         loc="upper left",
         bbox_to_anchor=(0.715, 0.965),
         fontsize=8 if len(dvhs) <= 12 else 6.5,
         frameon=False,
-        labelcolor=_INK,
+        labelcolor=INK,
         handlelength=1.5,
         labelspacing=0.65,
         borderaxespad=0.0,
     )
     return figure
+
+
+def end_of_dose_axis(dvhs: Iterable[Dvh], prescription_Gy: float | None) -> float:
+    """The dose in Gy that a figure of DVHs ends at: beyond their maxima and the prescription."""
+    return max(max(dvh.max_Gy for dvh in dvhs) * 1.04, (prescription_Gy or 0.0) * 1.1, 1e-3)
+
+
+def dose_volume_axes(figure: Figure, end_Gy: float) -> Axes:
+    """Add axes of dose in Gy and volume in %, with room for a list of structures on the right."""
+    axes = figure.add_axes((0.078, 0.115, 0.625, 0.845))
+    axes.set_xlim(0.0, end_Gy)
+    axes.set_ylim(0.0, 106.0)
+    axes.set_yticks(range(0, 101, 10))
+    axes.set_xlabel("Dose (Gy)", fontsize=9.5, color=INK)
+    axes.set_ylabel("Volume (%)", fontsize=9.5, color=INK)
+    style_axes(axes)
+    return axes
+
+
+def write_prescription(axes: Axes, prescription_Gy: float) -> None:
+    """Write the prescribed dose over its place."""
+    text = f"prescribed {prescription_Gy:.4g} Gy "
+    axes.annotate(text, (prescription_Gy, 101.2), ha="right", va="bottom", fontsize=8, color=INK)
 
 
 def volume_text(volume_cm3: float) -> str:

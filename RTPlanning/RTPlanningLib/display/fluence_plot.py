@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from DoseEngineLib.errors import EvaluationError
+from RTPlanningLib.display.axis_style import FRAME, INK
 from RTPlanningLib.display.figure_bytes import new_figure
 
-_INK = "#1b1f24"
 _COLUMNS = 5
 _GAP_MM = 5.0
 
@@ -69,15 +69,15 @@ def draw_fluence_maps(
             axes.set_aspect("equal")
             axes.set_xlim(low_x, high_x)
             axes.set_ylim(low_y, high_y)
-            axes.set_title(name if layer == 0 else what, fontsize=7.5 if layer == 0 else 6.5, color=_INK, pad=2)
-            axes.tick_params(labelsize=6, colors=_INK, length=2)
+            axes.set_title(name if layer == 0 else what, fontsize=7.5 if layer == 0 else 6.5, color=INK, pad=2)
+            axes.tick_params(labelsize=6, colors=INK, length=2)
             axes.tick_params(labelbottom=number + columns >= len(maps) and layer == len(layers) - 1)
             for side in axes.spines.values():
-                side.set_color("#8b949e")
+                side.set_color(FRAME)
                 side.set_linewidth(0.5)
     bar = figure.colorbar(image, ax=panels.ravel().tolist(), fraction=0.025, pad=0.02, shrink=min(1.0, 2.5 / height))
-    bar.ax.tick_params(labelsize=6.5, colors=_INK, length=2)
-    bar.set_label("MU a fraction", fontsize=7.5, color=_INK)
+    bar.ax.tick_params(labelsize=6.5, colors=INK, length=2)
+    bar.set_label("MU a fraction", fontsize=7.5, color=INK)
     bar.outline.set_linewidth(0.5)
-    figure.supxlabel("X, Y at the isocentre plane (mm)", fontsize=7.5, color=_INK, y=0.0, va="bottom")
+    figure.supxlabel("X, Y at the isocentre plane (mm)", fontsize=7.5, color=INK, y=0.0, va="bottom")
     return figure

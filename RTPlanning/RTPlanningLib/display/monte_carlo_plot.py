@@ -8,11 +8,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from RTPlanningLib.display.axis_style import FRAME, INK, style_axes
 from RTPlanningLib.display.figure_bytes import new_figure
 from RTPlanningLib.validation.comparison import PENUMBRA_DEPTHS_MM, Comparison
 from RTPlanningLib.validation.monte_carlo import SLABS
 
-_INK, _GRID, _REFERENCE, _BAND = "#1b1f24", "#d9dde2", "#6b7681", "#e3e7eb"
+_REFERENCE, _BAND = "#6b7681", "#e3e7eb"
 _COLORS = ("#1f6fb4", "#c2571a", "#2f8f4e", "#7a4fa3")
 # Differences are drawn to at least this and no more than that: a build-up's or an edge's would hide all others.
 _DEPTH_RANGE_PERCENT = (2.0, 8.0)
@@ -43,15 +44,15 @@ def draw_depth_dose(comparisons: Sequence[Comparison], *, width_inch: float = 4.
     reach = min(reach, _DEPTH_RANGE_PERCENT[1])
     if bars.axis_percent is not None:
         for sign in (-1, 1):
-            lower.axhline(sign * bars.axis_percent, color="#8b949e", linewidth=0.8, linestyle=":")
-    lower.axhline(0.0, color="#8b949e", linewidth=0.7)
+            lower.axhline(sign * bars.axis_percent, color=FRAME, linewidth=0.8, linestyle=":")
+    lower.axhline(0.0, color=FRAME, linewidth=0.7)
     lower.set_ylim(-reach, reach)
     upper.set_ylim(0.0, 1.06e12 * reference.axis.max())
     upper.set_xlim(0.0, z[-1])
-    upper.set_ylabel("Dose (pGy cm²)", fontsize=7.5, color=_INK)
-    lower.set_ylabel("Deviation (%)", fontsize=7.5, color=_INK)
-    lower.set_xlabel("Depth (mm)", fontsize=7.5, color=_INK)
-    upper.legend(fontsize=7, frameon=False, labelcolor=_INK, loc="best")
+    upper.set_ylabel("Dose (pGy cm²)", fontsize=7.5, color=INK)
+    lower.set_ylabel("Deviation (%)", fontsize=7.5, color=INK)
+    lower.set_xlabel("Depth (mm)", fontsize=7.5, color=INK)
+    upper.legend(fontsize=7, frameon=False, labelcolor=INK, loc="best")
     return figure
 
 
@@ -76,14 +77,14 @@ def draw_profiles(comparisons: Sequence[Comparison], *, width_inch: float = 4.6,
             reach = max(reach, 1.15 * float(np.abs(difference[x < shown]).max()))
             lower.plot(x, difference, color=color, linewidth=0.8)
     reach = min(reach, _PROFILE_RANGE_PERCENT[1])
-    lower.axhline(0.0, color="#8b949e", linewidth=0.7)
+    lower.axhline(0.0, color=FRAME, linewidth=0.7)
     lower.set_ylim(-reach, reach)
     upper.set_xlim(0.0, min(shown, x[-1]))
     upper.set_ylim(bottom=0.0)
-    upper.set_ylabel("Dose (pGy cm²)", fontsize=7.5, color=_INK)
-    lower.set_ylabel("Difference\n(% of maximum)", fontsize=7.5, color=_INK)
-    lower.set_xlabel("Distance from the axis (mm)", fontsize=7.5, color=_INK)
-    upper.legend(fontsize=7, frameon=False, labelcolor=_INK, loc="best")
+    upper.set_ylabel("Dose (pGy cm²)", fontsize=7.5, color=INK)
+    lower.set_ylabel("Difference\n(% of maximum)", fontsize=7.5, color=INK)
+    lower.set_xlabel("Distance from the axis (mm)", fontsize=7.5, color=INK)
+    upper.legend(fontsize=7, frameon=False, labelcolor=INK, loc="best")
     return figure
 
 
@@ -92,12 +93,6 @@ def _axes(width_inch: float, height_inch: float) -> tuple[Figure, Axes, Axes]:
     upper = figure.add_axes((0.125, 0.42, 0.86, 0.56))
     lower = figure.add_axes((0.125, 0.135, 0.86, 0.245), sharex=upper)
     for axes in (upper, lower):
-        axes.grid(True, color=_GRID, linewidth=0.5)
-        axes.set_axisbelow(True)
-        axes.tick_params(labelsize=7, colors=_INK, length=2.5)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-        for side in ("left", "bottom"):
-            axes.spines[side].set_color("#8b949e")
+        style_axes(axes, 7)
     upper.tick_params(labelbottom=False)
     return figure, upper, lower

@@ -12,9 +12,9 @@ from matplotlib.ticker import MaxNLocator
 
 from DoseEngineLib.errors import EvaluationError
 from OptimizerLib.multicriteria import ParetoFront
+from RTPlanningLib.display.axis_style import GRID, INK, style_axes
 from RTPlanningLib.display.figure_bytes import new_figure
 
-_INK, _GRID = "#1b1f24", "#d9dde2"
 _PLAN, _BETWEEN, _BOUND, _HERE = "#1f6fb4", "#dbe8f4", "#9aa4af", "#c62838"
 _POINTS = 400
 
@@ -59,7 +59,9 @@ def draw_pareto_front(
     figure = new_figure(width_inch, height_inch or (4.4 if goals == 2 else 2.6 * rows))
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, (across, up) in zip(panels, pairs, strict=True):
-        _plain(axes)
+        style_axes(axes, 7.5)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_locator(MaxNLocator(6))
         if goals == 2:
             _draw_bounds(axes, front)
         axes.plot(front.values[:, across], front.values[:, up], "o", color=_PLAN, markersize=4.5, label="plans")
@@ -79,13 +81,11 @@ def draw_pareto_front(
             high = max(front.nadir[bounds], front.values[:, bounds].max())
             margin = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
             set_limits(low - margin, high + margin)
-        axes.set_xlabel(labels[across], fontsize=8.5, color=_INK)
-        axes.set_ylabel(labels[up], fontsize=8.5, color=_INK)
+        axes.set_xlabel(labels[across], fontsize=8.5, color=INK)
+        axes.set_ylabel(labels[up], fontsize=8.5, color=INK)
     if goals == 2:
-        panels[0].set_title(front.message, fontsize=8.5, color=_INK, loc="left")
-    panels[0].legend(
-        fontsize=7.5, facecolor="white", framealpha=1.0, edgecolor=_GRID, labelcolor=_INK, loc="upper right"
-    )
+        panels[0].set_title(front.message, fontsize=8.5, color=INK, loc="left")
+    panels[0].legend(fontsize=7.5, facecolor="white", framealpha=1.0, edgecolor=GRID, labelcolor=INK, loc="upper right")
     figure.tight_layout(pad=0.6)
     return figure
 
@@ -126,15 +126,3 @@ def _draw_bounds(axes: Axes, front: ParetoFront) -> None:
     top = front.nadir[1] + 0.05 * (front.nadir[1] - front.ideal[1])
     axes.fill_between(first[reached], mixtures[reached], top, color=_BETWEEN, linewidth=0, label="mixtures and worse")
     axes.plot(first, bound, color=_BOUND, linewidth=1.0, dashes=(4, 2), label="no plan is below")
-
-
-def _plain(axes: Axes) -> None:
-    axes.grid(True, color=_GRID, linewidth=0.5)
-    axes.set_axisbelow(True)
-    axes.tick_params(labelsize=7.5, colors=_INK, length=2.5)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.yaxis.set_major_locator(MaxNLocator(6))
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color("#8b949e")

@@ -8,11 +8,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from DoseEngineLib.errors import EvaluationError
+from RTPlanningLib.display.axis_style import INK, style_axes
 from RTPlanningLib.display.colors import readable_on_white
 from RTPlanningLib.display.figure_bytes import new_figure
 from RTPlanningLib.radiobiology.dose_response import DoseResponse
 
-_INK, _GRID, _AXIS = "#1b1f24", "#d9dde2", "#8b949e"
 _TCP_COLORS = ((0.12, 0.47, 0.29), (0.10, 0.55, 0.55))
 _NTCP_COLORS = ((0.76, 0.22, 0.17), (0.85, 0.50, 0.10), (0.48, 0.31, 0.64), (0.12, 0.44, 0.71), (0.45, 0.33, 0.22))
 
@@ -97,21 +97,15 @@ def draw_dose_response(
     axes.set_xlim(ends.min(), ends.max())
     axes.set_ylim(0.0, 100.0)
     axes.set_yticks(range(0, 101, 10))
-    axes.set_xlabel("Prescribed dose (Gy), number of fractions kept", fontsize=9.5, color=_INK)
-    axes.set_ylabel("Probability (%)", fontsize=9.5, color=_INK)
-    axes.grid(True, color=_GRID, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(labelsize=8.5, colors=_INK, length=3)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(_AXIS)
+    axes.set_xlabel("Prescribed dose (Gy), number of fractions kept", fontsize=9.5, color=INK)
+    axes.set_ylabel("Probability (%)", fontsize=9.5, color=INK)
+    style_axes(axes)
     figure.legend(
         loc="lower left",
         bbox_to_anchor=(0.075, 0.2 / height_inch if banded else 0.0),
         fontsize=8,
         frameon=False,
-        labelcolor=_INK,
+        labelcolor=INK,
         labelspacing=0.35,
         borderaxespad=0.2,
         handlelength=2.6,
@@ -122,7 +116,7 @@ def draw_dose_response(
             0.07 / height_inch,
             "Bands: 68 % and 95 % of the curves with parameters drawn within their published limits.",
             fontsize=7.5,
-            color=_INK,
+            color=INK,
         )
     return figure
 

@@ -21,6 +21,7 @@ from scipy import ndimage
 from DoseEngineLib.errors import EvaluationError
 from DoseEngineLib.geometry import Grid
 from DoseEngineLib.plan import Structure
+from RTPlanningLib.display.axis_style import FRAME, INK
 from RTPlanningLib.display.color_overlay import ColorOverlay
 from RTPlanningLib.display.colors import readable_on_black
 from RTPlanningLib.display.figure_bytes import new_figure
@@ -33,7 +34,6 @@ _BODY_HU = -400.0
 _MARGIN_MM = 15.0
 _COARSE_MM = 4.0
 _PAPER = "white"
-_INK = "#1b1f24"
 _GAP_INCH, _EDGE_INCH, _TITLE_INCH, _LEGEND_INCH, _TALLEST_INCH = 0.10, 0.03, 0.24, 2.6, 7.2
 # Smooths the staircase of a mask, in voxels; a single voxel is still drawn.
 _OUTLINE_SIGMA_VOXELS = 0.45
@@ -283,7 +283,7 @@ def _draw_plane(
     for spine in ax.spines.values():
         spine.set_visible(False)
     ax.set_title(
-        f"{plane.title}  {plane.coordinate} = {point[plane.normal]:.1f} mm", fontsize=9, color=_INK, pad=4, loc="left"
+        f"{plane.title}  {plane.coordinate} = {point[plane.normal]:.1f} mm", fontsize=9, color=INK, pad=4, loc="left"
     )
     _draw_marks(ax, plane)
     _draw_scale(ax, extent)
@@ -372,7 +372,7 @@ def _draw_legend(
         handles = [Line2D([], [], color=readable_on_black(s.color), linewidth=3.2) for s in structures]
         names = [_shortened(s.name) for s in structures]
         if isocenter:
-            handles.append(Line2D([], [], color=_INK, marker="+", markersize=9, linestyle="none"))
+            handles.append(Line2D([], [], color=INK, marker="+", markersize=9, linestyle="none"))
             names.append("isocentre")
         groups.append(("Structures", handles, names))
     longest = max((len(names) for _, _, names in groups), default=0)
@@ -394,7 +394,7 @@ def _draw_legend(
             labelspacing=0.35,
             handlelength=1.3,
             handletextpad=0.5,
-            labelcolor=_INK,
+            labelcolor=INK,
         )
         left = legend.get_window_extent().x1 / figure.bbox.width + 0.025
 
@@ -409,10 +409,10 @@ def _draw_color_bar(
     ax = figure.add_axes((corner[0] + 0.24 / width, corner[1] - tall - 0.04 / height, _BAR_INCH / width, tall))
     bar = figure.colorbar(ScalarMappable(overlay.norm, overlay.colormap), cax=ax)
     bar.set_ticks([value for value, _ in overlay.ticks], labels=[text for _, text in overlay.ticks])
-    bar.set_label(overlay.label, fontsize=8.0, color=_INK, labelpad=3)
+    bar.set_label(overlay.label, fontsize=8.0, color=INK, labelpad=3)
     bar.ax.yaxis.set_label_position("left")
-    bar.ax.tick_params(labelsize=7.5, colors=_INK, length=2.5, pad=2)
-    bar.outline.set_edgecolor("#8b949e")
+    bar.ax.tick_params(labelsize=7.5, colors=INK, length=2.5, pad=2)
+    bar.outline.set_edgecolor(FRAME)
     bar.outline.set_linewidth(0.6)
     return corner[0] + _BAR_ROOM_INCH / width, corner[1]
 
