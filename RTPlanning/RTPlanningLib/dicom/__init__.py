@@ -1,4 +1,4 @@
-"""Cases from DICOM: ``read_case``, ``list_series``, ``read_ct_series``, ``read_structure_set``.
+"""DICOM in and out: ``read_case``, ``list_series``, ``read_ct_series``, ``read_structure_set``, ``export_dicom``.
 
 The names are resolved on first use, so that importing the package loads no pydicom.
 """
@@ -12,14 +12,20 @@ if TYPE_CHECKING:
     from RTPlanningLib.dicom.case_reader import read_case as read_case
     from RTPlanningLib.dicom.ct_series import CtSeries as CtSeries
     from RTPlanningLib.dicom.ct_series import read_ct_series as read_ct_series
+    from RTPlanningLib.dicom.export import DicomExport as DicomExport
+    from RTPlanningLib.dicom.export import export_dicom as export_dicom
     from RTPlanningLib.dicom.folder import list_series as list_series
     from RTPlanningLib.dicom.folder import scan_folder as scan_folder
+    from RTPlanningLib.dicom.rt_dose_writer import DoseToExport as DoseToExport
     from RTPlanningLib.dicom.structure_set import read_structure_set as read_structure_set
 
 _HOME = {
     "read_case": "case_reader",
     "CtSeries": "ct_series",
     "read_ct_series": "ct_series",
+    "DicomExport": "export",
+    "DoseToExport": "rt_dose_writer",
+    "export_dicom": "export",
     "list_series": "folder",
     "scan_folder": "folder",
     "read_structure_set": "structure_set",

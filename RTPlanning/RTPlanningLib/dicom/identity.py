@@ -182,7 +182,7 @@ class DicomIdentity:
         dataset.OperatorsName = ""
         dataset.Manufacturer = MANUFACTURER
         dataset.ManufacturerModelName = MANUFACTURER
-        dataset.SoftwareVersions = _software_version()
+        dataset.SoftwareVersions = software_version()
         return dataset
 
     def add_frame_of_reference(self, dataset: Dataset) -> None:
@@ -207,7 +207,7 @@ def identity_of_case(case: Case, created: datetime | None = None) -> DicomIdenti
     """
     source = case.dicom
     digest = ct_digest(case)
-    label = re.sub(r"[^A-Z0-9]+", "-", case.name.upper()).strip("-") or "CASE"
+    label = re.sub(r"[^A-Z0-9_]+", "-", case.name.upper()).strip("-") or "CASE"
     name = text_for(case.patient_name or f"RTPLANNING^{label[:53]}", "PN", "Patient name")
     patient_id = text_for(case.patient_id or (f"RTP-{label}"[:64] if source is None else ""), "LO", "Patient ID")
     return DicomIdentity(
@@ -247,7 +247,8 @@ def ct_digest(case: Case) -> str:
     return digest.hexdigest()
 
 
-def _software_version() -> str:
+def software_version() -> str:
+    """Version that made an object."""
     try:
         return version("rtplanning")
     except PackageNotFoundError:

@@ -10,7 +10,16 @@ import numpy as np
 
 from DoseEngineLib.errors import CaseError, GeometryError
 from DoseEngineLib.geometry import Grid, ras_from_lps
-from RTPlanningLib.dicom.dataset import decimal_strings, number, numbers, read_dataset, required, text, whole_number
+from RTPlanningLib.dicom.dataset import (
+    decimal_strings,
+    number,
+    numbers,
+    read_dataset,
+    required,
+    text,
+    value,
+    whole_number,
+)
 from RTPlanningLib.evaluation.dose_distribution import DoseDistribution
 
 RT_DOSE_STORAGE = "1.2.840.10008.5.1.4.1.1.481.2"
@@ -33,15 +42,35 @@ class RtDose:
     frame_of_reference_uid : str
     notes : tuple of str
         What the user should know.
+    kind : {"PHYSICAL", "EFFECTIVE"}
+    summation : {"PLAN", "MULTI_PLAN", "BEAM"}
+    plan_uid : str
+        SOP Instance UID of the RT Plan it is the dose of; empty where the file names none or several.
+    beam_numbers : tuple of int
+        Of a BEAM dose.
+    comment : str
     """
 
     dose: DoseDistribution
     frame_of_reference_uid: str
     notes: tuple[str, ...]
+    kind: str = "PHYSICAL"
+    summation: str = "PLAN"
+    plan_uid: str = ""
+    beam_numbers: tuple[int, ...] = ()
+    comment: str = ""
 
 
-def read_rt_dose(file: str | os.PathLike) -> RtDose:
+def read_rt_dose(file: str | os.PathLike, *, allow_effective: bool = False, allow_beams: bool = False) -> RtDose:
     """Read an RT Dose file.
+
+    Parameters
+    ----------
+    file : path
+    allow_effective : bool
+        Take a biologically effective dose (EQD2 and the like) too; by default only a physical one.
+    allow_beams : bool
+        Take the dose of single beams of a plan too; by default only that of a whole plan.
 
     Raises
     ------
@@ -61,10 +90,10 @@ def read_rt_dose(file: str | os.PathLike) -> RtDose:
             f"{path}: doses are in {units or 'an unknown unit'}, not in Gy; export the dose as absolute dose."
         )
     kind = text(dataset, "DoseType", where).upper()
-    if kind not in ("PHYSICAL", ""):
+    if kind not in (("PHYSICAL", "EFFECTIVE", "") if allow_effective else ("PHYSICAL", "")):
         raise CaseError(f"{path}: the dose is {kind}, not PHYSICAL; export the physical dose.")
     summation = text(dataset, "DoseSummationType", where).upper()
-    if summation not in _WHOLE_COURSE:
+    if summation not in ((*_WHOLE_COURSE, "BEAM") if allow_beams else _WHOLE_COURSE):
         raise CaseError(
             f"{path}: the dose is of {summation or 'nothing it names'}, not of a whole plan "
             f"({', '.join(_WHOLE_COURSE)}); export the dose of the plan."
@@ -87,7 +116,23 @@ def read_rt_dose(file: str | os.PathLike) -> RtDose:
             "summation": summation,
         },
     )
-    return RtDose(dose, text(dataset, "FrameOfReferenceUID", where), tuple(notes))
+    plans = value(dataset, "ReferencedRTPlanSequence", where) or ()
+    beams = [
+        whole_number(beam, "ReferencedBeamNumber", where)
+        for plan in plans
+        for group in value(plan, "ReferencedFractionGroupSequence", where) or ()
+        for beam in value(group, "ReferencedBeamSequence", where) or ()
+    ]
+    return RtDose(
+        dose,
+        text(dataset, "FrameOfReferenceUID", where),
+        tuple(notes),
+        kind or "PHYSICAL",
+        summation,
+        text(plans[0], "ReferencedSOPInstanceUID", where) if len(plans) == 1 else "",
+        tuple(beams),
+        text(dataset, "DoseComment", where),
+    )
 
 
 def _grid(dataset, path: Path) -> Grid:

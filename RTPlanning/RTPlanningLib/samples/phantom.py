@@ -92,7 +92,7 @@ class Phantom:
             grid=grid,
             structures=structures,
             patient_position="HFS",
-            patient_name=f"Sample {self.name}",
+            patient_name=f"RTPLANNING^{self.name.upper()}",
             patient_id=self.name,
             goals=tuple(self.goals),
             density_overrides_g_cm3=dict(self.density_overrides_g_cm3),
