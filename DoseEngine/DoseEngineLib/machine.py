@@ -13,8 +13,10 @@ import numpy as np
 
 from DoseEngineLib.errors import MachineError, PlanError
 from DoseEngineLib.plan import Aperture, Beam
+from DoseEngineLib.schema_json import read_schema_json
 
 MACHINE_SCHEMA_VERSION = 1
+_SCHEMA = "machine.schema.json"
 
 
 @dataclass(frozen=True)
@@ -337,28 +339,12 @@ def _load_file(path: Path, stamp: int) -> Machine:
 @lru_cache(maxsize=1)
 def _schema() -> dict[str, Any]:
     folder = resources.files("DoseEngineLib").joinpath("machines")
-    return json.loads(folder.joinpath("machine.schema.json").read_text(encoding="utf-8"))
+    return json.loads(folder.joinpath(_SCHEMA).read_text(encoding="utf-8"))
 
 
 def machine_from_json(text: str, where: str = "machine") -> Machine:
     """Validate JSON text against the schema and the rules a schema cannot say, and make a `Machine`."""
-    # desktop Slicer may lack it until a panel installs it; machines are read only inside actions
-    import jsonschema
-    from jsonschema.exceptions import best_match
-
-    try:
-        data = json.loads(text, parse_constant=_refuse_constant)
-    except ValueError as error:
-        raise MachineError(f"{where} is not JSON: {error}.") from error
-    version = data.get("schema_version") if isinstance(data, dict) else None
-    if isinstance(version, int) and version > MACHINE_SCHEMA_VERSION:
-        raise MachineError(
-            f"{where} has schema version {version}, newer than {MACHINE_SCHEMA_VERSION}; update RTPlanning."
-        )
-    first = best_match(jsonschema.Draft202012Validator(_schema()).iter_errors(data))
-    if first is not None:
-        place = "/".join(str(p) for p in first.absolute_path) or "top level"
-        raise MachineError(f"{where}, {place}: {first.message} (see machine.schema.json).")
+    data = read_schema_json(text, where, _schema(), _SCHEMA, MACHINE_SCHEMA_VERSION, MachineError)
     energy = np.array(data["spectrum"]["energy_MeV"], dtype=float)
     fluence = np.array(data["spectrum"]["fluence"], dtype=float)
     if energy.shape != fluence.shape:
@@ -440,7 +426,3 @@ _HEAD_PARTS = {
     "electron_contamination": ElectronContamination,
     "monitor_backscatter": MonitorBackscatter,
 }
-
-
-def _refuse_constant(text: str) -> float:
-    raise ValueError(f"{text} is not a number that a machine file may hold")

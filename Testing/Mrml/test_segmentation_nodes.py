@@ -162,11 +162,16 @@ def test_bad_segmentations_are_refused(scene, case):
         structuresFromSegmentation(scene.AddNewNodeByClass("vtkMRMLModelNode", "Model"), case.grid)
 
 
-def test_untagged_segments_get_their_role_from_the_name():
-    from DoseEngineLib.mrml.segmentations import roleFromName
+def test_untagged_segments_get_their_role_from_the_name(scene, case):
+    from DoseEngineLib.mrml.segmentations import structuresFromSegmentation
 
-    roles = {"PTV_5000": "PTV", "ctv1": "CTV", "ITV": "CTV", "GTVp": "GTV", "Body": "EXTERNAL", "Heart": "ORGAN"}
-    assert {name: roleFromName(name) for name in roles} == roles
+    _, segmentation = _nodes(scene, case)
+    segments = segmentation.GetSegmentation()
+    for name in ("PTV", "Couch", "External"):
+        segments.GetSegment(name).RemoveTag("RTPlanning.Role")
+    segments.GetSegment("PTV").SetName("itv_1")
+    roles = {s.name: s.role for s in structuresFromSegmentation(segmentation, case.grid)}
+    assert [roles[name] for name in ("External", "itv_1", "Couch")] == ["EXTERNAL", "CTV", "SUPPORT"]
 
 
 def test_a_sheared_segmentation_is_refused(scene, case):

@@ -14,8 +14,9 @@ from pydicom.uid import MRImageStorage
 from scipy.spatial.transform import Rotation
 
 from DoseEngineLib.errors import CaseError
+from DoseEngineLib.structure_role import role_from_name
 from RTPlanningLib.dicom import CtSeries, read_ct_series, read_structure_set
-from RTPlanningLib.dicom.roi_role import role_from_name, role_from_type
+from RTPlanningLib.dicom.roi_role import role_from_type
 
 # the synthetic CT: x -40..22 by 2 mm, y -30..27.5 by 2.5 mm, z 10..25 by 3 mm
 LEVELS = (13.0, 16.0, 19.0)
@@ -263,6 +264,8 @@ def test_roles_by_type(kind: str, role: str) -> None:
     [
         ("PTV_50", "PTV"),
         ("ctv", "CTV"),
+        (" ITV_1", "CTV"),
+        ("IGTV", "GTV"),
         ("GTVp", "GTV"),
         ("Body", "EXTERNAL"),
         ("SKIN", "EXTERNAL"),

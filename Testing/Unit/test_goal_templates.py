@@ -255,6 +255,12 @@ def test_a_template_with_gaps_is_refused(change, error, text):
         template("Heart Mean < 26 Gy", **change)
 
 
+@pytest.mark.parametrize("text", ["{", '{"schema_version": 1, "goals": [NaN]}'])
+def test_what_is_no_json_is_refused(text):
+    with pytest.raises(SchemaError, match=r"own\.json is not JSON"):
+        parse_goal_template(text, "own.json")
+
+
 def test_a_goal_that_cannot_be_read_is_shown():
     with pytest.raises(EvaluationError, match=r"goals/1:\n.*Hart"):
         template("Heart Mean < 26 Gy", "Hart Moan < 26 Gy")

@@ -16,6 +16,7 @@ from DoseEngineLib.errors import GeometryError, PatientError
 from DoseEngineLib.geometry import Grid, resample
 from DoseEngineLib.mrml.transforms import matrixToWorld
 from DoseEngineLib.plan import ROLES, Structure
+from DoseEngineLib.structure_role import role_from_name
 
 _LABELMAP = "Binary labelmap"
 # SlicerRT's name. Slicer drops it by itself when the labelmap it belongs to is edited.
@@ -23,7 +24,6 @@ _CONTOURS = "Planar contour"
 _SURFACE = "Closed surface"
 _ROLE_TAG = "RTPlanning.Role"
 _DENSITY_TAG = "RTPlanning.DensityOverride_g_cm3"
-_ROLE_BY_PREFIX = {"ptv": "PTV", "ctv": "CTV", "itv": "CTV", "gtv": "GTV", "igtv": "GTV", "couch": "SUPPORT"}
 # An index offset this near to whole numbers means the same lattice: masks are copied, not resampled.
 _SAME_LATTICE_VOXELS = 1e-3
 # The body goes on beyond every CT; any other structure cut by the image's end would give wrong volumes.
@@ -156,21 +156,10 @@ def densityOverrides(segmentationNode) -> dict[str, float]:
     return overrides
 
 
-def roleFromName(name: str) -> str:
-    """Return the role a structure name speaks for in the manner of TG-263; ``"ORGAN"`` when it speaks for none."""
-    lower = name.strip().lower()
-    if lower in ("external", "body", "skin"):
-        return "EXTERNAL"
-    for prefix, role in _ROLE_BY_PREFIX.items():
-        if lower.startswith(prefix):
-            return role
-    return "ORGAN"
-
-
 def _role(segment, name: str) -> str:
     role = _tag(segment, _ROLE_TAG)
     if not role:
-        return roleFromName(name)
+        return role_from_name(name)
     if role not in ROLES:
         raise PatientError(f"Segment {name}: its tag {_ROLE_TAG} is {role!r}; use one of {', '.join(ROLES)}.")
     return role

@@ -18,6 +18,7 @@ from DoseEngineLib.geometry import Grid, ras_from_lps
 from DoseEngineLib.outline_voxels import structure_from_outline
 from DoseEngineLib.plan import Structure
 from DoseEngineLib.progress import Progress, silent
+from DoseEngineLib.structure_role import role_from_name
 from RTPlanningLib.contouring.planar_contours import mask_from_contours
 from RTPlanningLib.contouring.slice_spacing import contoured_spacing_mm
 from RTPlanningLib.dicom.ct_series import CtSeries
@@ -31,7 +32,7 @@ from RTPlanningLib.dicom.dataset import (
     value,
     whole_number,
 )
-from RTPlanningLib.dicom.roi_role import role_from_name, role_from_type
+from RTPlanningLib.dicom.roi_role import role_from_type
 
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 

@@ -22,6 +22,7 @@ from DoseEngineLib.clinical_goals import Goal, parse_goal
 from DoseEngineLib.errors import EvaluationError, SchemaError
 from DoseEngineLib.geometry import resample
 from DoseEngineLib.plan import Structure
+from DoseEngineLib.schema_json import read_schema_json
 from RTPlanningLib.evaluation.plan_sum import union_grid
 from RTPlanningLib.structure_names import NameMatch, OrganNames, is_same_name, load_organs, match_name
 
@@ -209,23 +210,7 @@ def load_goal_template(name_or_path: str | Path) -> GoalTemplate:
 
 def parse_goal_template(text: str, where: str = "goal template") -> GoalTemplate:
     """Read a template from JSON text; errors as `load_goal_template`."""
-    # desktop Slicer may lack it until a panel installs it
-    import jsonschema
-    from jsonschema.exceptions import best_match
-
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise SchemaError(f"{where} is not JSON: {error}.") from error
-    version = data.get("schema_version") if isinstance(data, dict) else None
-    if isinstance(version, int) and version > GOAL_TEMPLATE_SCHEMA_VERSION:
-        raise SchemaError(
-            f"{where} has schema version {version}, newer than {GOAL_TEMPLATE_SCHEMA_VERSION}; update RTPlanning."
-        )
-    first = best_match(jsonschema.Draft202012Validator(_schema()).iter_errors(data))
-    if first is not None:
-        place = "/".join(str(p) for p in first.absolute_path) or "top level"
-        raise SchemaError(f"{where}, {place}: {first.message} (see {_SCHEMA}).")
+    data = read_schema_json(text, where, _schema(), _SCHEMA, GOAL_TEMPLATE_SCHEMA_VERSION, SchemaError)
     sources = data["sources"]
     goals = []
     for number, entry in enumerate(data["goals"]):

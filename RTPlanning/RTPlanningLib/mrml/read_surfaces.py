@@ -14,9 +14,9 @@ from DoseEngineLib.closed_surface import ClosedSurface
 from DoseEngineLib.contour_stack import ContourStack
 from DoseEngineLib.errors import CaseError, GeometryError
 from DoseEngineLib.geometry import Grid, ras_from_lps
-from DoseEngineLib.mrml.segmentations import roleFromName
 from DoseEngineLib.outline_voxels import structure_from_outline
 from DoseEngineLib.plan import Structure
+from DoseEngineLib.structure_role import role_from_name
 from RTPlanningLib.contouring.slice_spacing import contoured_spacing_mm
 
 SEGMENTATION_SUFFIXES = (".vtm",)
@@ -89,7 +89,7 @@ class _Shape:
 
     def structure(self, spacing_mm: float | None, notes: list[str]) -> Structure | None:
         """The structure, or None with a note where it has no volume."""
-        role = roleFromName(self.name)
+        role = role_from_name(self.name)
         try:
             outline = ContourStack(self.name, tuple(self.contours), spacing_mm) if self.contours else self._surface()
             return structure_from_outline(outline, role, self.color)
