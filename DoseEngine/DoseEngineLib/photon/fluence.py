@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -17,6 +17,9 @@ from DoseEngineLib.plan import Aperture, Beam
 _MOTION_STEP_MM = 1.0
 # A rotating beam is computed at the middle of each arc segment; wider segments need more control points.
 _MAXIMUM_ARC_STEP_DEG = 10.0
+# More leaf edges than this are shared between places this far apart: a fraction of the extra-focal source's shadow.
+_MOST_NODES = 400
+_NODE_STEP_MM = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,21 +140,26 @@ def leaf_strips(aperture: Aperture, machine: Machine) -> tuple[np.ndarray, np.nd
     low_mm, high_mm : (n,) arrays
         Open between them along X; closed where low is not below high.
     """
+    return _strips_of_tips(np.array(aperture.leaf_positions_mm), machine)
+
+
+def _strips_of_tips(tips_mm: np.ndarray, machine: Machine) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`leaf_strips` of tips (..., pairs, 2): sides (n + 1,), radiation edges (..., n)."""
     mlc = machine.mlc
-    tips = np.array(aperture.leaf_positions_mm)
-    offset = np.where(tips[:, 1] > tips[:, 0], mlc.leaf_end_offset_mm, 0.0)
-    low, high = tips[:, 0] - offset, tips[:, 1] + offset
+    offset = np.where(tips_mm[..., 1] > tips_mm[..., 0], mlc.leaf_end_offset_mm, 0.0)
+    low, high = tips_mm[..., 0] - offset, tips_mm[..., 1] + offset
     sides = np.array(mlc.boundaries_mm)
     width = mlc.tongue_and_groove_mm
     if width == 0:
         return sides, low, high
-    n = low.size
+    n = low.shape[-1]
     strips = np.empty(2 * n)
     strips[0], strips[-1] = sides[0], sides[-1]
     strips[1:-1:2], strips[2:-1:2] = sides[1:-1] - width, sides[1:-1] + width
-    both_low, both_high = np.empty(2 * n - 1), np.empty(2 * n - 1)
-    both_low[::2], both_high[::2] = low, high
-    both_low[1::2], both_high[1::2] = np.maximum(low[:-1], low[1:]), np.minimum(high[:-1], high[1:])
+    both_low, both_high = (np.empty((*low.shape[:-1], 2 * n - 1)) for _ in range(2))
+    both_low[..., ::2], both_high[..., ::2] = low, high
+    both_low[..., 1::2] = np.maximum(low[..., :-1], low[..., 1:])
+    both_high[..., 1::2] = np.minimum(high[..., :-1], high[..., 1:])
     return strips, both_low, both_high
 
 
@@ -190,23 +198,54 @@ def aperture_fluence(aperture: Aperture, machine: Machine, pixel_mm: float = 1.0
     Every pixel holds the exact share of its area that is open, with transmission elsewhere. The map reaches a little
     beyond the primary collimator, outside which there is no fluence.
     """
+    return _primary_fluence(_positions(aperture)[None], np.ones(1), machine, pixel_mm)
+
+
+def _primary_fluence(positions: np.ndarray, shares: np.ndarray, machine: Machine, pixel_mm: float) -> FluenceMap:
+    """`aperture_fluence` of apertures with the same jaws, times their shares, added up."""
     n = _half_count(machine, pixel_mm)
     edges = (np.arange(2 * n + 1) - n) * pixel_mm
-    jaw_x = _open_fraction(edges, [aperture.jaw_x_mm[0]], [aperture.jaw_x_mm[1]])[0]
-    jaw_y = _open_fraction(edges, [aperture.jaw_y_mm[0]], [aperture.jaw_y_mm[1]])[0]
+    jaws = Aperture(*positions[0, :2])
+    jaw_x = _open_fraction(edges, [jaws.jaw_x_mm[0]], [jaws.jaw_x_mm[1]])[0]
+    jaw_y = _open_fraction(edges, [jaws.jaw_y_mm[0]], [jaws.jaw_y_mm[1]])[0]
     jaw_x = machine.jaw_x.transmission + (1 - machine.jaw_x.transmission) * jaw_x
     jaw_y = machine.jaw_y.transmission + (1 - machine.jaw_y.transmission) * jaw_y
     values = jaw_y[:, None] * jaw_x[None, :]
-    if aperture.leaf_positions_mm is not None:
+    whole = shares.sum()
+    if positions.shape[1] > 2:
         leak = machine.mlc.transmission
-        sides, low, high = leaf_strips(aperture, machine)
-        leaf_x = _open_fraction(edges, low, high)
+        sides, low, high = _strips_of_tips(positions[:, 2:], machine)
+        leaf_x = _summed_open_fraction(edges, low, high, shares)
         # share of each pixel row under each strip; rows beyond the bank are not covered by leaves
         rows = _open_fraction(edges, sides[:-1], sides[1:]).T
         covered = rows.sum(axis=1, keepdims=True)
-        values = values * (rows @ (leak + (1 - leak) * leaf_x) + (1 - covered))
+        values = values * (rows @ (leak * whole + (1 - leak) * leaf_x) + (1 - covered) * whole)
+    else:
+        values = values * whole
     values = values * _open_field(machine, pixel_mm)
-    return FluenceMap((values * backscatter_factor(aperture, machine)).astype(np.float32), pixel_mm)
+    return FluenceMap((values * backscatter_factor(jaws, machine)).astype(np.float32), pixel_mm)
+
+
+def _summed_open_fraction(edges: np.ndarray, low: np.ndarray, high: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Sum over m apertures of share times `_open_fraction`, (n, pixels), of edges (m, n); pixels are equally wide.
+
+    What lies below an edge covers all pixels before the edge's own and a part of that one: two histograms and a sum
+    from behind, instead of an image an aperture.
+    """
+    pixels, strips = edges.size - 1, low.shape[1]
+    step = edges[1] - edges[0]
+    weights = np.where(high > low, shares[:, None], 0.0).ravel()
+    row = np.broadcast_to(np.arange(strips) * pixels, low.shape).ravel()
+
+    def below(at: np.ndarray) -> np.ndarray:
+        place = np.clip((at.ravel() - edges[0]) / step, 0.0, pixels)
+        own = np.minimum(place.astype(np.int64), pixels - 1)
+        size = strips * pixels
+        reached = np.bincount(row + own, weights, size).reshape(strips, pixels)
+        partly = np.bincount(row + own, weights * (place - own), size).reshape(strips, pixels)
+        return np.cumsum(reached[:, ::-1], axis=1)[:, ::-1] - reached + partly
+
+    return np.maximum(below(high) - below(low), 0.0)
 
 
 def extra_focal_fluence(aperture: Aperture, machine: Machine, pixel_mm: float = 1.0) -> FluenceMap:
@@ -215,6 +254,11 @@ def extra_focal_fluence(aperture: Aperture, machine: Machine, pixel_mm: float = 
     Each device is looked through at its own distance from the source, so that it matters which jaws are closed. Pixels
     are four times as wide as ``pixel_mm``: nothing in this map is sharp.
     """
+    return _extra_focal_fluence(_positions(aperture)[None], np.ones(1), machine, pixel_mm)
+
+
+def _extra_focal_fluence(positions: np.ndarray, shares: np.ndarray, machine: Machine, pixel_mm: float) -> FluenceMap:
+    """`extra_focal_fluence` of apertures with the same jaws, times their shares, added up."""
     source = machine.extra_focal
     pixel_mm = 4 * pixel_mm
     n = _half_count(machine, pixel_mm / 4) // 4
@@ -234,39 +278,84 @@ def extra_focal_fluence(aperture: Aperture, machine: Machine, pixel_mm: float = 
         return np.maximum(ndtr(high) - ndtr(low), 0.0)
 
     x, y = machine.jaw_x, machine.jaw_y
-    x_low, x_high = (through(x.distance_mm, edge) for edge in aperture.jaw_x_mm)
-    y_low, y_high = (through(y.distance_mm, edge) for edge in aperture.jaw_y_mm)
+    jaws = Aperture(*positions[0, :2])
+    x_low, x_high = (through(x.distance_mm, edge) for edge in jaws.jaw_x_mm)
+    y_low, y_high = (through(y.distance_mm, edge) for edge in jaws.jaw_y_mm)
     open_x = x.transmission + (1 - x.transmission) * between(x_low, x_high)
     open_y = y.transmission + (1 - y.transmission) * between(y_low, y_high)
-    values = open_y * open_x.T
-    if aperture.leaf_positions_mm is not None:
+    whole = shares.sum()
+    values = open_y * open_x.T * whole
+    if positions.shape[1] > 2:
         mlc = machine.mlc
-        sides, low, high = leaf_strips(aperture, machine)
-        sides, low, high = (through(mlc.distance_mm, edge) for edge in (sides, low, high))
-        seen_x = x.transmission * between(low, high) + (1 - x.transmission) * between(
-            np.maximum(low, x_low), np.minimum(high, x_high)
-        )
+        sides, low, high = _strips_of_tips(positions[:, 2:], machine)
+        sides = through(mlc.distance_mm, sides)
+        nodes, net = _net_at_nodes(low, high, shares)
+        seen = through(mlc.distance_mm, nodes)
+        # between two edges lies what is below the one less what is below the other
+        below = x.transmission * ndtr(seen) + (1 - x.transmission) * ndtr(np.clip(seen, x_low, x_high))
+        seen_x = below @ net
         seen_y = y.transmission * between(sides[:, :-1], sides[:, 1:]) + (1 - y.transmission) * between(
             np.maximum(sides[:, :-1], y_low), np.minimum(sides[:, 1:], y_high)
         )
         # what a strip of leaves stops is all but its transmission
-        values = values - (1 - mlc.transmission) * (seen_y @ (open_x - seen_x).T)
+        values = values - (1 - mlc.transmission) * (seen_y @ (open_x * whole - seen_x).T)
     radius = np.hypot(at[:, None], at[None, :])
     values = values * (radius <= machine.field_radius_mm)
-    return FluenceMap((values * backscatter_factor(aperture, machine)).astype(np.float32), pixel_mm)
+    return FluenceMap((values * backscatter_factor(jaws, machine)).astype(np.float32), pixel_mm)
+
+
+def _net_at_nodes(low: np.ndarray, high: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Gather the edges (m, n) of m apertures: places (k,), and the shares (k, n) of upper less lower edges there.
+
+    Few places are taken as they are; of many, each edge is shared between the two next places of an even row.
+    """
+    is_open = high > low
+    nodes, index = np.unique(np.concatenate((low.ravel(), high.ravel())), return_inverse=True)
+    weights = np.where(is_open, shares[:, None], 0.0).ravel()
+    weights = np.concatenate((-weights, weights))
+    strips = low.shape[1]
+    strip = np.tile(np.arange(strips), 2 * low.shape[0])
+    if nodes.size <= _MOST_NODES:
+        parts = [(index.ravel(), weights)]
+    else:
+        even = np.linspace(nodes[0], nodes[-1], max(int(np.ceil((nodes[-1] - nodes[0]) / _NODE_STEP_MM)), 1) + 1)
+        place = (nodes[index.ravel()] - even[0]) / (even[1] - even[0])
+        first = np.minimum(place.astype(np.int64), even.size - 2)
+        parts = [(first, weights * (1.0 - (place - first))), (first + 1, weights * (place - first))]
+        nodes = even
+    size = nodes.size * strips
+    net = sum(np.bincount(at * strips + strip, part, size) for at, part in parts)
+    return nodes, net.reshape(nodes.size, strips)
 
 
 def fluence_sources(aperture: Aperture, machine: Machine, pixel_mm: float = 1.0) -> tuple[FluenceSource, ...]:
     """Return the primary source and, where the machine has one, the extra-focal source, seen through an aperture."""
+    return _summed_sources(_positions(aperture)[None], np.ones(1), machine, pixel_mm)
+
+
+def _summed_sources(
+    positions: np.ndarray, shares: np.ndarray, machine: Machine, pixel_mm: float
+) -> tuple[FluenceSource, ...]:
+    """`fluence_sources` of apertures (m, 2 + pairs, 2) as `_positions` gives them, times their shares, added up."""
     extra = machine.extra_focal
-    primary = aperture_fluence(aperture, machine, pixel_mm)
-    if extra is None:
-        return (FluenceSource("primary", 1.0, machine.source_sigma_mm, 0.0, primary),)
-    seen = extra_focal_fluence(aperture, machine, pixel_mm)
-    return (
-        FluenceSource("primary", 1.0 - extra.weight, machine.source_sigma_mm, 0.0, primary),
-        FluenceSource("extra_focal", extra.weight, extra.sigma_mm, extra.distance_mm, seen),
-    )
+    weight = 0.0 if extra is None else extra.weight
+    jaws, group = np.unique(positions[:, :2].reshape(-1, 4), axis=0, return_inverse=True)
+    primary, seen = 0.0, 0.0
+    for number in range(len(jaws)):
+        chosen = group.ravel() == number
+        together = positions[chosen], shares[chosen], machine, pixel_mm
+        lit = _primary_fluence(*together)
+        primary = lit.values + primary
+        if extra is not None:
+            wide = _extra_focal_fluence(*together)
+            seen = wide.values + seen
+    sources = [
+        FluenceSource("primary", 1.0 - weight, machine.source_sigma_mm, 0.0, FluenceMap(primary, lit.pixel_mm)),
+    ]
+    if extra is not None:
+        seen = FluenceMap(seen, wide.pixel_mm)
+        sources.append(FluenceSource("extra_focal", weight, extra.sigma_mm, extra.distance_mm, seen))
+    return tuple(sources)
 
 
 def off_axis_ratio(machine: Machine, radius_mm: np.ndarray) -> np.ndarray:
@@ -296,8 +385,17 @@ def beam_segments(beam: Beam, machine: Machine, patient_position: str, pixel_mm:
     EngineError
         An arc segment of more than 10 degrees, or an MLC that appears or disappears within a beam.
     """
-    merged: dict[tuple[float, float, float], list] = {}
+    merged: dict[tuple[float, float, float], list[tuple[np.ndarray, float]]] = {}
     points = beam.control_points
+    for aperture in dict.fromkeys(point.aperture for point in points):
+        # travels between two positions that a machine can take stay within its limits
+        machine.check_aperture(aperture, f"Beam {beam.name}")
+    parked = {point.aperture.leaf_positions_mm is None for point in points}
+    if len(parked) > 1:
+        raise EngineError(
+            f"Beam {beam.name}: the MLC is parked at some control points and set at others; set it at all."
+        )
+    positions = [_positions(point.aperture) for point in points]
     for index, (start, stop) in enumerate(zip(points[:-1], points[1:], strict=True)):
         share = stop.cumulative_meterset_weight - start.cumulative_meterset_weight
         if share == 0:
@@ -311,43 +409,25 @@ def beam_segments(beam: Beam, machine: Machine, patient_position: str, pixel_mm:
                     f"{index + 1}; add control points so that no step exceeds {_MAXIMUM_ARC_STEP_DEG:g} degrees."
                 )
             angles.append(getattr(start, name) + turn / 2)
-        for aperture, part in _moving_apertures(start.aperture, stop.aperture, beam.name):
-            machine.check_aperture(aperture, f"Beam {beam.name}")
-            entry = merged.setdefault(tuple(angles), [None, 0.0, 0.0])
-            sources = fluence_sources(aperture, machine, pixel_mm)
-            weighted = [source.fluence.values * (share * part) for source in sources]
-            entry[0] = weighted if entry[0] is None else [a + b for a, b in zip(entry[0], weighted, strict=True)]
-            entry[1] += share * part
-            entry[2] += share * part * collimation_distance_mm(aperture, machine)
+        merged.setdefault(tuple(angles), []).append((_motion(positions[index], positions[index + 1]), share))
     segments = []
-    for (gantry, collimator, couch), (maps, weight, distance) in merged.items():
+    distance = collimation_distance_mm(points[0].aperture, machine)
+    for (gantry, collimator, couch), parts in merged.items():
         frame = beam_frame(gantry, collimator, couch, beam.isocenter_RAS_mm, patient_position)
-        lit = tuple(
-            replace(source, fluence=FluenceMap(values / weight, source.fluence.pixel_mm))
-            for source, values in zip(sources, maps, strict=True)
-        )
-        segments.append(BeamSegment(frame, lit, distance / weight, weight))
+        weight = sum(share for _, share in parts)
+        shares = np.concatenate([np.full(len(steps), share / len(steps) / weight) for steps, share in parts])
+        sources = _summed_sources(np.concatenate([steps for steps, _ in parts]), shares, machine, pixel_mm)
+        segments.append(BeamSegment(frame, sources, distance, weight))
     return segments
 
 
-def _moving_apertures(start: Aperture, stop: Aperture, name: str) -> list[tuple[Aperture, float]]:
-    if start == stop:
-        return [(start, 1.0)]
-    if (start.leaf_positions_mm is None) != (stop.leaf_positions_mm is None):
-        raise EngineError(f"Beam {name}: the MLC is parked at some control points and set at others; set it at all.")
-    first, last = _positions(start), _positions(stop)
-    if first.shape != last.shape:
-        raise EngineError(f"Beam {name}: the number of leaf pairs changes between control points.")
-    steps = max(int(np.ceil(np.abs(last - first).max() / _MOTION_STEP_MM)), 1)
-    parts = []
-    for step in range(steps):
-        at = first + (last - first) * ((step + 0.5) / steps)
-        leaves = None if start.leaf_positions_mm is None else tuple(map(tuple, at[2:]))
-        parts.append(
-            (replace(start, jaw_x_mm=tuple(at[0]), jaw_y_mm=tuple(at[1]), leaf_positions_mm=leaves), 1 / steps)
-        )
-    return parts
+def _motion(start: np.ndarray, stop: np.ndarray) -> np.ndarray:
+    """Positions (steps, 2 + pairs, 2) in the middle of equal steps from one aperture to the next."""
+    steps = max(int(np.ceil(np.abs(stop - start).max() / _MOTION_STEP_MM)), 1)
+    part = (np.arange(steps) + 0.5) / steps
+    return start + (stop - start) * part[:, None, None]
 
 
 def _positions(aperture: Aperture) -> np.ndarray:
+    """Jaws X, jaws Y and leaf pairs as rows (2 + pairs, 2)."""
     return np.array([aperture.jaw_x_mm, aperture.jaw_y_mm, *(aperture.leaf_positions_mm or ())])

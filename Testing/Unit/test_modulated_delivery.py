@@ -1,0 +1,82 @@
+"""Fluence of beams with many control points: the sum of their apertures, in one go."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from DoseEngineLib.errors import EngineError
+from DoseEngineLib.machine import load_machine
+from DoseEngineLib.photon.fluence import aperture_fluence, beam_segments, extra_focal_fluence
+from DoseEngineLib.plan import Aperture, Beam, ControlPoint
+
+LINAC = load_machine("generic_6mv")
+
+
+def sliding_window(points: int, jaws=lambda n: (-60.0, 60.0), gantry=lambda n: 0.0) -> Beam:
+    """Ragged leaves that cross the field, some pairs closed, in ``points`` control points."""
+    generator = np.random.default_rng(7)
+    rag, gap = generator.uniform(-15, 15, 60), generator.uniform(1, 25, 60)
+    gap[generator.random(60) < 0.3] = 0.0
+    made = []
+    for n in range(points):
+        left = -50 + 100 * n / (points - 1) + rag
+        leaves = tuple(zip(left.tolist(), (left + gap).tolist(), strict=True))
+        weight = n / (points - 1)
+        made.append(ControlPoint(gantry(n), 0.0, 0.0, Aperture(jaws(n), (-80.0, 80.0), leaves), weight))
+    return Beam("Window", tuple(made), (0.0, 0.0, 0.0))
+
+
+def one_by_one(beam: Beam, points_between: int, fluence):
+    """The mean of the fluences of single apertures along the motion."""
+    total = 0.0
+    for start, stop in zip(beam.control_points, beam.control_points[1:]):
+        share = stop.cumulative_meterset_weight - start.cumulative_meterset_weight
+        for step in range(points_between):
+            part = (step + 0.5) / points_between
+            a, b = np.array(start.aperture.leaf_positions_mm), np.array(stop.aperture.leaf_positions_mm)
+            jaw = np.array(start.aperture.jaw_x_mm) * (1 - part) + np.array(stop.aperture.jaw_x_mm) * part
+            aperture = replace(
+                start.aperture, jaw_x_mm=tuple(jaw), leaf_positions_mm=tuple(map(tuple, a + (b - a) * part))
+            )
+            total = total + fluence(aperture, LINAC, 2.0).values * (share / points_between)
+    return total
+
+
+@pytest.mark.parametrize("jaws", [lambda n: (-60.0, 60.0), lambda n: (-60.0 + 5 * n, 60.0)], ids=["fixed", "moving"])
+def test_a_sliding_window_is_the_sum_of_its_apertures(jaws):
+    beam = sliding_window(9, jaws)
+    (segment,) = beam_segments(beam, LINAC, "HFS", 2.0)
+    # 12.5 mm between control points are integrated in 13 steps
+    expected = one_by_one(beam, 13, aperture_fluence)
+    assert segment.weight == pytest.approx(1.0)
+    np.testing.assert_allclose(segment.fluence.values, expected, atol=2e-6)
+    seen = segment.sources[1].fluence.values
+    np.testing.assert_allclose(seen, one_by_one(beam, 13, extra_focal_fluence), atol=2e-4 * seen.max())
+
+
+def test_hundreds_of_control_points_take_a_fraction_of_a_second():
+    beam = sliding_window(200)
+    beam_segments(beam, LINAC, "HFS")
+    start = time.process_time()
+    assert len(beam_segments(beam, LINAC, "HFS")) == 1
+    # an image for each aperture took thirty times as long
+    assert time.process_time() - start < 1.0
+
+
+def test_an_arc_keeps_a_direction_for_every_segment():
+    segments = beam_segments(sliding_window(10, gantry=lambda n: (355.0 + 2.0 * n) % 360.0), LINAC, "HFS", 2.0)
+    assert len(segments) == 9
+    assert sum(segment.weight for segment in segments) == pytest.approx(1.0)
+
+
+def test_leaves_may_not_appear_within_a_beam():
+    beam = sliding_window(3)
+    parked = replace(beam.control_points[1], aperture=Aperture((-60.0, 60.0), (-80.0, 80.0)))
+    with pytest.raises(EngineError, match="parked at some"):
+        beam_segments(
+            replace(beam, control_points=(beam.control_points[0], parked, beam.control_points[2])), LINAC, "HFS"
+        )
