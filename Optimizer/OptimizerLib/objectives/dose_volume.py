@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from OptimizerLib.errors import OptimizationError
-from OptimizerLib.objectives.objective import DoseLevelObjective
+from OptimizerLib.objectives.objective import DoseLevelObjective, JointObjective
 
 
 def tail_shares(
@@ -62,7 +62,7 @@ def _hottest(dose_Gy: np.ndarray, count: float) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _DoseVolume(DoseLevelObjective):
+class _DoseVolume(JointObjective, DoseLevelObjective):
     volume_percent: float = field(kw_only=True)
 
     def __post_init__(self) -> None:
@@ -91,16 +91,8 @@ class MaxDVH(_DoseVolume):
     volume_percent : float
     """
 
-    def value(self, dose_Gy: np.ndarray) -> float:
-        """Value; see `Objective.value`."""
-        return self.value_and_gradient(dose_Gy)[0]
-
-    def gradient(self, dose_Gy: np.ndarray) -> np.ndarray:
-        """Gradient, with the hottest part as it is now; see `Objective.gradient`."""
-        return self.value_and_gradient(dose_Gy)[1]
-
     def value_and_gradient(self, dose_Gy: np.ndarray) -> tuple[float, np.ndarray]:
-        """Both; see `Objective.value_and_gradient`."""
+        """Value and gradient; see `JointObjective`."""
         voxels, counted, excess = self._counted(dose_Gy)
         slope = np.zeros(dose_Gy.shape)
         slope[voxels] = (2.0 * self.weight) * counted * excess
@@ -126,16 +118,8 @@ class MinDVH(_DoseVolume):
     volume_percent : float
     """
 
-    def value(self, dose_Gy: np.ndarray) -> float:
-        """Value; see `Objective.value`."""
-        return self.value_and_gradient(dose_Gy)[0]
-
-    def gradient(self, dose_Gy: np.ndarray) -> np.ndarray:
-        """Gradient, with the hottest part as it is now; see `Objective.gradient`."""
-        return self.value_and_gradient(dose_Gy)[1]
-
     def value_and_gradient(self, dose_Gy: np.ndarray) -> tuple[float, np.ndarray]:
-        """Both; see `Objective.value_and_gradient`."""
+        """Value and gradient; see `JointObjective`."""
         voxels, counted, shortfall = self._counted(dose_Gy)
         slope = np.zeros(dose_Gy.shape)
         slope[voxels] = (-2.0 * self.weight) * counted * shortfall

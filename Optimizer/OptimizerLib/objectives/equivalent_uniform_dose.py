@@ -9,7 +9,7 @@ import numpy as np
 
 from OptimizerLib.dose_term import DoseTerm
 from OptimizerLib.errors import OptimizationError
-from OptimizerLib.objectives.objective import DoseLevelObjective, Objective
+from OptimizerLib.objectives.objective import DoseLevelObjective, JointObjective
 
 # For a < 1 the slope at zero dose is infinite, and an optimization may begin there. Doses are shifted by this and the
 # result back: 60 Gy everywhere stays 60 Gy, and a voxel without dose makes a gEUD near zero with a finite slope.
@@ -52,7 +52,7 @@ def check_exponent(owner: DoseTerm, a: float, side: str) -> None:
 
 
 @dataclass(frozen=True)
-class EquivalentUniformDose(Objective):
+class EquivalentUniformDose(JointObjective):
     """``weight * gEUD`` for a >= 1, to be low; ``-weight * gEUD`` for a < 1, to be high. In weight times Gy, convex.
 
     With a < 1 it has no optimum on its own: something else must bound the dose.
@@ -71,23 +71,15 @@ class EquivalentUniformDose(Objective):
         self._check(weight=self.weight)
         check_exponent(self, self.a, "either")
 
-    def value(self, dose_Gy: np.ndarray) -> float:
-        """Value; see `Objective.value`."""
-        return self.value_and_gradient(dose_Gy)[0]
-
-    def gradient(self, dose_Gy: np.ndarray) -> np.ndarray:
-        """Gradient; see `Objective.gradient`."""
-        return self.value_and_gradient(dose_Gy)[1]
-
     def value_and_gradient(self, dose_Gy: np.ndarray) -> tuple[float, np.ndarray]:
-        """Both; see `Objective.value_and_gradient`."""
+        """Value and gradient; see `JointObjective`."""
         value, slope = eud_and_gradient(dose_Gy, self.a, self._shares(dose_Gy))
         factor = self.weight if self.a >= 1 else -self.weight
         return factor * value, factor * slope
 
 
 @dataclass(frozen=True)
-class EUDOverdose(DoseLevelObjective):
+class EUDOverdose(JointObjective, DoseLevelObjective):
     """``weight * max(gEUD - dose_Gy, 0)**2``, in weight times Gy^2; with a = 1 a penalty on the mean dose.
 
     Attributes
@@ -103,23 +95,15 @@ class EUDOverdose(DoseLevelObjective):
         super().__post_init__()
         check_exponent(self, self.a, "above")
 
-    def value(self, dose_Gy: np.ndarray) -> float:
-        """Value; see `Objective.value`."""
-        return self.value_and_gradient(dose_Gy)[0]
-
-    def gradient(self, dose_Gy: np.ndarray) -> np.ndarray:
-        """Gradient; see `Objective.gradient`."""
-        return self.value_and_gradient(dose_Gy)[1]
-
     def value_and_gradient(self, dose_Gy: np.ndarray) -> tuple[float, np.ndarray]:
-        """Both; see `Objective.value_and_gradient`."""
+        """Value and gradient; see `JointObjective`."""
         eud, slope = eud_and_gradient(dose_Gy, self.a, self._shares(dose_Gy))
         excess = max(eud - self.dose_Gy, 0.0)
         return self.weight * excess**2, 2.0 * self.weight * excess * slope
 
 
 @dataclass(frozen=True)
-class EUDUnderdose(DoseLevelObjective):
+class EUDUnderdose(JointObjective, DoseLevelObjective):
     """``weight * max(dose_Gy - gEUD, 0)**2``, in weight times Gy^2; with a = 1 a penalty on too low a mean dose.
 
     Attributes
@@ -135,16 +119,8 @@ class EUDUnderdose(DoseLevelObjective):
         super().__post_init__()
         check_exponent(self, self.a, "below")
 
-    def value(self, dose_Gy: np.ndarray) -> float:
-        """Value; see `Objective.value`."""
-        return self.value_and_gradient(dose_Gy)[0]
-
-    def gradient(self, dose_Gy: np.ndarray) -> np.ndarray:
-        """Gradient; see `Objective.gradient`."""
-        return self.value_and_gradient(dose_Gy)[1]
-
     def value_and_gradient(self, dose_Gy: np.ndarray) -> tuple[float, np.ndarray]:
-        """Both; see `Objective.value_and_gradient`."""
+        """Value and gradient; see `JointObjective`."""
         eud, slope = eud_and_gradient(dose_Gy, self.a, self._shares(dose_Gy))
         shortfall = max(self.dose_Gy - eud, 0.0)
         return self.weight * shortfall**2, -2.0 * self.weight * shortfall * slope

@@ -32,6 +32,23 @@ class Objective(DoseTerm, ABC):
 
 
 @dataclass(frozen=True)
+class JointObjective(Objective):
+    """An objective whose value and gradient come of one computation: it has `value_and_gradient` alone."""
+
+    @abstractmethod
+    def value_and_gradient(self, dose_Gy: np.ndarray) -> tuple[float, np.ndarray]:
+        """Value at the doses (n,) of the structure's voxels, and its derivative (n,) by each, per Gy."""
+
+    def value(self, dose_Gy: np.ndarray) -> float:
+        """Value; see `Objective.value`."""
+        return self.value_and_gradient(dose_Gy)[0]
+
+    def gradient(self, dose_Gy: np.ndarray) -> np.ndarray:
+        """Gradient; see `Objective.gradient`."""
+        return self.value_and_gradient(dose_Gy)[1]
+
+
+@dataclass(frozen=True)
 class DoseLevelObjective(Objective):
     """An objective that compares dose with a level.
 

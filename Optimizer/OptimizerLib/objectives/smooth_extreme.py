@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from OptimizerLib.errors import OptimizationError
-from OptimizerLib.objectives.objective import Objective
+from OptimizerLib.objectives.objective import JointObjective
 
 
 def smooth_maximum(dose_Gy: np.ndarray, softness_Gy: float, shares: np.ndarray | float) -> tuple[float, np.ndarray]:
@@ -33,7 +33,7 @@ def smooth_maximum(dose_Gy: np.ndarray, softness_Gy: float, shares: np.ndarray |
 
 
 @dataclass(frozen=True)
-class _SmoothExtreme(Objective):
+class _SmoothExtreme(JointObjective):
     weight: float = 1.0
     softness_Gy: float = 0.5
 
@@ -58,16 +58,8 @@ class MaximumDose(_SmoothExtreme):
         Dose over which voxels count as equally hot.
     """
 
-    def value(self, dose_Gy: np.ndarray) -> float:
-        """Value; see `Objective.value`."""
-        return self.value_and_gradient(dose_Gy)[0]
-
-    def gradient(self, dose_Gy: np.ndarray) -> np.ndarray:
-        """Gradient; see `Objective.gradient`."""
-        return self.value_and_gradient(dose_Gy)[1]
-
     def value_and_gradient(self, dose_Gy: np.ndarray) -> tuple[float, np.ndarray]:
-        """Both; see `Objective.value_and_gradient`."""
+        """Value and gradient; see `JointObjective`."""
         value, slope = smooth_maximum(dose_Gy, self.softness_Gy, self._shares(dose_Gy))
         return self.weight * value, self.weight * slope
 
@@ -87,15 +79,7 @@ class MinimumDose(_SmoothExtreme):
         Dose over which voxels count as equally cold.
     """
 
-    def value(self, dose_Gy: np.ndarray) -> float:
-        """Value; see `Objective.value`."""
-        return self.value_and_gradient(dose_Gy)[0]
-
-    def gradient(self, dose_Gy: np.ndarray) -> np.ndarray:
-        """Gradient; see `Objective.gradient`."""
-        return self.value_and_gradient(dose_Gy)[1]
-
     def value_and_gradient(self, dose_Gy: np.ndarray) -> tuple[float, np.ndarray]:
-        """Both; see `Objective.value_and_gradient`."""
+        """Value and gradient; see `JointObjective`."""
         value, slope = smooth_maximum(-dose_Gy, self.softness_Gy, self._shares(dose_Gy))
         return self.weight * value, -self.weight * slope
