@@ -1,4 +1,4 @@
-"""The command line: plan, optimize, evaluate, show, commission, validate, and list what there is.
+"""The command line: plan, optimize, evaluate, show, export, commission, validate, and list what there is.
 
 Nothing heavy is imported before a command needs it, so that ``--help`` answers at once.
 """
@@ -12,6 +12,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -21,6 +22,8 @@ from DoseEngineLib.progress import Progress, silent
 if TYPE_CHECKING:
     from OptimizerLib.solvers import IterationState
     from RTPlanningLib.case import Case
+    from RTPlanningLib.dicom.export import DicomOptions
+    from RTPlanningLib.evaluation.dose_evaluation import DoseEvaluation
     from RTPlanningLib.plan_file import PlanRequest
     from RTPlanningLib.validation.inverse_plans import InverseValidation
     from RTPlanningLib.validation.photons import ValidationOutput
@@ -199,6 +202,7 @@ a plan file (plan.toml):
     run.add_argument("plan", metavar="PLAN.toml", type=Path, help="the plan file")
     _case_arguments(run)
     _output_arguments(run)
+    _dicom_argument(run)
 
     optimize = _command(
         commands,
@@ -238,6 +242,7 @@ a plan file (plan.toml):
     )
     _case_arguments(optimize)
     _output_arguments(optimize)
+    _dicom_argument(optimize)
     optimize.add_argument(
         "--start", metavar="DIR", type=Path, help="go on from the fluence of an earlier result in this folder"
     )
@@ -270,11 +275,105 @@ is listed and not judged. See: rtplanning templates""",
     _goal_arguments(evaluate)
     evaluate.add_argument("--radiobiology", action="store_true", help="add complication probabilities (NTCP)")
     evaluate.add_argument("--tcp", metavar="SET", help="add the target's control probability with these parameters")
-    evaluate.add_argument(
-        "--dvh-step", metavar="GY", type=float, default=0.01, help="rows of dvh.csv (default: %(default)s Gy)"
-    )
+    _dvh_step_argument(evaluate)
     _dose_unit_argument(evaluate)
     _output_arguments(evaluate)
+
+    compare = _command(
+        commands,
+        "compare",
+        _compare,
+        "compare doses on the same structures: gamma, differences, DVHs and goals side by side, report",
+        """\
+examples:
+  rtplanning compare planned/ recomputed/ --out comparison                (folders of earlier runs: structures inside)
+  rtplanning compare clinic.dcm ours.nrrd --structures dicom/ --gamma 2/2 --threshold 10 --out comparison
+  rtplanning compare a.nrrd b.nrrd c.nrrd --labels 3D IMRT VMAT --structures s.seg.nrrd --template quantec \\
+             --prescription 60 --fractions 30 --out comparison
+The first dose is the reference: gamma and differences are of the others against it, on its grid.""",
+    )
+    compare.add_argument(
+        "doses",
+        metavar="DOSE",
+        nargs="+",
+        type=Path,
+        help="two to five doses: a DICOM RT Dose, a volume (NRRD, NIfTI, MHA), or a folder that holds one",
+    )
+    compare.add_argument("--labels", metavar="NAME", nargs="+", help="what to call them, one name a dose")
+    _structure_arguments(compare, "those in the folder of the first dose")
+    _goal_arguments(compare)
+    compare.add_argument(
+        "--gamma", metavar="%/MM", default="3/2", help="dose and distance criterion (default: %(default)s)"
+    )
+    compare.add_argument("--local", action="store_true", help="the dose criterion is of the local dose")
+    compare.add_argument(
+        "--threshold", metavar="%", type=float, default=10.0, help="least dose that is judged (default: %(default)s %%)"
+    )
+    compare.add_argument(
+        "--normalization", metavar="GY", type=float, help="what 100 %% are (default: the reference's maximum)"
+    )
+    compare.add_argument("--max-gamma", type=float, default=2.0, help="search up to this gamma (default: %(default)s)")
+    compare.add_argument(
+        "--within", metavar="NAME", nargs="+", action="extend", help="compare in these structures only (default: all)"
+    )
+    _dvh_step_argument(compare)
+    _dose_unit_argument(compare)
+    _output_arguments(compare)
+
+    add = _command(
+        commands,
+        "sum",
+        _sum,
+        "add or subtract doses, as they are or in EQD2, and judge the sum",
+        """\
+examples:
+  rtplanning sum first/ boost/ --out course                               (two runs, added on one grid)
+  rtplanning sum a.dcm b.dcm --eqd2 3 --courses 25 5 --out course         (in EQD2, alpha/beta 3 Gy everywhere)
+  rtplanning sum a.dcm b.dcm --eqd2 10 --alpha-beta Cord=2 Lungs=3 --courses 25 5 --structures dicom/ \\
+             --goal "Cord Max < 50 Gy" --out course
+  rtplanning sum plan/ --courses 30 --delivered 12 --out so-far           (what 12 of 30 fractions gave)
+  rtplanning sum a.nrrd b.nrrd --subtract --out difference""",
+    )
+    add.add_argument(
+        "doses", metavar="DOSE", nargs="+", type=Path, help="DICOM RT Doses, volumes, or folders that hold one"
+    )
+    add.add_argument("--labels", metavar="NAME", nargs="+", help="what to call them, one name a dose")
+    add.add_argument("--weights", metavar="W", nargs="+", type=float, help="one factor a dose (default: 1)")
+    add.add_argument("--courses", metavar="N", nargs="+", type=int, help="fractions that each dose stands for")
+    add.add_argument("--delivered", metavar="N", nargs="+", type=int, help="fractions delivered of each (default: all)")
+    add.add_argument("--subtract", action="store_true", help="the first dose minus the second")
+    add.add_argument(
+        "--eqd2",
+        metavar="GY",
+        type=float,
+        help="turn each dose into EQD2 first, with this alpha/beta outside structures",
+    )
+    add.add_argument(
+        "--alpha-beta",
+        metavar="STRUCTURE=GY",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="alpha/beta of structures; where they overlap the first one named counts",
+    )
+    add.add_argument(
+        "--overlap",
+        choices=("first", "smallest", "largest"),
+        default="first",
+        help="which alpha/beta counts where structures overlap (default: %(default)s)",
+    )
+    add.add_argument(
+        "--grid",
+        choices=("union", "first"),
+        default="union",
+        help="of the sum: the finest, extended to cover all, or the first's (default: %(default)s)",
+    )
+    add.add_argument("--mixed-media", action="store_true", help="add dose to water to dose to medium")
+    _structure_arguments(add, "none, and the sum is not judged")
+    _goal_arguments(add, with_fractions=False)
+    _dvh_step_argument(add)
+    _dose_unit_argument(add)
+    _output_arguments(add)
 
     show = _command(
         commands,
@@ -317,6 +416,42 @@ writes <name>.json (the machine: plan with machine = "my-linac/<name>.json"), co
     )
     commission.add_argument("--robust", action="store_true", help="let outlying points count less (soft L1 loss)")
     _output_arguments(commission)
+
+    export = _command(
+        commands,
+        "export",
+        _export,
+        "write a result, or a case, as DICOM objects: CT, RTSTRUCT, RTPLAN, RTDOSE",
+        """\
+examples:
+  rtplanning export rtplanning-demo --out dicom
+  rtplanning export result --beams --eqd2 3 PTV=10 --out dicom       (alpha/beta 3 Gy, 10 Gy in the PTV)
+  rtplanning export result --anonymise --out to-give-away
+  rtplanning export --case tg119-prostate --out dicom
+  rtplanning export --ct dicom-in/ --anonymise --out to-give-away
+
+A CT that came from DICOM is referred to and not written again, unless --with-ct or --anonymise is given.
+--anonymise follows the basic profile of DICOM PS3.15 with shifted dates; which patient, date and UID became which is
+not kept anywhere. It needs: pip install "rtplanning[anonymise]".""",
+    )
+    what = export.add_mutually_exclusive_group(required=True)
+    what.add_argument("result", metavar="RESULT", nargs="?", type=Path, help="folder of a result, or a scene.mrb")
+    _source_arguments(what)
+    _series_arguments(export)
+    export.add_argument("--plan", metavar="NAME", help="the plan, where a scene holds several")
+    export.add_argument("--beams", action="store_true", help="the dose of every beam too")
+    export.add_argument(
+        "--eqd2",
+        metavar="GY|NAME=GY",
+        nargs="+",
+        help="the EQD2 too, with this alpha/beta, and other ones in structures",
+    )
+    export.add_argument("--with-ct", action="store_true", help="write a CT that came from DICOM too, as a new series")
+    export.add_argument("--anonymise", action="store_true", help="take out what tells who the patient is")
+    export.add_argument(
+        "--resample-oblique", action="store_true", help="interpolate a dose whose grid is oblique to the patient's axes"
+    )
+    _output_arguments(export)
 
     validate = _command(
         commands,
@@ -391,9 +526,16 @@ def _command(commands: Any, name: str, function: Any, text: str, epilog: str) ->
 
 
 def _case_arguments(parser: argparse.ArgumentParser) -> None:
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--ct", metavar="DIR|FILE", type=Path, help="a DICOM folder, or a volume file (NRRD, NIfTI)")
-    source.add_argument("--case", metavar="NAME", help="a built-in case in place of --ct; see: rtplanning cases")
+    _source_arguments(parser.add_mutually_exclusive_group(required=True))
+    _series_arguments(parser)
+
+
+def _source_arguments(group: Any) -> None:
+    group.add_argument("--ct", metavar="DIR|FILE", type=Path, help="a DICOM folder, or a volume file (NRRD, NIfTI)")
+    group.add_argument("--case", metavar="NAME", help="a built-in case in place of --ct; see: rtplanning cases")
+
+
+def _series_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seg", metavar="FILE", type=Path, help="segmentation (.seg.nrrd) of a volume file")
     parser.add_argument("--ct-series", metavar="UID", help="CT series, where the DICOM folder holds several")
     parser.add_argument("--structure-set", metavar="UID", help="structure set, where the DICOM folder holds several")
@@ -421,7 +563,7 @@ def _structure_arguments(parser: argparse.ArgumentParser, default: str) -> None:
     )
 
 
-def _goal_arguments(parser: argparse.ArgumentParser) -> None:
+def _goal_arguments(parser: argparse.ArgumentParser, *, with_fractions: bool = True) -> None:
     parser.add_argument(
         "--template",
         metavar="NAME|FILE",
@@ -434,7 +576,8 @@ def _goal_arguments(parser: argparse.ArgumentParser) -> None:
         "--goal", metavar="GOAL", nargs="+", action="extend", default=[], help='goals of your own: "PTV D95%% >= 95 %%"'
     )
     parser.add_argument("--prescription", metavar="GY", type=float, help="prescribed dose of the course")
-    parser.add_argument("--fractions", metavar="N", type=int, help="its number of fractions")
+    if with_fractions:
+        parser.add_argument("--fractions", metavar="N", type=int, help="its number of fractions")
     parser.add_argument("--target", metavar="NAME", help="structure it is prescribed to")
     parser.add_argument(
         "--name",
@@ -443,6 +586,12 @@ def _goal_arguments(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         help="which structure is meant, where several may be",
+    )
+
+
+def _dvh_step_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dvh-step", metavar="GY", type=float, default=0.01, help="rows of dvh.csv (default: %(default)s Gy)"
     )
 
 
@@ -462,6 +611,14 @@ def _output_arguments(parser: argparse.ArgumentParser, default: str | None = Non
         help="folder for the results" + (" (default: %(default)s)" if default else ""),
     )
     parser.add_argument("--force", action="store_true", help="overwrite files in the folder that are not our own")
+
+
+def _dicom_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dicom",
+        action="store_true",
+        help="write structures, plan and dose as DICOM objects too, into the folder's dicom/; see: rtplanning export",
+    )
 
 
 # The commands
@@ -489,6 +646,7 @@ def _run(options: argparse.Namespace) -> None:
             request,
             options.out,
             plan_file=options.plan,
+            dicom=_dicom_options(options),
             force=options.force,
             progress=part(progress, 0.1, 1.0),
         )
@@ -512,11 +670,91 @@ def _optimize(options: argparse.Namespace) -> None:
             plan_file=plan_file,
             start=start,
             keep_influence=options.keep_influence,
+            dicom=_dicom_options(options),
             force=options.force,
             progress=part(progress, 0.05, 1.0),
             callback=stop,
         )
     _print_result(result.planning, result.headlines())
+
+
+def _dicom_options(options: argparse.Namespace) -> DicomOptions | None:
+    if not options.dicom:
+        return None
+    from RTPlanningLib.dicom.export import DicomOptions
+
+    return DicomOptions()
+
+
+def _export(options: argparse.Namespace) -> None:
+    if options.result is None:
+        _check_case_arguments(options)
+        if options.plan or options.beams or options.eqd2:
+            options.parser.error("--plan, --beams and --eqd2 go with a RESULT; a case alone has no plan and no dose")
+    elif options.seg or options.ct_series or options.structure_set:
+        options.parser.error("--seg, --ct-series and --structure-set go with --ct; a RESULT has its own case")
+    from DoseEngineLib.progress import part
+    from RTPlanningLib.dicom.export import DicomOptions, export_dicom
+    from RTPlanningLib.workflow import export_scene, read_case_from
+
+    elsewhere, named = _alpha_beta(options)
+    wanted = DicomOptions(
+        beams=options.beams,
+        eqd2_elsewhere_Gy=elsewhere,
+        eqd2_Gy=named,
+        with_ct=True if options.with_ct else None,
+        anonymise=options.anonymise,
+        resample_oblique=options.resample_oblique,
+    )
+    with _progress_bar() as progress:
+        if options.result is not None:
+            written = export_scene(
+                options.result,
+                options.out,
+                plan_name=options.plan,
+                options=wanted,
+                force=options.force,
+                progress=progress,
+            )
+        else:
+            case = read_case_from(
+                ct=options.ct,
+                segmentation=options.seg,
+                sample=options.case,
+                ct_series_uid=options.ct_series,
+                structure_set_uid=options.structure_set,
+                progress=part(progress, 0.0, 0.5),
+            )
+            written = export_dicom(
+                case, options.out, options=wanted, force=options.force, progress=part(progress, 0.5, 1.0)
+            )
+            written = replace(written, notes=(*case.notes, *written.notes))
+    for note in written.notes:
+        print(f"Note: {note}")
+    images = [path for path in written.files if path.name.startswith("CT_")]
+    print(f"Written to {written.folder}:")
+    rows = [(f"  {path.name}", _size(path.stat().st_size)) for path in written.files if path not in images]
+    if images:
+        rows.insert(0, (f"  {len(images)} CT images", _size(sum(path.stat().st_size for path in images))))
+    _print_columns(rows)
+    print(_NOTICE)
+
+
+def _alpha_beta(options: argparse.Namespace) -> tuple[float | None, dict[str, float]]:
+    elsewhere, named = [], {}
+    for text in options.eqd2 or ():
+        name, equals, number = text.rpartition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            options.parser.error(f"--eqd2 takes alpha/beta in Gy, and NAME=GY for a structure; got {text!r}")
+        if equals:
+            named[name] = value
+        else:
+            elsewhere.append(value)
+    if options.eqd2 and len(elsewhere) != 1:
+        options.parser.error("--eqd2 takes one alpha/beta for all that is not named, as in --eqd2 3 PTV=10")
+    return (elsewhere[0] if elsewhere else None), named
 
 
 def _check_case_arguments(options: argparse.Namespace) -> None:
@@ -529,8 +767,6 @@ def _check_case_arguments(options: argparse.Namespace) -> None:
 
 
 def _read_request(options: argparse.Namespace, plan_file: Path) -> PlanRequest:
-    from dataclasses import replace
-
     from RTPlanningLib.plan_file import read_plan_file
 
     request = read_plan_file(plan_file)
@@ -641,6 +877,13 @@ def _evaluate(options: argparse.Namespace) -> None:
         print(f"Note: {note}")
     for line in output.headlines():
         print(line)
+    _print_goals(evaluation)
+    print(f"Written to {output.folder} in {output.seconds:.1f} s:")
+    _print_columns([(f"  {path.name}", _size(path.stat().st_size)) for path in output.files])
+    print(_NOTICE)
+
+
+def _print_goals(evaluation: DoseEvaluation) -> None:
     width = max((len(str(one.result.goal)) for one in evaluation.goals), default=0)
     for one in evaluation.goals:
         goal, value = one.result.goal, one.result.value
@@ -648,9 +891,122 @@ def _evaluate(options: argparse.Namespace) -> None:
         print(f"  {goal!s:<{width}}  {achieved:>10}  {one.result.verdict}{_because(one.result.note)}")
     for reason in evaluation.open_reasons():
         print(f"  not judged: {reason}")
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from RTPlanningLib.comparison_workflow import compare_doses
+    from RTPlanningLib.evaluation.gamma import GammaCriterion
+
+    if options.structures is None and options.case is None and not options.doses[0].is_dir():
+        options.parser.error("dose files need --structures or --case")
+    percent, distance = _gamma_criterion(options)
+    with _progress_bar() as progress:
+        output = compare_doses(
+            options.doses,
+            options.out,
+            structures=_one_or_several(options.structures),
+            case=options.case,
+            labels=options.labels,
+            templates=options.template,
+            goals=options.goal,
+            prescription_Gy=options.prescription,
+            fractions=options.fractions,
+            target=options.target,
+            names=_names(options),
+            criterion=GammaCriterion(
+                percent,
+                distance,
+                local=options.local,
+                threshold_percent=options.threshold,
+                normalization_Gy=options.normalization,
+                max_gamma=options.max_gamma,
+            ),
+            within=options.within,
+            dose_unit=options.dose_unit,
+            contours_only=options.contours_only,
+            end_caps=options.end_caps,
+            dvh_step_Gy=options.dvh_step,
+            force=options.force,
+            progress=progress,
+        )
+    comparison = output.comparison
+    for note in comparison.notes:
+        print(f"Note: {note}")
+    for line in output.headlines():
+        print(line)
+    if comparison.goals is not None:
+        rows = [("  goal", *comparison.goals.plans)]
+        for row in comparison.goals.rows:
+            cells = zip(row.values(), row.verdicts(), strict=True)
+            rows.append((f"  {row.goal}", *(f"{'' if v is None else f'{v:.2f} '}{verdict}" for v, verdict in cells)))
+        _print_columns(rows)
     print(f"Written to {output.folder} in {output.seconds:.1f} s:")
     _print_columns([(f"  {path.name}", _size(path.stat().st_size)) for path in output.files])
     print(_NOTICE)
+
+
+def _gamma_criterion(options: argparse.Namespace) -> tuple[float, float]:
+    percent, _, distance = options.gamma.partition("/")
+    try:
+        return float(percent), float(distance)
+    except ValueError:
+        options.parser.error(f"--gamma takes a dose in % and a distance in mm, as in 3/2, not {options.gamma!r}")
+
+
+def _sum(options: argparse.Namespace) -> None:
+    from RTPlanningLib.sum_workflow import Eqd2Options, sum_doses
+
+    alpha_beta = _alpha_beta(options)
+    if alpha_beta and options.eqd2 is None:
+        options.parser.error("--alpha-beta goes with --eqd2, which gives the value outside these structures")
+    with _progress_bar() as progress:
+        output = sum_doses(
+            options.doses,
+            options.out,
+            weights=options.weights,
+            courses=options.courses,
+            delivered=options.delivered,
+            subtract=options.subtract,
+            eqd2=None if options.eqd2 is None else Eqd2Options(options.eqd2, alpha_beta, options.overlap),
+            grid=options.grid,
+            labels=options.labels,
+            allow_mixed_media=options.mixed_media,
+            structures=_one_or_several(options.structures),
+            case=options.case,
+            templates=options.template,
+            goals=options.goal,
+            prescription_Gy=options.prescription,
+            target=options.target,
+            names=_names(options),
+            dose_unit=options.dose_unit,
+            contours_only=options.contours_only,
+            end_caps=options.end_caps,
+            dvh_step_Gy=options.dvh_step,
+            force=options.force,
+            progress=progress,
+        )
+    for note in output.dose.notes if output.evaluation is None else output.evaluation.notes:
+        print(f"Note: {note}")
+    for line in output.headlines():
+        print(line)
+    if output.evaluation is not None:
+        _print_goals(output.evaluation)
+    print(f"Written to {output.folder} in {output.seconds:.1f} s:")
+    _print_columns([(f"  {path.name}", _size(path.stat().st_size)) for path in output.files])
+    print(_NOTICE)
+
+
+def _alpha_beta(options: argparse.Namespace) -> dict[str, float]:
+    values = {}
+    for text in options.alpha_beta:
+        name, _, number = text.rpartition("=")
+        try:
+            values[name] = float(number)
+        except ValueError:
+            name = ""
+        if not name:
+            options.parser.error(f"--alpha-beta takes STRUCTURE=GY, as in SpinalCord=2, not {text!r}")
+    return values
 
 
 def _names(options: argparse.Namespace) -> dict[str, str]:
@@ -731,7 +1087,16 @@ def _print_result(result: PlanningResult, headlines: Sequence[str] | None = None
             value = "" if goal.value is None else f"{goal.value:.2f} {goal.goal.unit}".rstrip()
             print(f"  {goal.goal!s:<{width}}  {value:>10}  {goal.verdict}{_because(goal.note)}")
     print(f"Written to {result.folder} in {result.seconds:.1f} s:")
-    _print_columns([(f"  {path.name}", _size(path.stat().st_size)) for path in result.files])
+    inside: dict[str, list[int]] = {}
+    rows = []
+    for path in result.files:
+        size = path.stat().st_size
+        if path.parent == result.folder:
+            rows.append((f"  {path.name}", _size(size)))
+        else:
+            inside.setdefault(path.parent.name, []).append(size)
+    rows += [(f"  {name}/ ({len(sizes)} files)", _size(sum(sizes))) for name, sizes in inside.items()]
+    _print_columns(rows)
     print(_NOTICE)
 
 

@@ -106,6 +106,41 @@ def read_dose_input(path: str | Path, dose_unit: str = "Gy", name: str | None = 
     return DoseInput(_named(dose, name), frame, notes, folder=path)
 
 
+def read_dose_inputs(doses: Sequence[str | Path], labels: Sequence[str] | None, dose_unit: str) -> list[DoseInput]:
+    """Read doses that are to be set against each other: in one frame of reference, each with a name of its own.
+
+    Raises
+    ------
+    CaseError
+        As `read_dose_input`; another number of labels than of doses, one label twice, different frames of reference.
+    """
+    if labels is not None and len(labels) != len(doses):
+        raise CaseError(f"There are {len(doses)} doses and {len(labels)} labels; give one label a dose.")
+    given = [read_dose_input(path, dose_unit, None if labels is None else labels[n]) for n, path in enumerate(doses)]
+    frames = {one.frame_of_reference_uid for one in given if one.frame_of_reference_uid}
+    if len(frames) > 1:
+        raise CaseError(
+            f"The doses have different frames of reference ({', '.join(sorted(frames))}), so their places cannot be "
+            "compared; give doses on one CT, or bring them together first."
+        )
+    return _told_apart(given, doses) if labels is None else given
+
+
+def _told_apart(given: Sequence[DoseInput], paths: Sequence[str | Path]) -> list[DoseInput]:
+    """Doses of one name are called after their folders, or numbered."""
+    names = [one.dose.name for one in given]
+    if len(set(names)) < len(names):
+        names = [f"{name} ({_folder_name(path)})" for name, path in zip(names, paths, strict=True)]
+    if len(set(names)) < len(names):
+        names = [f"{name} {number}" for number, name in enumerate(names, start=1)]
+    return [replace(one, dose=replace(one.dose, name=name)) for one, name in zip(given, names, strict=True)]
+
+
+def _folder_name(path: str | Path) -> str:
+    resolved = Path(path).resolve()
+    return resolved.name if resolved.is_dir() else resolved.parent.name
+
+
 def _named(dose: DoseDistribution, name: str | None) -> DoseDistribution:
     return dose if name is None else replace(dose, name=name)
 

@@ -85,7 +85,8 @@ def evaluate_dose(
     ----------
     dose : path
         A DICOM RT Dose, a volume (NRRD, NIfTI, MHA) of the whole course's dose, or a folder with one dose. The folder
-        of a run gives prescription, fractions, target, structures and goals too, where they are not given.
+        of a run gives prescription, fractions, target and structures too, where they are not given, and its goals where
+        no others are.
     out : path
         Folder for the results; files there that an earlier run did not write are never lost (see `OutputFolder`).
     structures : path or sequence of path, optional
@@ -132,7 +133,7 @@ def evaluate_dose(
             given.dose,
             found.structures,
             templates=chosen,
-            goals=[*goals, *(goal for goal in found.goals if goal not in goals)],
+            goals=goals if goals or chosen else found.goals,
             prescription_Gy=given.prescription_Gy if prescription_Gy is None else prescription_Gy,
             fractions=given.fractions if fractions is None else fractions,
             target=_target(target, given, found),
@@ -143,7 +144,7 @@ def evaluate_dose(
             progress=part(progress, 0.3, 0.9),
         )
         part(progress, 0.9, 1.0)(0.0, "Writing the report")
-        _write(output.staging, evaluation, found.case, dvh_step_Gy)
+        write_evaluation(output.staging, evaluation, found.case, dvh_step_Gy)
         files = output.commit()
     return EvaluationOutput(output.folder, tuple(files), evaluation, time.perf_counter() - start)
 
@@ -155,7 +156,8 @@ def _target(target: str | None, given: DoseInput, found: StructureInput) -> str 
     return given.target if given.target in [structure.name for structure in found.structures] else None
 
 
-def _write(folder: Path, evaluation: DoseEvaluation, case: Case | None, dvh_step_Gy: float) -> None:
+def write_evaluation(folder: Path, evaluation: DoseEvaluation, case: Case | None, dvh_step_Gy: float) -> None:
+    """Write page, data, goals and DVHs of an evaluation into a folder."""
     (folder / REPORT).write_text(
         render_evaluation_report(evaluation, _slices(evaluation, case)), encoding="utf-8", newline="\n"
     )
