@@ -105,6 +105,18 @@ class Goal:
         operator = {">=": "≥", "<=": "≤"}.get(self.operator, self.operator)
         return f"{operator} {self._limits()}"
 
+    def to_dict(self) -> dict[str, str | float | None]:
+        """The goal as a whole and in its parts, for JSON."""
+        return {
+            "goal": str(self),
+            "structure": self.structure,
+            "metric": str(self.metric),
+            "operator": self.operator,
+            "limit": self.limit,
+            "acceptable_limit": self.acceptable_limit,
+            "unit": self.unit,
+        }
+
     def _limits(self) -> str:
         text = self._in_unit(self.limit)
         return text if self.acceptable_limit is None else f"{text} ({self._in_unit(self.acceptable_limit)})"

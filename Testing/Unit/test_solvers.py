@@ -245,6 +245,8 @@ def test_registry_lists_all_and_says_what_is_missing(monkeypatch):
         create_solver("quasi-newton", temperature=3.0)
     with pytest.raises(OptimizationError, match="positive"):
         QuasiNewton(tolerance=0.0)
+    with pytest.raises(OptimizationError, match="largest_dense must not be negative"):
+        QuasiNewton(largest_dense=-1)
 
 
 def test_a_problem_that_hides_from_the_solver_is_an_error(influence):

@@ -6,7 +6,6 @@ import numpy as np
 from scipy.optimize import minimize
 
 from DoseEngineLib.progress import Progress
-from OptimizerLib.errors import OptimizationError
 from OptimizerLib.problem import Problem
 from OptimizerLib.solvers.solver import Callback, IterationState, Solution, Solver, optimality, require_finite
 
@@ -22,12 +21,7 @@ class BoundedLBFGS(Solver):
     """
 
     def __init__(self, max_iterations: int = 500, tolerance: float = 1e-7) -> None:
-        if max_iterations < 1 or not tolerance > 0:
-            raise OptimizationError(
-                f"max_iterations and tolerance must be positive; got {max_iterations} and {tolerance}."
-            )
-        self.max_iterations = int(max_iterations)
-        self.tolerance = float(tolerance)
+        self._set_limits(max_iterations, tolerance)
 
     def _minimize(self, problem: Problem, start: np.ndarray, progress: Progress, callback: Callback | None) -> Solution:
         first, _ = problem.value_and_gradient(start)

@@ -30,13 +30,9 @@ class QuasiNewton(Solver):
     """
 
     def __init__(self, max_iterations: int = 200, tolerance: float = 1e-8, largest_dense: int = 4000) -> None:
-        if max_iterations < 1 or not tolerance > 0 or largest_dense < 0:
-            raise OptimizationError(
-                "max_iterations and tolerance must be positive, largest_dense not negative; got "
-                f"{max_iterations}, {tolerance} and {largest_dense}."
-            )
-        self.max_iterations = int(max_iterations)
-        self.tolerance = float(tolerance)
+        self._set_limits(max_iterations, tolerance)
+        if largest_dense < 0:
+            raise OptimizationError(f"largest_dense must not be negative; got {largest_dense}.")
         self.largest_dense = int(largest_dense)
 
     def _minimize(self, problem: Problem, start: np.ndarray, progress: Progress, callback: Callback | None) -> Solution:

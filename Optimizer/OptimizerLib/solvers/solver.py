@@ -147,6 +147,15 @@ class Solver(ABC):
             return minimize_with_constraints(self, problem, weights, multipliers, progress or silent, callback)
         return self._minimize(problem, weights, progress or silent, callback)
 
+    def _set_limits(self, max_iterations: int, tolerance: float) -> None:
+        """Keep when to end, for methods that are asked to."""
+        if max_iterations < 1 or not tolerance > 0:
+            raise OptimizationError(
+                f"max_iterations and tolerance must be positive; got {max_iterations} and {tolerance}."
+            )
+        self.max_iterations = int(max_iterations)
+        self.tolerance = float(tolerance)
+
     @abstractmethod
     def _minimize(self, problem: Problem, start: np.ndarray, progress: Progress, callback: Callback | None) -> Solution:
         """Minimize from a checked start; without constraints, unless the method handles them."""

@@ -90,19 +90,7 @@ class GoalComparison:
                     "best": place in best,
                     "note": "" if result is None else result.note,
                 }
-            goal = row.goal
-            rows.append(
-                {
-                    "goal": str(goal),
-                    "structure": goal.structure,
-                    "metric": str(goal.metric),
-                    "operator": goal.operator,
-                    "limit": goal.limit,
-                    "acceptable_limit": goal.acceptable_limit,
-                    "unit": goal.unit,
-                    "plans": cells,
-                }
-            )
+            rows.append({**row.goal.to_dict(), "plans": cells})
         return {"schema": SCHEMA, "plans": list(self.plans), "rows": rows, "counts": self.counts()}
 
     def to_json(self) -> str:

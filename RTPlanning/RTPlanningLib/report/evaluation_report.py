@@ -196,17 +196,10 @@ def _goal_row(judged: JudgedGoal) -> dict[str, str]:
 
 
 def _goal_dict(judged: JudgedGoal) -> dict[str, Any]:
-    goal, result = judged.result.goal, judged.result
-    published = judged.published
+    result, published = judged.result, judged.published
     return {
         "group": judged.group,
-        "goal": str(goal),
-        "structure": goal.structure,
-        "metric": str(goal.metric),
-        "operator": goal.operator,
-        "limit": goal.limit,
-        "acceptable_limit": goal.acceptable_limit,
-        "unit": goal.unit,
+        **result.goal.to_dict(),
         "value": result.value,
         "verdict": result.verdict,
         "note": " ".join(text for text in (result.note, judged.note) if text),
