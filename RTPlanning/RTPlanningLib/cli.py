@@ -697,7 +697,7 @@ def _export(options: argparse.Namespace) -> None:
     from RTPlanningLib.dicom.export import DicomOptions, export_dicom
     from RTPlanningLib.workflow import export_scene, read_case_from
 
-    elsewhere, named = _alpha_beta(options)
+    elsewhere, named = _eqd2_of_export(options)
     wanted = DicomOptions(
         beams=options.beams,
         eqd2_elsewhere_Gy=elsewhere,
@@ -740,7 +740,7 @@ def _export(options: argparse.Namespace) -> None:
     print(_NOTICE)
 
 
-def _alpha_beta(options: argparse.Namespace) -> tuple[float | None, dict[str, float]]:
+def _eqd2_of_export(options: argparse.Namespace) -> tuple[float | None, dict[str, float]]:
     elsewhere, named = [], {}
     for text in options.eqd2 or ():
         name, equals, number = text.rpartition("=")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from DoseEngineLib.calibration import CalibrationCurve
 from DoseEngineLib.engine import DoseResult
@@ -25,7 +26,7 @@ from DoseEngineLib.mrml.plan_node import (
 )
 from DoseEngineLib.mrml.volumes import arrayFromVolume
 from DoseEngineLib.plan import Plan
-from DoseEngineLib.progress import Progress
+from DoseEngineLib.progress import Progress, part
 from OptimizerLib.fluence_planning import FluencePlan, FluenceSettings
 from OptimizerLib.logic import OptimizerLogic
 from OptimizerLib.planning_goals import PlanningGoals
@@ -41,6 +42,9 @@ from RTPlanningLib.mrml.goals_node import createGoalsTable
 from RTPlanningLib.mrml.isodose_node import createIsodoseModel
 from RTPlanningLib.mrml.plan_evaluation import PlanDvhs, currentDose, planDvhs, planGoals
 from RTPlanningLib.mrml.scene_file import loadScene, saveScene
+
+if TYPE_CHECKING:
+    from RTPlanningLib.dicom.export import DicomExport, DicomOptions
 
 
 class RTPlanningLogic:
@@ -240,6 +244,57 @@ class RTPlanningLogic:
     def createBeamModels(self, planNode) -> list:
         """Show the plan's beams as models under their transforms; returns the model nodes in the order of the beams."""
         return createBeamModelNodes(planNode)
+
+    # DICOM
+
+    def exportDicom(
+        self,
+        node,
+        folder: str | Path,
+        segmentationNode=None,
+        options: DicomOptions | None = None,
+        *,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> DicomExport:
+        """Write a plan with its CT, structures and doses, or a CT with its structures, as DICOM objects into a folder.
+
+        All of it is written, or on failure and cancel nothing. A CT that was read from DICOM is referred to, not
+        written again, unless the options ask for it.
+
+        Parameters
+        ----------
+        node : vtkMRMLScriptedModuleNode or vtkMRMLScalarVolumeNode
+            A plan with its dose, or a CT volume.
+        folder : path
+            Files there that an earlier export did not write are never lost.
+        segmentationNode : vtkMRMLSegmentationNode, optional
+            Of a CT volume; a plan has its own.
+        options : DicomOptions, optional
+            Doses of the beams, EQD2, CT, anonymisation.
+        force : bool
+            Overwrite files whoever wrote them.
+        progress : callable, optional
+
+        Raises
+        ------
+        PlanningError
+            A plan without a dose or changed since, what DICOM cannot hold, a folder that cannot be written to.
+        """
+        # the packages for it are not needed, and in the desktop not there, before something is exported
+        from RTPlanningLib.dicom.export import export_dicom
+        from RTPlanningLib.mrml.dicom_export import nodesToExport
+
+        found = nodesToExport(node, segmentationNode, options, part(progress, 0.0, 0.2))
+        return export_dicom(
+            found.case,
+            folder,
+            plan=found.plan,
+            doses=found.doses,
+            options=options,
+            force=force,
+            progress=part(progress, 0.2, 1.0),
+        )
 
     # Scene
 

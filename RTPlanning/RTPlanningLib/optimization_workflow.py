@@ -20,6 +20,7 @@ from RTPlanningLib.report.optimization_section import OptimizationSection, loss_
 from RTPlanningLib.workflow import OUTPUTS, PlanningResult, plan_into_folder
 
 if TYPE_CHECKING:
+    from RTPlanningLib.dicom.export import DicomOptions
     from RTPlanningLib.logic import RTPlanningLogic
 
 OBJECTIVES, FLUENCE, INFLUENCE = "objectives.csv", "fluence.npz", "influence.npz"
@@ -57,6 +58,7 @@ def optimize_case(
     plan_file: str | Path | None = None,
     start: OptimizedFluence | None = None,
     keep_influence: bool = False,
+    dicom: DicomOptions | None = None,
     force: bool = False,
     progress: Progress | None = None,
     callback: Callable[[IterationState], None] | None = None,
@@ -68,7 +70,7 @@ def optimize_case(
     case : Case
     request : PlanRequest
         With an optimization.
-    out, plan_file, force, progress
+    out, plan_file, dicom, force, progress
         As `RTPlanningLib.workflow.plan_case`.
     start : OptimizedFluence, optional
         To go on from.
@@ -118,6 +120,7 @@ def optimize_case(
         calculate,
         (*OPTIMIZED_OUTPUTS, INFLUENCE) if keep_influence else OPTIMIZED_OUTPUTS,
         plan_file=plan_file,
+        dicom=dicom,
         force=force,
         dose_share=0.92,
         progress=progress,

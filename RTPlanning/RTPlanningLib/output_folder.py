@@ -8,7 +8,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from DoseEngineLib.errors import PlanningError
 
@@ -50,7 +50,7 @@ class OutputFolder:
 
     @property
     def staging(self) -> Path:
-        """Where the run writes its files, flat, until `commit`."""
+        """Where the run writes its files, and folders of them, until `commit`."""
         if self._staging is None:
             raise OutputError(f"The output folder {self.folder} is not open; use it in a with statement.")
         return self._staging
@@ -98,7 +98,7 @@ class OutputFolder:
 
     def commit(self) -> list[Path]:
         """Move the staged files into the folder and return their paths, sorted by name."""
-        names = sorted(path.name for path in self.staging.iterdir())
+        names = sorted(path.relative_to(self.staging).as_posix() for path in self.staging.rglob("*") if path.is_file())
         hashes = {name: _sha256(self.staging / name) for name in names}
         for name, digest in hashes.items():
             target = self.folder / name
@@ -108,12 +108,17 @@ class OutputFolder:
         outdated = [
             name
             for name, digest in self._manifest().items()
-            if name not in hashes and (self.folder / name).is_file() and _sha256(self.folder / name) == digest
+            if name not in hashes
+            and self._holds(name)
+            and (self.folder / name).is_file()
+            and _sha256(self.folder / name) == digest
         ]
         manifest = {"schema_version": _MANIFEST_SCHEMA_VERSION, "files_sha256": hashes}
         (self.staging / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            for name in names:
+                self._make_place(name)
             for name in [*names, MANIFEST]:
                 os.replace(self.staging / name, self.folder / name)
             for name in outdated:
@@ -122,16 +127,32 @@ class OutputFolder:
             raise OutputError(f"Cannot write to {self.folder}: {error.strerror}.") from error
         return [self.folder / name for name in names]
 
+    def _make_place(self, name: str) -> None:
+        """Make the folder a file goes to, and refuse one that a link leads out of the output folder."""
+        place = (self.folder / name).parent
+        place.mkdir(parents=True, exist_ok=True)
+        if not self._holds(name):
+            raise OutputError(f"{place} is a link out of {self.folder}; remove it or choose another output folder.")
+
+    def _holds(self, name: str) -> bool:
+        """Whether the place a name leads to is in the output folder, links followed."""
+        return (self.folder / name).parent.resolve().is_relative_to(self.folder.resolve())
+
     def _manifest(self) -> dict[str, str]:
         """What an earlier run wrote here, by name; empty where there is no readable manifest."""
         try:
             data = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
             files = data["files_sha256"]
-            # a name with a folder in it would reach outside
-            return {name: digest for name, digest in files.items() if Path(name).name == name}
+            return {name: digest for name, digest in files.items() if _stays_inside(name)}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             # without a manifest nothing counts as ours, which is the careful side
             return {}
+
+
+def _stays_inside(name: str) -> bool:
+    """Whether a name of the manifest leads to a file in the folder or a folder in it."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and "\\" not in name and ":" not in name
 
 
 def _sha256(path: Path) -> str:

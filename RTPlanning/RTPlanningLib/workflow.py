@@ -32,11 +32,14 @@ from RTPlanningLib.report.report_data import ReportData
 from RTPlanningLib.samples import load_sample, sample_plan
 
 if TYPE_CHECKING:
+    from RTPlanningLib.dicom.export import DicomExport, DicomOptions
     from RTPlanningLib.logic import RTPlanningLogic
 
 REPORT, DOSE, DVH, GOALS, SCENE = "report.html", "dose.nrrd", "dvh.csv", "goals.csv", "scene.mrb"
 PLAN_FILE, PLAN_DELIVERED = "plan.toml", "plan.json"
+DICOM_FOLDER = "dicom"
 SLICES, VIEW_3D, CHECKS = "slices.png", "view3d.png", "checks.csv"
+_DICOM_FILES = ("CT_0001.dcm", "RTSTRUCT.dcm", "RTPLAN.dcm", "RTDOSE.dcm")
 OUTPUTS = (REPORT, SLICES, VIEW_3D, DOSE, DVH, GOALS, CHECKS, SCENE, PLAN_FILE, PLAN_DELIVERED)
 
 
@@ -98,6 +101,8 @@ def read_case_from(
     segmentation: Path | None = None,
     sample: str | None = None,
     request: PlanRequest | None = None,
+    ct_series_uid: str | None = None,
+    structure_set_uid: str | None = None,
     progress: Progress | None = None,
 ) -> Case:
     """Read a case from a DICOM folder, a volume file (with a segmentation), or the built-in samples.
@@ -112,6 +117,8 @@ def read_case_from(
         Name of a sample, in place of ``ct``.
     request : PlanRequest, optional
         Says which series, patient position and structures are meant.
+    ct_series_uid, structure_set_uid : str, optional
+        Which series and structure set of a DICOM folder are meant, without a request.
 
     Raises
     ------
@@ -132,8 +139,8 @@ def read_case_from(
 
         return read_case(
             ct,
-            ct_series_uid=request.ct_series_uid if request else None,
-            structure_set_uid=request.structure_set_uid if request else None,
+            ct_series_uid=request.ct_series_uid if request else ct_series_uid,
+            structure_set_uid=request.structure_set_uid if request else structure_set_uid,
             patient_position=position,
             skip_rois=request.skip_rois if request else (),
             progress=progress,
@@ -181,6 +188,7 @@ def plan_case(
     out: str | Path,
     *,
     plan_file: str | Path | None = None,
+    dicom: DicomOptions | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> PlanningResult:
@@ -194,6 +202,8 @@ def plan_case(
         Folder for the results; files there that an earlier run did not write are never lost (see `OutputFolder`).
     plan_file : path, optional
         File the request was read from; it is copied. Without it the request is written as one.
+    dicom : DicomOptions, optional
+        Write the plan, its structures and doses as DICOM objects too, into the folder ``dicom``.
     force : bool
         Overwrite files whoever wrote them.
     progress : callable, optional
@@ -217,7 +227,16 @@ def plan_case(
         return None
 
     return plan_into_folder(
-        case, request, out, calculate, OUTPUTS, plan_file=plan_file, force=force, dose_share=0.65, progress=progress
+        case,
+        request,
+        out,
+        calculate,
+        OUTPUTS,
+        plan_file=plan_file,
+        dicom=dicom,
+        force=force,
+        dose_share=0.65,
+        progress=progress,
     )
 
 
@@ -232,6 +251,7 @@ def plan_into_folder(
     outputs: Sequence[str],
     *,
     plan_file: str | Path | None = None,
+    dicom: DicomOptions | None = None,
     force: bool = False,
     dose_share: float = 0.65,
     progress: Progress | None = None,
@@ -240,7 +260,7 @@ def plan_into_folder(
 
     Parameters
     ----------
-    case, request, out, plan_file, force, progress
+    case, request, out, plan_file, dicom, force, progress
         As `plan_case`.
     calculate : callable
         ``calculate(logic, planNode, case, folder, progress)`` leaves the plan node with a dose, may write files of its
@@ -252,15 +272,19 @@ def plan_into_folder(
     """
     start = time.perf_counter()
     with OutputFolder(out, force=force, keep=[plan_file] if plan_file else ()) as output:
-        output.check(outputs)
+        output.check([*outputs, *(f"{DICOM_FOLDER}/{name}" for name in (_DICOM_FILES if dicom else ()))])
         staging = output.staging
         case = request.apply_to(case)
         plan = request.build(case)
+        if dicom is not None:
+            from RTPlanningLib.dicom.export import check_exportable
+
+            check_exportable(case, dicom)
         text = Path(plan_file).read_bytes() if plan_file else request.to_toml().encode()
         (staging / PLAN_FILE).write_bytes(text)
         with HeadlessSlicer() as runtime:
             plan, dvhs, goals, checks, notes = _plan_in_scene(
-                runtime.scene, case, plan, staging, calculate, dose_share, part(progress, 0.0, 0.98)
+                runtime.scene, case, plan, staging, calculate, dicom, dose_share, part(progress, 0.0, 0.98)
             )
         part(progress, 0.98, 1.0)(1.0, "Writing the results")
         files = output.commit()
@@ -283,6 +307,7 @@ def _plan_in_scene(
     plan: Plan,
     folder: Path,
     calculate: Calculate,
+    dicom: DicomOptions | None,
     dose_share: float,
     progress: Progress,
 ) -> tuple[Plan, dict[str, Dvh], list[GoalResult], list[CheckResult], tuple[str, ...]]:
@@ -329,8 +354,73 @@ def _plan_in_scene(
     plan_json = json.dumps(plan_to_dict(delivered), indent=1, sort_keys=True, allow_nan=False)
     (folder / PLAN_DELIVERED).write_text(plan_json + "\n", encoding="utf-8", newline="\n")
     writeVolume(doseNode, folder / DOSE)
+    if dicom is not None:
+        notes += _write_dicom(planNode, dicom, folder / DICOM_FOLDER, part(progress, 0.6, 0.9))
+        progress(0.9, "Saving the scene")
     logic.saveScene(folder / SCENE)
     return delivered, dvhs, goals, checks, tuple(notes)
+
+
+def _write_dicom(planNode: object, options: DicomOptions, folder: Path, progress: Progress) -> tuple[str, ...]:
+    from RTPlanningLib.dicom.export import stage_dicom
+    from RTPlanningLib.mrml.dicom_export import nodesToExport
+
+    folder.mkdir()
+    found = nodesToExport(planNode, options=options, progress=part(progress, 0.0, 0.2))
+    return stage_dicom(
+        found.case, folder, plan=found.plan, doses=found.doses, options=options, progress=part(progress, 0.2, 1.0)
+    )
+
+
+def export_scene(
+    scene_file: str | Path,
+    out: str | Path,
+    *,
+    plan_name: str | None = None,
+    options: DicomOptions | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> DicomExport:
+    """Write a plan of a saved scene as DICOM objects into a folder: all of it, or on failure and cancel nothing.
+
+    Parameters
+    ----------
+    scene_file : path
+        A scene, or the folder of an earlier result that holds one.
+    out : path
+    plan_name : str, optional
+        Name of the plan, where the scene holds several.
+    options : DicomOptions, optional
+    force : bool
+        Overwrite files whoever wrote them.
+    progress : callable, optional
+
+    Raises
+    ------
+    PlanningError
+        No scene, no such plan, what DICOM cannot hold.
+    """
+    path = Path(scene_file)
+    if path.is_dir():
+        if not (path / SCENE).is_file():
+            raise CaseError(f"There is no {SCENE} in {path}; name the folder of an earlier run, or a scene file.")
+        path = path / SCENE
+    report = part(progress, 0.0, 1.0)
+    report(0.0, f"Reading {path.name}")
+    with HeadlessSlicer() as runtime:
+        from RTPlanningLib.logic import RTPlanningLogic
+
+        logic = RTPlanningLogic(runtime.scene)
+        logic.loadScene(path)
+        planNodes = {node.GetName(): node for node in logic.planNodes()}
+        if not planNodes:
+            raise CaseError(f"{path} holds no RTPlanning plan; open it in 3D Slicer to see what it holds.")
+        if plan_name is None and len(planNodes) > 1:
+            raise CaseError(f"{path} holds several plans; choose one of: {', '.join(planNodes)}.")
+        if plan_name is not None and plan_name not in planNodes:
+            raise CaseError(f"{path} holds no plan {plan_name!r}; it holds: {', '.join(planNodes)}.")
+        planNode = planNodes[plan_name] if plan_name is not None else next(iter(planNodes.values()))
+        return logic.exportDicom(planNode, out, options=options, force=force, progress=part(progress, 0.2, 1.0))
 
 
 def _slices(case: Case, result: DoseResult, prescription_Gy: float | None) -> bytes:

@@ -26,7 +26,7 @@ from RTPlanningLib.contouring.planar_contours import fill_even_odd
 from RTPlanningLib.dicom import read_case
 from RTPlanningLib.dicom.ct_writer import stored_values
 from RTPlanningLib.dicom.decimal import decimal_string
-from RTPlanningLib.dicom.export import export_dicom
+from RTPlanningLib.dicom.export import DicomOptions, export_dicom
 from RTPlanningLib.dicom.identity import identity_of_case, is_uid, text_for
 from RTPlanningLib.dicom.rt_dose import read_rt_dose
 from RTPlanningLib.dicom.rt_dose_writer import DoseToExport, stored_dose
@@ -336,7 +336,7 @@ def test_objects_of_a_case_from_dicom_belong_to_its_study(tmp_path):
         assert dataset.SeriesInstanceUID != SERIES
         if dataset.Modality == "RTSTRUCT":
             assert references(dataset) == originals | {STUDY}
-    with_ct = export_dicom(read, tmp_path / "with", with_ct=True)
+    with_ct = export_dicom(read, tmp_path / "with", options=DicomOptions(with_ct=True))
     images = [pydicom.dcmread(path) for path in with_ct.files if path.name.startswith("CT")]
     assert len(images) == 8
     assert {d.StudyInstanceUID for d in images} == {STUDY}
@@ -402,7 +402,13 @@ def test_an_oblique_dose_is_resampled_when_asked(tmp_path):
     grid = Grid.from_spacing((9, 20, 20), 3.0, (-30, -30, 0), _turned(10.0))
     r, a, s = np.moveaxis(grid.centres_RAS_mm(), -1, 0)
     ramp = (200.0 + r + 2.0 * a + 0.5 * s).astype(np.float32)
-    export_dicom(case(), tmp_path / "out", plan=PLAN, doses=[DoseToExport(ramp, grid)], resample_oblique=True)
+    export_dicom(
+        case(),
+        tmp_path / "out",
+        plan=PLAN,
+        doses=[DoseToExport(ramp, grid)],
+        options=DicomOptions(resample_oblique=True),
+    )
     read = read_rt_dose(tmp_path / "out" / "RTDOSE.dcm").dose
     r, a, s = np.moveaxis(read.grid.centres_RAS_mm(), -1, 0)
     index = grid.ras_to_index(read.grid.centres_RAS_mm())
@@ -432,7 +438,7 @@ def test_what_cannot_be_exported_says_why(tmp_path):
     with pytest.raises(PlanError, match="give the plan"):
         export_dicom(case(), tmp_path / "out", doses=doses())
     with pytest.raises(PlanError, match="no CT to refer to"):
-        export_dicom(case(), tmp_path / "out", with_ct=False)
+        export_dicom(case(), tmp_path / "out", options=DicomOptions(with_ct=False))
     long = replace(case(), structures=(Structure("S" * 65, structures()[1].mask, AXIAL),))
     with pytest.raises(PlanError, match="65 characters"):
         export_dicom(long, tmp_path / "out")
@@ -506,7 +512,7 @@ def test_dicom3tools_finds_objects_of_a_case_from_dicom_right(tmp_path, checkers
         assert iod_complaints(path, tmp_path) == [], path.name
     originals = sorted((tmp_path / "in").glob("ct*.dcm"))
     assert set_complaints([*export.files, *originals], tmp_path) == []
-    with_ct = export_dicom(read, tmp_path / "with", with_ct=True).files
+    with_ct = export_dicom(read, tmp_path / "with", options=DicomOptions(with_ct=True)).files
     assert iod_complaints(with_ct[0], tmp_path) == []
     assert set_complaints([*with_ct, *originals], tmp_path) == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -120,3 +121,43 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
 def test_it_is_used_in_a_with_statement_only(tmp_path):
     with pytest.raises(OutputError, match="not open"):
         OutputFolder(tmp_path).commit()
+
+
+def write_nested(folder, *names: str):
+    with OutputFolder(folder) as output:
+        for name in names:
+            path = output.staging / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(name, encoding="utf-8")
+        return output.commit()
+
+
+def test_files_in_folders_are_moved_and_tidied_too(tmp_path):
+    out = tmp_path / "out"
+    assert write_nested(out, "dicom/a.dcm", "dicom/b.dcm", "c.txt") == [
+        out / "c.txt",
+        out / "dicom" / "a.dcm",
+        out / "dicom" / "b.dcm",
+    ]
+    write_nested(out, "dicom/b.dcm")
+    assert sorted(path.name for path in out.rglob("*.*")) == ["b.dcm", MANIFEST]
+    (out / "dicom" / "b.dcm").write_text("changed", encoding="utf-8")
+    with pytest.raises(OutputError, match=r"dicom/b\.dcm"):
+        write_nested(out, "dicom/b.dcm")
+
+
+def test_a_link_does_not_lead_out_of_the_folder(tmp_path):
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    out.mkdir()
+    elsewhere.mkdir()
+    (out / "dicom").symlink_to(elsewhere, target_is_directory=True)
+    with pytest.raises(OutputError, match="link out of"):
+        write_nested(out, "dicom/a.dcm")
+    assert list(elsewhere.iterdir()) == []
+    # nor does what a manifest says
+    (elsewhere / "a.dcm").write_text("theirs", encoding="utf-8")
+    digest = hashlib.sha256(b"theirs").hexdigest()
+    names = {"dicom/a.dcm": digest, "../elsewhere/a.dcm": digest, str(elsewhere / "a.dcm"): digest}
+    (out / MANIFEST).write_text(json.dumps({"files_sha256": names}), encoding="utf-8")
+    write_nested(out, "c.txt")
+    assert (elsewhere / "a.dcm").read_text(encoding="utf-8") == "theirs"

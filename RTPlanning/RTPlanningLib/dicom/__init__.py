@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from RTPlanningLib.dicom.ct_series import CtSeries as CtSeries
     from RTPlanningLib.dicom.ct_series import read_ct_series as read_ct_series
     from RTPlanningLib.dicom.export import DicomExport as DicomExport
+    from RTPlanningLib.dicom.export import DicomOptions as DicomOptions
     from RTPlanningLib.dicom.export import export_dicom as export_dicom
     from RTPlanningLib.dicom.folder import list_series as list_series
     from RTPlanningLib.dicom.folder import scan_folder as scan_folder
@@ -24,6 +25,7 @@ _HOME = {
     "CtSeries": "ct_series",
     "read_ct_series": "ct_series",
     "DicomExport": "export",
+    "DicomOptions": "export",
     "DoseToExport": "rt_dose_writer",
     "export_dicom": "export",
     "list_series": "folder",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -12,13 +12,13 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from DoseEngineLib.contour_stack import ContourStack
-from DoseEngineLib.errors import PlanError
+from DoseEngineLib.errors import EvaluationError, GeometryError, PlanError
 from DoseEngineLib.plan import Plan, Structure
 from DoseEngineLib.progress import Progress, part
 from RTPlanningLib.case import Case
-from RTPlanningLib.dicom.axial_grid import TurnedGrid, dicom_grid
+from RTPlanningLib.dicom.axial_grid import TurnedGrid, axial_grid, dicom_grid
 from RTPlanningLib.dicom.ct_writer import ct_datasets, new_images, original_images
-from RTPlanningLib.dicom.identity import identity_of_case, new_uid
+from RTPlanningLib.dicom.identity import identity_of_case, new_uid, text_for
 from RTPlanningLib.dicom.rt_dose_writer import DoseToExport, rt_dose_dataset
 from RTPlanningLib.dicom.rt_plan_writer import rt_plan_dataset
 from RTPlanningLib.dicom.structure_set_writer import structure_set_object
@@ -27,6 +27,38 @@ from RTPlanningLib.output_folder import OutputFolder
 STRUCTURE_SET, PLAN = "RTSTRUCT.dcm", "RTPLAN.dcm"
 PLAN_SERIES_NUMBER = 3
 _NAME = re.compile(r"[A-Za-z0-9_]{1,60}")
+
+
+@dataclass(frozen=True)
+class DicomOptions:
+    """What to write of a case or plan, and how.
+
+    Attributes
+    ----------
+    beams : bool
+        The dose of every beam too.
+    eqd2_elsewhere_Gy : float, optional
+        Write the EQD2 too, with this alpha/beta outside the structures of ``eqd2_Gy``.
+    eqd2_Gy : mapping of structure name to alpha/beta in Gy
+    with_ct : bool, optional
+        Write the CT. By default where the objects could not refer to one: the case did not come from DICOM, or they are
+        anonymised. A CT that came from DICOM is written as a new series of its study, the original stays as it is.
+    anonymise : bool
+        Take out of all objects what tells who the patient is; see `RTPlanningLib.dicom.anonymise`.
+    resample_oblique : bool
+        Resample a dose on a grid oblique to the patient's axes, which is refused otherwise.
+    """
+
+    beams: bool = False
+    eqd2_elsewhere_Gy: float | None = None
+    eqd2_Gy: Mapping[str, float] = field(default_factory=dict)
+    with_ct: bool | None = None
+    anonymise: bool = False
+    resample_oblique: bool = False
+
+    def __post_init__(self) -> None:
+        if self.eqd2_Gy and self.eqd2_elsewhere_Gy is None:
+            raise EvaluationError("An EQD2 needs an alpha/beta for what lies outside the structures named; give one.")
 
 
 @dataclass(frozen=True)
@@ -52,9 +84,7 @@ def export_dicom(
     *,
     plan: Plan | None = None,
     doses: Sequence[DoseToExport] = (),
-    with_ct: bool | None = None,
-    anonymise: bool = False,
-    resample_oblique: bool = False,
+    options: DicomOptions | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> DicomExport:
@@ -71,13 +101,8 @@ def export_dicom(
         As delivered: every beam with its MU.
     doses : sequence of DoseToExport
         Of that plan.
-    with_ct : bool, optional
-        Write the CT. By default where the objects could not refer to one: the case did not come from DICOM, or they are
-        anonymised. A CT that came from DICOM is written as a new series of its study, the original stays as it is.
-    anonymise : bool
-        Take out of all objects what tells who the patient is; see `RTPlanningLib.dicom.anonymise`.
-    resample_oblique : bool
-        Resample a dose on a grid oblique to the patient's axes, which is refused otherwise.
+    options : DicomOptions, optional
+        Doses are those given, whatever the options say of them.
     force : bool
         Overwrite files whoever wrote them.
     progress : callable, optional
@@ -89,18 +114,31 @@ def export_dicom(
         What DICOM cannot hold, a plan without MU, doses without a plan, a folder that cannot be written to.
     """
     with OutputFolder(out, force=force) as output:
-        notes = stage_dicom(
-            case,
-            output.staging,
-            plan=plan,
-            doses=doses,
-            with_ct=with_ct,
-            anonymise=anonymise,
-            resample_oblique=resample_oblique,
-            progress=progress,
-        )
+        notes = stage_dicom(case, output.staging, plan=plan, doses=doses, options=options, progress=progress)
         files = output.commit()
     return DicomExport(output.folder, tuple(files), notes)
+
+
+def check_exportable(case: Case, options: DicomOptions) -> None:
+    """Say before a dose is calculated that it could not be exported.
+
+    Raises
+    ------
+    PlanError
+        Names or a patient that DICOM cannot hold.
+    CaseError
+        A UID that is none.
+    GeometryError
+        An oblique CT, which gives an oblique dose grid, where doses are not to be resampled.
+    """
+    identity_of_case(case)
+    for structure in case.structures:
+        text_for(structure.name, "LO", "Structure name")
+    if axial_grid(case.grid) is None and not options.resample_oblique:
+        raise GeometryError(
+            "The CT is oblique to the patient's axes, and so would be the dose, which most systems do not read. "
+            "Resample the CT to axial slices, or export the result later with: rtplanning export --resample-oblique"
+        )
 
 
 def stage_dicom(
@@ -109,9 +147,7 @@ def stage_dicom(
     *,
     plan: Plan | None = None,
     doses: Sequence[DoseToExport] = (),
-    with_ct: bool | None = None,
-    anonymise: bool = False,
-    resample_oblique: bool = False,
+    options: DicomOptions | None = None,
     progress: Progress | None = None,
 ) -> tuple[str, ...]:
     """Write the objects into an empty folder of the caller's, who moves them into place; as `export_dicom`.
@@ -121,6 +157,7 @@ def stage_dicom(
     tuple of str
         Notes for the user.
     """
+    options = options or DicomOptions()
     if doses and plan is None:
         raise PlanError("A dose is exported with the plan it belongs to; give the plan.")
     names = [dose.name for dose in doses]
@@ -131,7 +168,7 @@ def stage_dicom(
     notes: list[str] = []
     identity = identity_of_case(case, datetime.now())
     images = original_images(case)
-    written_ct = images is None or anonymise if with_ct is None else with_ct
+    written_ct = images is None or options.anonymise if options.with_ct is None else options.with_ct
     if written_ct:
         turned = dicom_grid(case.grid)
         case = _turned(case, turned)
@@ -146,7 +183,7 @@ def stage_dicom(
             f"The objects refer to the CT the case was read from (series {images.series_instance_uid}), which was not "
             "written again; keep it beside them, or export with the CT."
         )
-    save = _saver(folder, anonymise)
+    save = _saver(folder, options.anonymise)
     if written_ct:
         count = case.grid.shape[0]
         for k, dataset in enumerate(ct_datasets(case, images, identity), start=1):
@@ -193,14 +230,14 @@ def stage_dicom(
                 sop_instance_uid=uid,
                 series_instance_uid=series,
                 instance_number=number,
-                resample_oblique=resample_oblique,
+                resample_oblique=options.resample_oblique,
             )
             save(dataset, f"{dose.name}.dcm")
     report(1.0, "DICOM objects written")
     return tuple(notes)
 
 
-def _saver(folder: Path, anonymise: bool):
+def _saver(folder: Path, anonymise: bool) -> Callable[[Dataset, str], None]:
     if not anonymise:
         return lambda dataset, name: _save(dataset, folder / name)
     from RTPlanningLib.dicom.anonymise import Anonymiser

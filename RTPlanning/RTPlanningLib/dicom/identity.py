@@ -238,8 +238,8 @@ def ct_digest(case: Case) -> str:
     """SHA-256 of what an exported CT shows and whose it is: another CT, patient or place, another digest."""
     digest = hashlib.sha256()
     hu = np.ascontiguousarray(case.hu)
-    # adding zero makes -0.0 and 0.0 one
-    affine = np.ascontiguousarray(case.grid.affine + 0.0, dtype="<f8")
+    # to the nanometre, since a saved scene keeps its place to rounding only; adding zero makes -0.0 and 0.0 one
+    affine = np.ascontiguousarray(np.round(case.grid.affine, 6) + 0.0, dtype="<f8")
     who = (case.name, case.patient_name, case.patient_id, case.patient_position, case.study_instance_uid)
     digest.update(repr((who, case.series_instance_uid, case.frame_of_reference_uid, hu.shape)).encode())
     digest.update(affine.tobytes())
