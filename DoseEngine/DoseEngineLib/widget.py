@@ -12,12 +12,9 @@ from slicer.i18n import tr as _
 from DoseEngineLib.engine import available_engines
 from DoseEngineLib.mrml.dose_volume import provenanceOf
 from DoseEngineLib.mrml.plan_node import DOSE, isDoseCurrent, isPlanNode, planFromNode, setPlan
-from DoseEngineLib.panel_action import PanelAction
 from DoseEngineLib.panel_packages import DOSE_PACKAGES, ensurePackages
+from DoseEngineLib.plan_panel import PlanPanel
 from DoseEngineLib.progress import Progress
-
-# What makes a scripted module node a plan; lets a node selector show plans alone.
-PLAN_ATTRIBUTE = ("vtkMRMLScriptedModuleNode", "RTPlanning.NodeType", "Plan")
 
 
 class DoseLogic(Protocol):
@@ -49,7 +46,7 @@ def fillStructures(combo: Any, segmentationNode: Any) -> None:
     combo.setCurrentIndex(max(combo.findText(chosen), 0) if combo.property("count") else -1)
 
 
-class DoseEnginePanel:
+class DoseEnginePanel(PlanPanel):
     """Connects the widgets of ``Resources/UI/DoseEngine.ui`` with a logic.
 
     Parameters
@@ -61,32 +58,13 @@ class DoseEnginePanel:
     """
 
     def __init__(self, ui: Any, logic: DoseLogic, scene: Any) -> None:
-        self.ui = ui
+        super().__init__(ui, scene, [ui.engineCombo, ui.spacingSpin, ui.computeButton, ui.installButton])
         self.logic = logic
-        self.action = PanelAction(
-            [ui.planSelector, ui.engineCombo, ui.spacingSpin, ui.computeButton, ui.installButton],
-            ui.statusLabel,
-            ui.progressBar,
-            ui.cancelButton,
-            scene,
-        )
-        ui.planSelector.addAttribute(*PLAN_ATTRIBUTE)
-        ui.planSelector.setMRMLScene(scene)
         fillEngines(ui.engineCombo)
-        ui.planSelector.currentNodeChanged.connect(self.onPlanChanged)
         ui.engineCombo.currentIndexChanged.connect(self.onEngineChanged)
         ui.computeButton.clicked.connect(self.onCompute)
         ui.installButton.clicked.connect(self.onInstall)
         self.update()
-
-    def cleanup(self) -> None:
-        """Let go of the scene and stop what is running."""
-        self.action.release()
-        self.ui.planSelector.setMRMLScene(None)
-
-    def update(self) -> None:
-        """Bring the panel up to date with the scene."""
-        self.onPlanChanged()
 
     def onPlanChanged(self, *_unused: object) -> None:
         """Show a plan's engine, grid and dose."""

@@ -9,10 +9,10 @@ import qt
 from slicer.i18n import tr as _
 
 from DoseEngineLib.mrml.plan_node import SEGMENTATION, deliveredPlan, isDoseCurrent, isPlanNode, planFromNode
-from DoseEngineLib.panel_action import PanelAction
 from DoseEngineLib.panel_packages import DOSE_PACKAGES, ensurePackages
+from DoseEngineLib.plan_panel import PlanPanel
 from DoseEngineLib.progress import Progress
-from DoseEngineLib.widget import PLAN_ATTRIBUTE, fillStructures
+from DoseEngineLib.widget import fillStructures
 from OptimizerLib.fluence_planning import FluencePlan, FluenceSettings
 from OptimizerLib.objectives import (
     EUDOverdose,
@@ -64,7 +64,7 @@ class OptimizationLogic(Protocol):
         """The fluence that was optimized for a plan."""
 
 
-class OptimizerPanel:
+class OptimizerPanel(PlanPanel):
     """Connects the widgets of ``Resources/UI/Optimizer.ui`` with a logic.
 
     Parameters
@@ -76,22 +76,13 @@ class OptimizerPanel:
     """
 
     def __init__(self, ui: Any, logic: OptimizationLogic, scene: Any) -> None:
-        self.ui = ui
+        controls = [
+            *(ui.objectivesTable, ui.addButton, ui.removeButton, ui.optimizeButton),
+            *(ui.rowsEdit, ui.bixelSpinBox, ui.goOnCheckBox, ui.fluenceButton),
+        ]
+        super().__init__(ui, scene, controls)
         self.logic = logic
-        self.action = PanelAction(
-            [
-                *(ui.planSelector, ui.objectivesTable, ui.addButton, ui.removeButton, ui.optimizeButton),
-                *(ui.rowsEdit, ui.bixelSpinBox, ui.goOnCheckBox, ui.fluenceButton),
-            ],
-            ui.statusLabel,
-            ui.progressBar,
-            ui.cancelButton,
-            scene,
-        )
         self._objectivesFor = ""
-        ui.planSelector.addAttribute(*PLAN_ATTRIBUTE)
-        ui.planSelector.setMRMLScene(scene)
-        ui.planSelector.currentNodeChanged.connect(self.onPlanChanged)
         ui.addButton.clicked.connect(self.onAdd)
         ui.removeButton.clicked.connect(self.onRemove)
         ui.optimizeButton.clicked.connect(self.onOptimize)
@@ -101,15 +92,6 @@ class OptimizerPanel:
         ui.stopButton.clicked.connect(self.onStop)
         ui.stopButton.setEnabled(False)
         self.update()
-
-    def cleanup(self) -> None:
-        """Let go of the scene and stop what is running."""
-        self.action.release()
-        self.ui.planSelector.setMRMLScene(None)
-
-    def update(self) -> None:
-        """Bring the panel up to date with the scene."""
-        self.onPlanChanged()
 
     def onPlanChanged(self, *_unused: object) -> None:
         """Start another plan with one objective: its prescribed dose to its target."""

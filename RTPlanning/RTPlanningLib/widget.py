@@ -11,11 +11,11 @@ from slicer.i18n import tr as _
 
 from DoseEngineLib.machine import available_machines
 from DoseEngineLib.mrml.plan_node import DOSE, REFERENCE_VOLUME, SEGMENTATION, isDoseCurrent, isPlanNode
-from DoseEngineLib.panel_action import PanelAction
 from DoseEngineLib.panel_packages import DOSE_PACKAGES, ensurePackages
 from DoseEngineLib.plan import Plan
+from DoseEngineLib.plan_panel import PlanPanel
 from DoseEngineLib.progress import Progress, part
-from DoseEngineLib.widget import PLAN_ATTRIBUTE, fillStructures
+from DoseEngineLib.widget import fillStructures
 from RTPlanningLib.case import Case
 from RTPlanningLib.evaluation.goals import GoalResult
 from RTPlanningLib.plan_file import DEFAULT_MACHINE
@@ -57,7 +57,7 @@ class PlanningLogic(Protocol):
         """Show a plan's beams."""
 
 
-class RTPlanningPanel:
+class RTPlanningPanel(PlanPanel):
     """Connects the widgets of ``Resources/UI/RTPlanning.ui`` with a logic.
 
     Parameters
@@ -69,44 +69,32 @@ class RTPlanningPanel:
     """
 
     def __init__(self, ui: Any, logic: PlanningLogic, scene: Any) -> None:
-        self.ui = ui
-        self.logic = logic
         controls = [
-            *(ui.caseCombo, ui.loadCaseButton, ui.ctSelector, ui.segmentationSelector),
-            *(ui.targetCombo, ui.machineCombo, ui.marginSpin, ui.doseSpin, ui.fractionsSpin, ui.createPlanButton),
-            *(ui.planSelector, ui.calculateButton),
+            *(ui.caseCombo, ui.loadCaseButton, ui.targetCombo, ui.machineCombo, ui.marginSpin, ui.doseSpin),
+            *(ui.fractionsSpin, ui.createPlanButton, ui.calculateButton),
         ]
-        self.action = PanelAction(controls, ui.statusLabel, ui.progressBar, ui.cancelButton, scene)
+        super().__init__(ui, scene, controls, [ui.ctSelector, ui.segmentationSelector])
+        self.logic = logic
         self._descriptions = {}
         for name, title, description in available_samples():
             ui.caseCombo.addItem(title, name)
             self._descriptions[name] = description
         ui.machineCombo.addItems(available_machines())
         ui.machineCombo.setCurrentIndex(ui.machineCombo.findText(DEFAULT_MACHINE))
-        ui.planSelector.addAttribute(*PLAN_ATTRIBUTE)
-        for selector in (ui.ctSelector, ui.segmentationSelector, ui.planSelector):
-            selector.setMRMLScene(scene)
         ui.caseCombo.currentIndexChanged.connect(self.onCaseChanged)
         ui.loadCaseButton.clicked.connect(self.onLoadCase)
         ui.ctSelector.currentNodeChanged.connect(self.onCtChanged)
         ui.segmentationSelector.currentNodeChanged.connect(self.onSegmentationChanged)
         ui.createPlanButton.clicked.connect(self.onCreatePlan)
-        ui.planSelector.currentNodeChanged.connect(self.onPlanChanged)
         ui.calculateButton.clicked.connect(self.onCalculate)
         self.onCaseChanged()
         self.update()
         self.action.say(_("Load a sample case, or choose a CT and its structures."))
 
-    def cleanup(self) -> None:
-        """Let go of the scene and stop what is running."""
-        self.action.release()
-        for selector in (self.ui.ctSelector, self.ui.segmentationSelector, self.ui.planSelector):
-            selector.setMRMLScene(None)
-
     def update(self) -> None:
         """Bring the panel up to date with the scene."""
         self.onSegmentationChanged()
-        self.onPlanChanged()
+        super().update()
 
     def onCaseChanged(self, *_unused: object) -> None:
         """Say what the chosen sample is."""

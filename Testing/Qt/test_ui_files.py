@@ -10,6 +10,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODULES = ("DoseEngine", "Optimizer", "RTPlanning")
+SHARED = REPOSITORY / "DoseEngine" / "DoseEngineLib" / "plan_panel.py"
 
 
 def ui_path(module: str) -> Path:
@@ -21,10 +22,13 @@ def test_names_are_unique_and_used_names_exist(module: str) -> None:
     root = ElementTree.parse(ui_path(module)).getroot()
     names = [element.get("name") for element in root.iter("widget")]
     assert len(names) == len(set(names)), sorted({name for name in names if names.count(name) > 1})
-    source = (REPOSITORY / module / f"{module}Lib" / "widget.py").read_text(encoding="utf-8")
-    used = set(re.findall(r"\bui\.(\w+)", source))
-    assert used
-    assert not used - set(names), f"{module}Lib/widget.py uses widgets that {module}.ui lacks"
+    # a panel's own file, and what every panel has
+    files = (REPOSITORY / module / f"{module}Lib" / "widget.py", SHARED)
+    own, shared = (set(re.findall(r"\bui\.(\w+)", file.read_text(encoding="utf-8"))) for file in files)
+    assert own
+    assert shared
+    used = own | shared
+    assert not used - set(names), f"{module}Lib/widget.py or {SHARED.name} use widgets that {module}.ui lacks"
     # what a person can press or choose is connected to something
     interactive = {
         element.get("name")
