@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -158,18 +158,25 @@ def sum_doses(
                 progress=part(progress, 0.1, 0.2),
             )
         _check_use(found, eqd2, chosen, goals, subtract)
-        total = _combined(
-            given,
-            found.structures if found else (),
-            weights or [1.0] * len(given),
-            delivered or [None] * len(given),
-            subtract,
-            eqd2,
-            grid,
-            name,
-            allow_mixed_media,
-            part(progress, 0.2, 0.6),
-        )
+        organs = found.structures if found else ()
+
+        def combined(
+            biology: Eqd2Options | None, structures: Sequence[Structure], progress: Progress | None = None
+        ) -> CombinedDose:
+            return _combined(
+                given,
+                structures,
+                weights or [1.0] * len(given),
+                delivered or [None] * len(given),
+                subtract,
+                biology,
+                grid,
+                name,
+                allow_mixed_media,
+                part(progress, 0.0, 1.0),
+            )
+
+        total = combined(eqd2, organs, part(progress, 0.2, 0.5))
         _write_dose(output.staging, total, eqd2 is not None, subtract)
         evaluation = None
         if found is not None and not subtract:
@@ -181,6 +188,7 @@ def sum_doses(
                 prescription_Gy=prescription_Gy,
                 target=target,
                 names=names,
+                judged_by=_judged_by(organs, eqd2, combined),
                 notes=[*dict.fromkeys(note for one in given for note in one.notes), *found.notes, *total.notes],
                 progress=part(progress, 0.6, 0.9),
             )
@@ -270,10 +278,26 @@ def _combined(
         # doses of another size a fraction are what EQD2 is for
         notes = tuple(note for note in notes if "not of their effect" not in note)
         of_structures = "".join(f"{name} {value:g}, " for name, value in eqd2.alpha_beta_Gy.items())
-        notes = (f"Doses are EQD2, with an alpha/beta of {of_structures}elsewhere {eqd2.elsewhere_Gy:g} Gy.", *notes)
+        text = f"Doses are EQD2, with an alpha/beta of {of_structures}elsewhere {eqd2.elsewhere_Gy:g} Gy."
+        if structures:
+            text += " DVHs and goals of a structure are of its own alpha/beta throughout."
+        notes = (text, *notes)
     if not subtract and len(parts) > 1 and eqd2 is None and unknown:
         notes = (*notes, f"The number of fractions of {', '.join(unknown)} is not known.")
     return replace(total, provenance=provenance, notes=notes)
+
+
+def _judged_by(
+    structures: Sequence[Structure],
+    eqd2: Eqd2Options | None,
+    combined: Callable[[Eqd2Options, Sequence[Structure]], CombinedDose],
+) -> dict[str, DoseDistribution]:
+    """EQD2 with the alpha/beta of each structure everywhere: a map mixes those that meet at a structure's rim."""
+    if eqd2 is None:
+        return {}
+    own = {one.name: eqd2.alpha_beta_Gy.get(one.name, eqd2.elsewhere_Gy) for one in structures}
+    doses = {value: combined(Eqd2Options(value, {}), ()).distribution() for value in set(own.values())}
+    return {name: doses[value] for name, value in own.items()}
 
 
 def _eqd2(one: DoseInput, delivered: int | None, structures: Sequence[Structure], options: Eqd2Options):

@@ -127,6 +127,7 @@ def evaluate_distribution(
     names: Mapping[str, str] | None = None,
     radiobiology: bool = False,
     tcp_set: str | None = None,
+    judged_by: Mapping[str, DoseDistribution] | None = None,
     notes: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> DoseEvaluation:
@@ -153,6 +154,9 @@ def evaluate_distribution(
         Add complication probabilities of the structures; unions that templates made have none.
     tcp_set : str, optional
         Identifier of the parameters of the target's control; its name does not tell the tumour.
+    judged_by : mapping of structure name to DoseDistribution, optional
+        The dose that a structure is judged by, where it is not ``dose``: EQD2 with its own alpha/beta, which a map of
+        several alpha/betas does not hold right at the structure's rim, where it is interpolated.
     notes : sequence of str
         What readers of the files had to say.
     progress : callable, optional
@@ -176,27 +180,34 @@ def evaluate_distribution(
         raise EvaluationError(
             f"No structure lies in the grid of dose {dose.name}; check that dose and structures belong together."
         )
-    dvhs = calculate_dvhs(
-        dose.dose_Gy, dose.grid, [*evaluated, *combined], allow_partial=True, progress=part(progress, 0.0, 0.6)
-    )
+    doses = {s.name: _dose_of(s.name, dose, judged_by or {}) for s in (*evaluated, *combined)}
+    dvhs = _dvhs([*evaluated, *combined], doses, part(progress, 0.0, 0.6))
     said += [
         f"Only {percent_below_all(100.0 * dvh.covered_fraction)} % of {name} lie inside the dose grid; its doses and "
         "volumes are those of that part, and its goals are not judged."
         for name, dvh in dvhs.items()
         if dvh.covered_fraction < 1.0
     ]
-    body = _body(dose, structures)
+    bodies = {id(one): _body(one, structures) for one in (dose, *doses.values())}
+
+    def judge(goals: Sequence[Goal]) -> list[GoalResult]:
+        return [
+            result
+            for goal in goals
+            for result in evaluate_goals([goal], dvhs, prescription_Gy, bodies[id(doses.get(goal.structure, dose))])
+        ]
+
     judged: list[JudgedGoal] = []
     for template, one in zip(templates, applied, strict=True):
         note = template.fractionation_note(fractions, prescription_Gy)
         if note:
             said.append(note)
-        results = evaluate_goals([goal.goal for goal in one.goals], dvhs, prescription_Gy, body)
+        results = judge([goal.goal for goal in one.goals])
         judged += [
             JudgedGoal(result, template.title, goal.published, goal.note)
             for result, goal in zip(results, one.goals, strict=True)
         ]
-    judged += [JudgedGoal(result, OWN_GOALS) for result in evaluate_goals(own, dvhs, prescription_Gy, body)]
+    judged += [JudgedGoal(result, OWN_GOALS) for result in judge(own)]
     probabilities: list[RadiobiologyResult] = []
     if radiobiology:
         roles = {structure.name: structure.role for structure in structures}
@@ -261,6 +272,29 @@ def _applied(
     return apply_goal_template(
         template, structures, target=target, names={key: value for key, value in names.items() if key in asked}
     )
+
+
+def _dose_of(name: str, dose: DoseDistribution, judged_by: Mapping[str, DoseDistribution]) -> DoseDistribution:
+    if name in judged_by or not judged_by:
+        return judged_by.get(name, dose)
+    # a union that a template made
+    parts = [judged_by.get(one, dose) for one in name.split(" + ")]
+    if any(one is not parts[0] for one in parts):
+        raise EvaluationError(
+            f"{name} are judged by different doses, so together by none; give them one alpha/beta, or leave the goal "
+            "out."
+        )
+    return parts[0]
+
+
+def _dvhs(structures: Sequence[Structure], doses: Mapping[str, DoseDistribution], progress: Progress) -> dict[str, Dvh]:
+    """DVHs in the order of the structures, each in its dose."""
+    found: dict[str, Dvh] = {}
+    for dose in {id(one): one for one in doses.values()}.values():
+        chosen = [structure for structure in structures if doses[structure.name] is dose]
+        share = part(progress, len(found) / len(structures), (len(found) + len(chosen)) / len(structures))
+        found |= calculate_dvhs(dose.dose_Gy, dose.grid, chosen, allow_partial=True, progress=share)
+    return {structure.name: found[structure.name] for structure in structures}
 
 
 def _inside(structures: Sequence[Structure], dose: DoseDistribution) -> tuple[list[Structure], list[str]]:
