@@ -69,9 +69,9 @@ def test_two_doses_side_by_side(inputs, tmp_path, capsys):
     assert float(regions["PTV"]["Gamma pass rate (%)"]) == 0.0
     assert float(regions["PTV"]["Gamma mean"]) == pytest.approx(1.5, abs=1e-3)
     assert float(regions["PTV"]["Difference mean (Gy)"]) == pytest.approx(1.8, abs=1e-4)
-    # everywhere at 10 Gy or more; only voxels all of whose neighbours are inside find no 60 Gy within 1 mm
+    # everywhere at 10 Gy or more; voxels with an outer one at a face find 60 Gy within 1 mm
     inside = np.count_nonzero(RADIUS < 20.0)
-    failing = np.count_nonzero(ndimage.binary_erosion(RADIUS < 20.0, np.ones((3, 3, 3))))
+    failing = np.count_nonzero(ndimage.binary_erosion(RADIUS < 20.0))
     everywhere = regions["above the threshold"]
     assert int(everywhere["Gamma voxels"]) == RADIUS.size
     assert float(everywhere["Gamma pass rate (%)"]) == pytest.approx(100.0 * (1.0 - failing / RADIUS.size), abs=1e-3)
