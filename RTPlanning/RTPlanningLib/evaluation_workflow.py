@@ -26,8 +26,6 @@ REPORT, DATA, GOALS, DVH = "evaluation.html", "evaluation.json", "goals.csv", "d
 OUTPUTS = (REPORT, DATA, GOALS, DVH)
 # Of dvh.csv: fine enough that no curve falls by more than about a per cent between two rows.
 DVH_STEP_GY = 0.01
-# What a picture shows where there is no CT.
-_AIR_HU = -1000
 # Shown where there is no CT.
 _AIR_HU = -1000
 

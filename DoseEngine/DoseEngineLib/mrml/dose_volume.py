@@ -11,6 +11,7 @@ import slicer
 
 from DoseEngineLib.errors import EngineError
 from DoseEngineLib.geometry import Grid
+from DoseEngineLib.mrml.color_table import singletonColorTable
 from DoseEngineLib.mrml.subject_hierarchy import placeNode
 from DoseEngineLib.mrml.volumes import setVolumeFromArray
 
@@ -105,19 +106,12 @@ def provenanceOf(doseNode) -> dict[str, Any]:
 
 def doseColorTable(scene):
     """Return SlicerRT's dose color table when the scene has it, else our own with 256 colors from blue to red."""
-    for name in (_SLICERRT_COLOR_TABLE, _OWN_COLOR_TABLE):
-        node = scene.GetSingletonNode(name, "vtkMRMLColorTableNode")
-        if node is not None:
-            return node
-    node = slicer.vtkMRMLColorTableNode()
-    node.SetName(_OWN_COLOR_TABLE)
-    node.SetSingletonTag(_OWN_COLOR_TABLE)
-    node.SetTypeToUser()
-    node.SetNumberOfColors(_COLORS)
-    for n in range(_COLORS):
-        fraction = n / (_COLORS - 1)
-        node.SetColor(n, f"{fraction:.4f}", *colorsys.hsv_to_rgb((1.0 - fraction) * 2.0 / 3.0, 1.0, 1.0), 1.0)
-    return scene.AddNode(node)
+    slicerrt = scene.GetSingletonNode(_SLICERRT_COLOR_TABLE, "vtkMRMLColorTableNode")
+    if slicerrt is not None:
+        return slicerrt
+    fractions = [n / (_COLORS - 1) for n in range(_COLORS)]
+    colors = [colorsys.hsv_to_rgb((1.0 - fraction) * 2.0 / 3.0, 1.0, 1.0) for fraction in fractions]
+    return singletonColorTable(scene, _OWN_COLOR_TABLE, colors, [f"{fraction:.4f}" for fraction in fractions])
 
 
 def _display(scene, doseNode, reference_Gy: float) -> None:

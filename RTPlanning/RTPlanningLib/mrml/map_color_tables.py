@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import slicer
 
+from DoseEngineLib.mrml.color_table import singletonColorTable
 from RTPlanningLib.display.map_colors import GAMMA_END, difference_colors, gamma_colors
 
 DIFFERENCE_COLOR_TABLE = "RTPlanning_DoseDifference_ColorTable"
@@ -48,14 +48,5 @@ def _show(volumeNode, colors, window: tuple[float, float], notJudged: float) -> 
 
 
 def _table(scene, tag: str, colors: np.ndarray, values: np.ndarray):
-    node = scene.GetSingletonNode(tag, "vtkMRMLColorTableNode")
-    if node is not None:
-        return node
-    node = slicer.vtkMRMLColorTableNode()
-    node.SetName(tag)
-    node.SetSingletonTag(tag)
-    node.SetTypeToUser()
-    node.SetNumberOfColors(len(colors))
-    for index, (color, value) in enumerate(zip(colors, values, strict=True)):
-        node.SetColor(index, f"{value:+.3f}" if values[0] < 0.0 else f"{value:.3f}", *map(float, color), 1.0)
-    return scene.AddNode(node)
+    sign = "+" if values[0] < 0.0 else ""
+    return singletonColorTable(scene, tag, colors, [f"{value:{sign}.3f}" for value in values])
