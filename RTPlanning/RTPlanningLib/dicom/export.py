@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -166,7 +166,7 @@ def stage_dicom(
     report = part(progress, 0.0, 1.0)
     report(0.0, "DICOM export")
     notes: list[str] = []
-    identity = identity_of_case(case, datetime.now())
+    identity = identity_of_case(case, _moment(case, options))
     images = original_images(case)
     written_ct = images is None or options.anonymise if options.with_ct is None else options.with_ct
     if written_ct:
@@ -183,7 +183,17 @@ def stage_dicom(
             f"The objects refer to the CT the case was read from (series {images.series_instance_uid}), which was not "
             "written again; keep it beside them, or export with the CT."
         )
-    save = _saver(folder, options.anonymise)
+    anonymiser = None
+    if options.anonymise:
+        from RTPlanningLib.dicom.anonymise import Anonymiser
+
+        anonymiser = Anonymiser()
+
+    def save(dataset: Dataset, name: str) -> None:
+        if anonymiser is not None:
+            anonymiser.anonymise(dataset)
+        dataset.save_as(folder / name, enforce_file_format=True, overwrite=False)
+
     if written_ct:
         count = case.grid.shape[0]
         for k, dataset in enumerate(ct_datasets(case, images, identity), start=1):
@@ -233,26 +243,26 @@ def stage_dicom(
                 resample_oblique=options.resample_oblique,
             )
             save(dataset, f"{dose.name}.dcm")
+    if anonymiser is not None and anonymiser.renamed:
+        renamed = ", ".join(f"{old} is {new}" for old, new in anonymiser.renamed.items())
+        notes.append(f"Names that are no standard ones were replaced: {renamed}.")
     report(1.0, "DICOM objects written")
     return tuple(notes)
 
 
-def _saver(folder: Path, anonymise: bool) -> Callable[[Dataset, str], None]:
-    if not anonymise:
-        return lambda dataset, name: _save(dataset, folder / name)
-    from RTPlanningLib.dicom.anonymise import Anonymiser
+def _moment(case: Case, options: DicomOptions) -> datetime:
+    """When the objects are made. Anonymised ones say it was on the day of the CT.
 
-    anonymiser = Anonymiser()
-
-    def save(dataset: Dataset, name: str) -> None:
-        anonymiser.anonymise(dataset)
-        _save(dataset, folder / name)
-
-    return save
-
-
-def _save(dataset: Dataset, path: Path) -> None:
-    dataset.save_as(path, enforce_file_format=True, overwrite=False)
+    Who receives a file knows about when it was made, and could tell from that by how much its dates were shifted.
+    """
+    now = datetime.now()
+    if not options.anonymise or case.dicom is None or not case.dicom.study_date:
+        return now
+    try:
+        day = datetime.strptime(case.dicom.study_date, "%Y%m%d")
+    except ValueError:
+        return now
+    return day.replace(hour=12)
 
 
 def _turned(case: Case, turned: TurnedGrid) -> Case:
