@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from RTPlanningLib.case import Case
     from RTPlanningLib.dicom.export import DicomOptions
     from RTPlanningLib.evaluation.dose_evaluation import DoseEvaluation
+    from RTPlanningLib.evaluation.goals import GoalResult
     from RTPlanningLib.plan_file import PlanRequest
     from RTPlanningLib.validation.inverse_plans import InverseValidation
     from RTPlanningLib.validation.photons import ValidationOutput
@@ -729,8 +730,7 @@ def _export(options: argparse.Namespace) -> None:
                 case, options.out, options=wanted, force=options.force, progress=part(progress, 0.5, 1.0)
             )
             written = replace(written, notes=(*case.notes, *written.notes))
-    for note in written.notes:
-        print(f"Note: {note}")
+    _print_notes(written.notes)
     images = [path for path in written.files if path.name.startswith("CT_")]
     print(f"Written to {written.folder}:")
     rows = [(f"  {path.name}", _size(path.stat().st_size)) for path in written.files if path not in images]
@@ -800,13 +800,10 @@ def _commission(options: argparse.Namespace) -> None:
             force=options.force,
             progress=progress,
         )
-    for note in output.result.notes:
-        print(f"Note: {note}")
+    _print_notes(output.result.notes)
     for line in output.headlines():
         print(line)
-    print(f"Written to {output.folder}:")
-    _print_columns([(f"  {path.name}", _size(path.stat().st_size)) for path in output.files])
-    print(_NOTICE)
+    _print_written(output.folder, output.files)
 
 
 def _validate(options: argparse.Namespace) -> None:
@@ -814,9 +811,7 @@ def _validate(options: argparse.Namespace) -> None:
         output = (_validate_photons if options.what == "photons" else _validate_imrt)(options, progress)
     for line in output.headlines():
         print(line)
-    print(f"Written to {output.folder}:")
-    _print_columns([(f"  {path.name}", _size(path.stat().st_size)) for path in output.files])
-    print(_NOTICE)
+    _print_written(output.folder, output.files)
 
 
 def _validate_photons(options: argparse.Namespace, progress: Progress) -> ValidationOutput:
@@ -832,8 +827,7 @@ def _validate_photons(options: argparse.Namespace, progress: Progress) -> Valida
         force=options.force,
         progress=progress,
     )
-    for note in output.notes:
-        print(f"Note: {note}")
+    _print_notes(output.notes)
     return output
 
 
@@ -873,22 +867,15 @@ def _evaluate(options: argparse.Namespace) -> None:
             progress=progress,
         )
     evaluation = output.evaluation
-    for note in evaluation.notes:
-        print(f"Note: {note}")
+    _print_notes(evaluation.notes)
     for line in output.headlines():
         print(line)
-    _print_goals(evaluation)
-    print(f"Written to {output.folder} in {output.seconds:.1f} s:")
-    _print_columns([(f"  {path.name}", _size(path.stat().st_size)) for path in output.files])
-    print(_NOTICE)
+    _print_evaluation(evaluation)
+    _print_written(output.folder, output.files, output.seconds)
 
 
-def _print_goals(evaluation: DoseEvaluation) -> None:
-    width = max((len(str(one.result.goal)) for one in evaluation.goals), default=0)
-    for one in evaluation.goals:
-        goal, value = one.result.goal, one.result.value
-        achieved = "" if value is None else f"{value:.2f} {goal.unit}".rstrip()
-        print(f"  {goal!s:<{width}}  {achieved:>10}  {one.result.verdict}{_because(one.result.note)}")
+def _print_evaluation(evaluation: DoseEvaluation) -> None:
+    _print_goals([one.result for one in evaluation.goals])
     for reason in evaluation.open_reasons():
         print(f"  not judged: {reason}")
 
@@ -930,8 +917,7 @@ def _compare(options: argparse.Namespace) -> None:
             progress=progress,
         )
     comparison = output.comparison
-    for note in comparison.notes:
-        print(f"Note: {note}")
+    _print_notes(comparison.notes)
     for line in output.headlines():
         print(line)
     if comparison.goals is not None:
@@ -940,9 +926,7 @@ def _compare(options: argparse.Namespace) -> None:
             cells = zip(row.values(), row.verdicts(), strict=True)
             rows.append((f"  {row.goal}", *(f"{'' if v is None else f'{v:.2f} '}{verdict}" for v, verdict in cells)))
         _print_columns(rows)
-    print(f"Written to {output.folder} in {output.seconds:.1f} s:")
-    _print_columns([(f"  {path.name}", _size(path.stat().st_size)) for path in output.files])
-    print(_NOTICE)
+    _print_written(output.folder, output.files, output.seconds)
 
 
 def _gamma_criterion(options: argparse.Namespace) -> tuple[float, float]:
@@ -985,15 +969,12 @@ def _sum(options: argparse.Namespace) -> None:
             force=options.force,
             progress=progress,
         )
-    for note in output.dose.notes if output.evaluation is None else output.evaluation.notes:
-        print(f"Note: {note}")
+    _print_notes(output.dose.notes if output.evaluation is None else output.evaluation.notes)
     for line in output.headlines():
         print(line)
     if output.evaluation is not None:
-        _print_goals(output.evaluation)
-    print(f"Written to {output.folder} in {output.seconds:.1f} s:")
-    _print_columns([(f"  {path.name}", _size(path.stat().st_size)) for path in output.files])
-    print(_NOTICE)
+        _print_evaluation(output.evaluation)
+    _print_written(output.folder, output.files, output.seconds)
 
 
 def _alpha_beta(options: argparse.Namespace) -> dict[str, float]:
@@ -1075,23 +1056,34 @@ def _show(options: argparse.Namespace) -> None:
 
 
 def _print_result(result: PlanningResult, headlines: Sequence[str] | None = None) -> None:
-    for note in result.notes:
-        print(f"Note: {note}")
+    _print_notes(result.notes)
     print(f"{result.plan.name} on {result.case.name}: {len(result.plan.beams)} beams, ", end="")
     print(", ".join(f"{beam.name} {beam.meterset_MU:.1f} MU" for beam in result.plan.beams))
     for line in result.headlines() if headlines is None else headlines:
         print(line)
-    if result.goals:
-        width = max(len(str(goal.goal)) for goal in result.goals)
-        for goal in result.goals:
-            value = "" if goal.value is None else f"{goal.value:.2f} {goal.goal.unit}".rstrip()
-            print(f"  {goal.goal!s:<{width}}  {value:>10}  {goal.verdict}{_because(goal.note)}")
-    print(f"Written to {result.folder} in {result.seconds:.1f} s:")
+    _print_goals(result.goals)
+    _print_written(result.folder, result.files, result.seconds)
+
+
+def _print_notes(notes: Iterable[str]) -> None:
+    for note in notes:
+        print(f"Note: {note}")
+
+
+def _print_goals(results: Sequence[GoalResult]) -> None:
+    width = max((len(str(result.goal)) for result in results), default=0)
+    for result in results:
+        value = "" if result.value is None else f"{result.value:.2f} {result.goal.unit}".rstrip()
+        print(f"  {result.goal!s:<{width}}  {value:>10}  {result.verdict}{_because(result.note)}")
+
+
+def _print_written(folder: Path, files: Iterable[Path], seconds: float | None = None) -> None:
+    print(f"Written to {folder}:" if seconds is None else f"Written to {folder} in {seconds:.1f} s:")
     inside: dict[str, list[int]] = {}
     rows = []
-    for path in result.files:
+    for path in files:
         size = path.stat().st_size
-        if path.parent == result.folder:
+        if path.parent == folder:
             rows.append((f"  {path.name}", _size(size)))
         else:
             inside.setdefault(path.parent.name, []).append(size)
