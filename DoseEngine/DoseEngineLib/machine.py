@@ -224,26 +224,40 @@ class Machine:
             if missing
         )
 
-    def with_leaves(self, boundaries_mm: tuple[float, ...] | None) -> Machine:
-        """Return the machine with leaves of other widths, all else of its MLC unchanged; None: the machine as it is.
+    def for_beam(self, beam: Beam) -> Machine:
+        """Return the machine with the leaves of a beam, where the beam says more of them than the machine does.
 
         Raises
         ------
         MachineError
             A machine without MLC, or leaves narrower than the strip that tongue and groove shade.
         """
-        if boundaries_mm is None or (self.mlc is not None and tuple(boundaries_mm) == self.mlc.boundaries_mm):
+        sides, model = beam.leaf_boundaries_mm, beam.leaf_model
+        if sides is None and model is None:
             return self
         if self.mlc is None:
-            raise MachineError(f"{self.name} has no MLC for the leaves of the plan; choose a machine that has one.")
-        if 2 * self.mlc.tongue_and_groove_mm >= np.diff(boundaries_mm).min():
             raise MachineError(
-                f"The plan's leaves are down to {np.diff(boundaries_mm).min():g} mm wide, the strip that tongue and "
-                f"groove of {self.mlc.model} shade is {2 * self.mlc.tongue_and_groove_mm:g} mm; choose another machine."
+                f"Beam {beam.name}: {self.name} has no MLC for the leaves of the plan; choose a machine that has one."
             )
-        pairs = len(boundaries_mm) - 1
-        model = f"{pairs} leaf pairs of the plan's own widths, else as: {self.mlc.model}"
-        return replace(self, mlc=replace(self.mlc, boundaries_mm=tuple(boundaries_mm), model=model))
+        mlc = self.mlc
+        if sides is not None and sides != mlc.boundaries_mm:
+            name = f"{len(sides) - 1} leaf pairs of the plan's own widths"
+            mlc = replace(mlc, boundaries_mm=sides, model=f"{name}, else as: {mlc.model}")
+        if model is not None:
+            mlc = replace(
+                mlc,
+                transmission=model.transmission,
+                leaf_end_offset_mm=model.leaf_end_offset_mm,
+                tongue_and_groove_mm=model.tongue_and_groove_mm,
+                model=f"{mlc.model}; transmission {100 * model.transmission:.3g} %, leaf ends "
+                f"{model.leaf_end_offset_mm:.3g} mm, tongue and groove {model.tongue_and_groove_mm:.3g} mm of the plan",
+            )
+        if 2 * mlc.tongue_and_groove_mm >= np.diff(mlc.boundaries_mm).min():
+            raise MachineError(
+                f"Beam {beam.name}: the plan's leaves are down to {np.diff(mlc.boundaries_mm).min():g} mm wide, tongue "
+                f"and groove shade {2 * mlc.tongue_and_groove_mm:g} mm of them; choose another machine."
+            )
+        return self if mlc is self.mlc else replace(self, mlc=mlc)
 
     def check_aperture(self, aperture: Aperture, owner: str) -> None:
         """Raise `PlanError` when this machine cannot form the aperture."""
@@ -316,8 +330,8 @@ def load_machine(name_or_path: str | Path) -> Machine:
 
 
 def load_beam_machine(beam: Beam) -> Machine:
-    """Load the machine of a beam, with the leaves of the beam where they are not the machine's; see `load_machine`."""
-    return load_machine(beam.machine).with_leaves(beam.leaf_boundaries_mm)
+    """Load the machine of a beam, with the leaves of the beam where it says more of them; see `load_machine`."""
+    return load_machine(beam.machine).for_beam(beam)
 
 
 @lru_cache(maxsize=32)

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from DoseEngineLib.geometry import Grid
 from DoseEngineLib.iec61217 import BeamFrame, beam_frame, check_patient_position
 
 PLAN_SCHEMA_VERSION = 2
-# Written where nothing of version 2 (leaf boundaries of the plan's own) is needed, so that older programs read it.
+# Written where nothing of version 2 (leaves of the plan's own) is needed, so that older programs read it.
 _FIRST_SCHEMA_VERSION = 1
 ROLES = ("GTV", "CTV", "PTV", "ORGAN", "AVOIDANCE", "EXTERNAL", "CONTROL", "SUPPORT", "OTHER")
 NORMALIZATIONS = ("point", "mean", "D50", "D95", "none")
@@ -179,6 +179,37 @@ class ControlPoint:
 
 
 @dataclass(frozen=True)
+class LeafModel:
+    """What is known of the leaves of a plan's own MLC and differs from the machine's.
+
+    Attributes
+    ----------
+    transmission : float
+        Share of the fluence that passes closed leaves.
+    leaf_end_offset_mm : float
+        How far the radiation's edge lies behind a leaf tip, at the isocentre plane (half the dosimetric leaf gap).
+    tongue_and_groove_mm : float
+        Width, at the isocentre plane, of the strip that a leaf shades beyond its nominal side.
+    """
+
+    transmission: float
+    leaf_end_offset_mm: float
+    tongue_and_groove_mm: float
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("transmission", 0.0, 0.2),
+            ("leaf_end_offset_mm", -1.0, 5.0),
+            ("tongue_and_groove_mm", 0.0, 2.0),
+        ):
+            value = getattr(self, name)
+            _finite("Leaf model", **{name: value})
+            if not low <= value <= high:
+                raise PlanError(f"Leaf model: {name} {value} is not in {low:g}..{high:g}.")
+            object.__setattr__(self, name, float(value))
+
+
+@dataclass(frozen=True)
 class Beam:
     """One beam.
 
@@ -197,6 +228,8 @@ class Beam:
     leaf_boundaries_mm : tuple of float or None
         Leaf sides along collimator Y at the isocentre plane, pairs + 1, rising, of an MLC whose leaves are not those of
         ``machine``: the leaf positions are its. None: the machine's own MLC.
+    leaf_model : LeafModel or None
+        How leaves shape the radiation, where it is known better than from ``machine``.
     """
 
     name: str
@@ -206,6 +239,7 @@ class Beam:
     meterset_MU: float | None = None
     weight: float = 1.0
     leaf_boundaries_mm: tuple[float, ...] | None = None
+    leaf_model: LeafModel | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -435,7 +469,7 @@ class Plan:
 
 def plan_to_dict(plan: Plan) -> dict[str, Any]:
     """Return the plan as JSON-ready values with its schema version."""
-    own_leaves = any(beam.leaf_boundaries_mm is not None for beam in plan.beams)
+    own_leaves = any(beam.leaf_boundaries_mm is not None or beam.leaf_model is not None for beam in plan.beams)
     return {
         "schema_version": PLAN_SCHEMA_VERSION if own_leaves else _FIRST_SCHEMA_VERSION,
         "name": plan.name,
@@ -460,6 +494,7 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
                 "meterset_MU": beam.meterset_MU,
                 "weight": beam.weight,
                 **({} if beam.leaf_boundaries_mm is None else {"leaf_boundaries_mm": beam.leaf_boundaries_mm}),
+                **({} if beam.leaf_model is None else {"leaf_model": asdict(beam.leaf_model)}),
                 "control_points": [
                     {
                         "gantry_deg": point.gantry_deg,
@@ -530,6 +565,7 @@ def _plan_from_dict(data: dict[str, Any]) -> Plan:
                 beam["meterset_MU"],
                 beam["weight"],
                 beam.get("leaf_boundaries_mm"),
+                LeafModel(**beam["leaf_model"]) if beam.get("leaf_model") is not None else None,
             )
         )
     prescription = data["prescription"]

@@ -17,7 +17,7 @@ from DoseEngineLib.machine import (
     load_machine,
     machine_from_json,
 )
-from DoseEngineLib.plan import Aperture, Beam
+from DoseEngineLib.plan import Aperture, Beam, LeafModel
 
 
 def shipped(name="generic_6mv"):
@@ -166,8 +166,22 @@ def test_a_beam_may_bring_leaves_of_its_own_widths():
     with pytest.raises(PlanError, match="has 60"):
         usual.check_aperture(aperture, "Beam B")
     # the machine's own leaves, said again, are no others
-    assert usual.with_leaves(usual.mlc.boundaries_mm) is usual
+    own = Beam.static_field("B", Aperture(leaf_positions_mm=((-10.0, 10.0),) * 60))
+    assert usual.for_beam(replace(own, leaf_boundaries_mm=usual.mlc.boundaries_mm)) is usual
+    assert usual.for_beam(own) is usual
     with pytest.raises(MachineError, match="no MLC"):
-        load_machine("ideal_6mv").with_leaves(sides)
+        load_machine("ideal_6mv").for_beam(beam)
+    narrow = replace(beam, leaf_boundaries_mm=(0.0, 0.5, 1.0, 1.5, 2.0))
     with pytest.raises(MachineError, match="groove"):
-        usual.with_leaves((0.0, 0.5, 1.0))
+        usual.for_beam(narrow)
+
+
+def test_a_beam_may_know_how_its_leaves_shape_radiation():
+    beam = replace(Beam.static_field("B", Aperture()), leaf_model=LeafModel(0.009, 0.1, 0.25))
+    machine, usual = load_beam_machine(beam), load_machine("generic_6mv")
+    mlc = machine.mlc
+    assert (mlc.transmission, mlc.leaf_end_offset_mm, mlc.tongue_and_groove_mm) == (0.009, 0.1, 0.25)
+    assert mlc.boundaries_mm == usual.mlc.boundaries_mm
+    assert "0.9 %" in mlc.model
+    with pytest.raises(PlanError, match="transmission"):
+        LeafModel(0.5, 0.0, 0.0)

@@ -16,6 +16,7 @@ from DoseEngineLib.plan import (
     Aperture,
     Beam,
     ControlPoint,
+    LeafModel,
     Plan,
     Prescription,
     Structure,
@@ -40,9 +41,9 @@ def plans(draw):
         iso = (draw(numbers), draw(numbers), draw(numbers))
         MU = draw(st.floats(0, 500)) if with_MU else None
         sides = tuple(range(len(leaves) + 1)) if leaves and draw(st.booleans()) else None
-        beams.append(
-            Beam(f"Beam {index}", points, iso, meterset_MU=MU, weight=draw(st.floats(0.1, 5)), leaf_boundaries_mm=sides)
-        )
+        model = draw(st.none() | st.builds(LeafModel, st.floats(0, 0.1), st.floats(-1, 2), st.floats(0, 1)))
+        weight = draw(st.floats(0.1, 5))
+        beams.append(Beam(f"Beam {index}", points, iso, "generic_6mv", MU, weight, sides, model))
     prescription = Prescription(draw(st.floats(0.1, 80)), draw(st.integers(1, 40)), "PTV", "D95")
     return Plan("Any", tuple(beams), prescription, draw(st.sampled_from(["HFS", "FFP"])), dose_grid_spacing_mm=3.0)
 

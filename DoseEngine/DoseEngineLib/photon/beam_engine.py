@@ -132,7 +132,7 @@ def _own_leaves(plan: Plan, machines: Sequence[Machine]) -> dict[str, dict[str, 
     leaves = {
         beam.name: machine.mlc.model
         for beam, machine in zip(plan.beams, machines, strict=True)
-        if beam.leaf_boundaries_mm is not None
+        if beam.leaf_boundaries_mm is not None or beam.leaf_model is not None
     }
     return {"leaves_of_the_plan": leaves} if leaves else {}
 

@@ -11,13 +11,14 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import RTBeamsTreatmentRecordStorage, RTIonPlanStorage, RTPlanStorage
 
-from DoseEngineLib.errors import CaseError, PlanError
+from DoseEngineLib.errors import CaseError, MachineError, PlanError
 from DoseEngineLib.geometry import ras_from_lps
 from DoseEngineLib.iec61217 import PATIENT_POSITIONS
+from DoseEngineLib.leaves.published_leaves import published_leaves
 from DoseEngineLib.machine import Machine, load_machine
-from DoseEngineLib.plan import Aperture, Beam, Plan, Prescription
+from DoseEngineLib.plan import Aperture, Beam, LeafModel, Plan, Prescription
 from RTPlanningLib.dicom.dataset import number, numbers, read_dataset, required, text, value, whole_number
-from RTPlanningLib.dicom.rt_plan_control_points import Devices, ReadControlPoints, read_control_points, read_devices
+from RTPlanningLib.dicom.rt_plan_control_points import Devices, read_control_points, read_devices
 from RTPlanningLib.dicom.rt_plan_energy import BeamEnergy, choose_machine
 from RTPlanningLib.dicom.rt_plan_modifiers import NotModelled, check_allowances, check_modifiers
 
@@ -417,23 +418,23 @@ def _read_beam(
     choice = choose_machine(treatment_machine, energy, wishes.machine, at)
     base = load_machine(choice.name)
     devices = read_devices(item, at)
-    boundaries, machine = _leaves(base, devices, remarks, at)
-    _check_sad(item, machine, wishes.missing, at)
+    leaves = _leaves(base, devices, remarks, at)
+    _check_sad(item, base, wishes.missing, at)
     if set(devices.jaws) != {"x", "y"}:
         absent = " and ".join(axis.upper() for axis in "xy" if axis not in devices.jaws)
         remarks.append(f"no {absent} jaws: those of {base.name} were opened wide")
-    wide_open = Aperture(
-        (machine.jaw_x.minimum_mm, machine.jaw_x.maximum_mm), (machine.jaw_y.minimum_mm, machine.jaw_y.maximum_mm)
-    )
+    wide_open = Aperture((base.jaw_x.minimum_mm, base.jaw_x.maximum_mm), (base.jaw_y.minimum_mm, base.jaw_y.maximum_mm))
     final = float(numbers(item, "FinalCumulativeMetersetWeight", at, 1)[0])
     read = read_control_points(points, devices, wide_open, final, at)
     if read.divided:
         remarks.append(f"{read.divided} of its arc segments were divided into steps of at most 5 degrees")
+    isocenter = tuple(float(v) + 0.0 for v in ras_from_lps(read.isocenter_LPS_mm))
     try:
+        beam = Beam(name, read.points, isocenter, choice.name, meterset, 1.0, *leaves)
+        machine = base.for_beam(beam)
         for aperture in dict.fromkeys(point.aperture for point in read.points):
             machine.check_aperture(aperture, f"Beam {name}")
-        beam = _beam(name, read, choice.name, meterset, boundaries)
-    except PlanError as error:
+    except (PlanError, MachineError) as error:
         raise CaseError(f"{at}: {error}") from error
     setup = value(item, "ReferencedPatientSetupNumber", at)
     if setup is None:
@@ -442,13 +443,6 @@ def _read_beam(
     else:
         position = position_of.get(whole_number(item, "ReferencedPatientSetupNumber", at), "")
     return _ReadBeam(beam, beam_number, energy, treatment_machine, position, choice.note, tuple(remarks))
-
-
-def _beam(
-    name: str, read: ReadControlPoints, machine: str, meterset: float, boundaries: tuple[float, ...] | None
-) -> Beam:
-    isocenter = tuple(float(v) + 0.0 for v in ras_from_lps(read.isocenter_LPS_mm))
-    return Beam(name, read.points, isocenter, machine, meterset, leaf_boundaries_mm=boundaries)
 
 
 def _energy(item: Dataset, first_point: Dataset, at: str, missing: NotModelled) -> BeamEnergy:
@@ -472,11 +466,13 @@ def _energy(item: Dataset, first_point: Dataset, at: str, missing: NotModelled) 
     return BeamEnergy(nominal, is_fff)
 
 
-def _leaves(base: Machine, devices: Devices, remarks: list[str], at: str) -> tuple[tuple[float, ...] | None, Machine]:
-    """Leaf boundaries for the plan, where they are not the machine's, and the machine with these leaves."""
+def _leaves(
+    base: Machine, devices: Devices, remarks: list[str], at: str
+) -> tuple[tuple[float, ...] | None, LeafModel | None]:
+    """Leaf boundaries and leaf model for the plan, where they are not the machine's."""
     sides = devices.leaf_boundaries_mm
     if sides is None:
-        return None, base
+        return None, None
     if base.mlc is None:
         raise CaseError(
             f"{at}: the plan has an MLC of {len(sides) - 1} pairs, {base.name} has none; give a machine with MLC "
@@ -484,14 +480,16 @@ def _leaves(base: Machine, devices: Devices, remarks: list[str], at: str) -> tup
         )
     own = np.array(base.mlc.boundaries_mm)
     if own.size == len(sides) and np.abs(own - sides).max() < _SAME_SIDE_MM:
-        return None, base
+        return None, None
     widths = np.diff(sides)
     narrow, wide = (f"{width:.4g}" for width in (widths.min(), widths.max()))
-    remarks.append(
-        f"its MLC has {widths.size} leaf pairs of {narrow if narrow == wide else f'{narrow} to {wide}'} mm; the plan "
-        f"keeps them, transmission, leaf ends and tongue and groove are those of {base.name}"
-    )
-    return sides, base.with_leaves(sides)
+    what = f"its MLC has {widths.size} leaf pairs of {narrow if narrow == wide else f'{narrow} to {wide}'} mm, which "
+    known = published_leaves(sides, base)
+    if known is None:
+        remarks.append(f"{what}the plan keeps; transmission, leaf ends and tongue and groove are those of {base.name}")
+        return sides, None
+    remarks.append(f"{what}are those of {known.title}; {known.describe(base)}")
+    return sides, known.model_for(base)
 
 
 def _check_sad(item: Dataset, machine: Machine, missing: NotModelled, at: str) -> None:

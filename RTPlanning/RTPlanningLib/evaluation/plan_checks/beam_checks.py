@@ -64,7 +64,7 @@ def check_apertures(plan: Plan, machines: Mapping[str, Machine]) -> CheckResult:
     """Check that the machine can form the apertures, and that jaws and leaves fit together."""
     bad, ask = [], []
     for beam in plan.beams:
-        machine = machines[beam.machine].with_leaves(beam.leaf_boundaries_mm)
+        machine = machines[beam.machine].for_beam(beam)
         apertures = list(dict.fromkeys(point.aperture for point in beam.control_points))
         try:
             for aperture in apertures:
@@ -140,7 +140,7 @@ def check_beams_meet_target(plan: Plan, machines: Mapping[str, Machine], target:
     outline = _surface_points_RAS_mm(target)
     missing, partly = [], []
     for beam in plan.beams:
-        machine = machines[beam.machine].with_leaves(beam.leaf_boundaries_mm)
+        machine = machines[beam.machine].for_beam(beam)
         part = _seen(beam, machine, outline, plan.patient_position)
         if part == 0.0:
             missing.append(beam.name)
