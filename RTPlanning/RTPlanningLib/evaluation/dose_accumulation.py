@@ -21,6 +21,7 @@ from scipy import ndimage
 from DoseEngineLib.errors import EvaluationError
 from DoseEngineLib.geometry import Grid
 from DoseEngineLib.progress import Progress, part
+from RTPlanningLib.evaluation.delivered_dose import DeliveredDose
 from RTPlanningLib.evaluation.displacement_field import DisplacementField
 from RTPlanningLib.evaluation.dose_distribution import DoseDistribution, grid_summary
 from RTPlanningLib.evaluation.plan_sum import CombinedDose, common_medium, face_dose_Gy, fractionation_notes
@@ -33,7 +34,7 @@ _CUT_OFF = 0.01
 
 
 @dataclass(frozen=True, eq=False)
-class FractionDose:
+class FractionDose(DeliveredDose):
     """The dose of one or more fractions in their own anatomy, and how it is reached from the common one.
 
     Attributes
@@ -60,8 +61,7 @@ class FractionDose:
         name = self.dose.name
         if not (math.isfinite(self.weight) and self.weight > 0.0):
             raise EvaluationError(f"{name}: the weight {self.weight} of a fraction must be above 0.")
-        if self.fractions is not None and (int(self.fractions) != self.fractions or self.fractions < 1):
-            raise EvaluationError(f"{name}: {self.fractions} delivered fractions; give a whole number from 1.")
+        self._check_fractions()
         if self.transform is not None and not isinstance(self.transform, DisplacementField):
             object.__setattr__(self, "transform", _checked_affine(self.transform, name))
         if self.density_g_cm3 is not None:
@@ -74,16 +74,6 @@ class FractionDose:
             if not (np.isfinite(density).all() and float(density.min()) >= 0.0):
                 raise EvaluationError(f"{name}: the density has NaN, infinite or negative voxels; repair it first.")
             object.__setattr__(self, "density_g_cm3", density.astype(np.float32))
-
-    @property
-    def delivered_fractions(self) -> int:
-        """Fractions that count."""
-        return self.dose.fractions if self.fractions is None else int(self.fractions)
-
-    @property
-    def factor(self) -> float:
-        """What the dose is multiplied by."""
-        return self.weight * self.delivered_fractions / self.dose.fractions
 
 
 def accumulate_dose(

@@ -12,6 +12,7 @@ import numpy as np
 from DoseEngineLib.errors import EvaluationError
 from DoseEngineLib.geometry import Grid, resample
 from DoseEngineLib.progress import Progress, part
+from RTPlanningLib.evaluation.delivered_dose import DeliveredDose
 from RTPlanningLib.evaluation.dose_distribution import DoseDistribution, grid_summary
 
 UNION, FIRST = "union", "first"
@@ -21,7 +22,7 @@ _CUT_OFF = 0.01
 
 
 @dataclass(frozen=True, eq=False)
-class PlanDose:
+class PlanDose(DeliveredDose):
     """A dose to add, and how much of it.
 
     Attributes
@@ -41,20 +42,7 @@ class PlanDose:
     def __post_init__(self) -> None:
         if not math.isfinite(self.weight) or self.weight == 0.0:
             raise EvaluationError(f"{self.dose.name}: a weight of {self.weight} adds nothing; leave the dose out.")
-        if self.fractions is not None and (int(self.fractions) != self.fractions or self.fractions < 1):
-            raise EvaluationError(
-                f"{self.dose.name}: {self.fractions} delivered fractions; give a whole number from 1."
-            )
-
-    @property
-    def delivered_fractions(self) -> int:
-        """Fractions that count."""
-        return self.dose.fractions if self.fractions is None else int(self.fractions)
-
-    @property
-    def factor(self) -> float:
-        """What the dose of the whole course is multiplied by."""
-        return self.weight * self.delivered_fractions / self.dose.fractions
+        self._check_fractions()
 
 
 @dataclass(frozen=True, eq=False)
