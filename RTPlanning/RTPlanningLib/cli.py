@@ -264,7 +264,7 @@ examples:
   rtplanning evaluate rtdose.dcm --structures rtstruct.dcm --end-caps none --out result        (no CT)
   rtplanning evaluate folder/ --out result        (a folder with one dose and its structures, or of an earlier run)
 A structure that a template asks for is found by its TG-263 name or one in use; what may be several, or is not there,
-is listed and not judged. See: rtplanning templates""",
+is listed and not judged. See: rtplanning templates, rtplanning probabilities""",
     )
     evaluate.add_argument(
         "dose",
@@ -275,7 +275,13 @@ is listed and not judged. See: rtplanning templates""",
     _structure_arguments(evaluate, "those in the folder of the dose")
     _goal_arguments(evaluate)
     evaluate.add_argument("--radiobiology", action="store_true", help="add complication probabilities (NTCP)")
+    evaluate.add_argument(
+        "--ntcp", metavar="STRUCTURE=SET", nargs="+", action="extend", default=[], help="with these parameters for it"
+    )
     evaluate.add_argument("--tcp", metavar="SET", help="add the target's control probability with these parameters")
+    evaluate.add_argument(
+        "--overall-days", metavar="N", type=float, help="from first to last fraction, for models with tumour growth"
+    )
     _dvh_step_argument(evaluate)
     _dose_unit_argument(evaluate)
     _output_arguments(evaluate)
@@ -495,6 +501,32 @@ writes validation.html and .csv, or validation-imrt.html and .csv: tables, curve
         help="photons: references (default: all of the folder); imrt: built-in cases (default: the four of TG-119)",
     )
     _output_arguments(validate)
+
+    _command(
+        commands,
+        "probabilities",
+        _probabilities,
+        "list the parameters of complication and control probabilities",
+        "example:\n  rtplanning probabilities",
+    )
+    fractionation = _command(
+        commands,
+        "fractionation",
+        _fractionation,
+        "compare schedules of fractions: BED and EQD2 by tissue",
+        """\
+examples:
+  rtplanning fractionation 74/37 60/20 36.25/5 --alpha-beta tumour=1.5 rectum=3
+  rtplanning fractionation --site breast --alpha-beta tumour=3.5 heart=3""",
+    )
+    fractionation.add_argument("schedules", metavar="DOSE/FRACTIONS", nargs="*", help="Gy and number, as in 60/20")
+    fractionation.add_argument("--site", metavar="NAME", help="schedules of trials: prostate, breast, ...")
+    fractionation.add_argument(
+        "--alpha-beta", metavar="TISSUE=GY", nargs="+", action="extend", default=[], required=True, help="tissues"
+    )
+    fractionation.add_argument(
+        "--lql", metavar="GY", type=float, help="straighten the survival curve above this dose a fraction (LQ-L)"
+    )
 
     _command(commands, "cases", _cases, "list the built-in cases", "example:\n  rtplanning cases")
     _command(
@@ -859,6 +891,8 @@ def _evaluate(options: argparse.Namespace) -> None:
             names=names,
             radiobiology=options.radiobiology,
             tcp_set=options.tcp,
+            ntcp_sets=_ntcp_sets(options),
+            overall_days=options.overall_days,
             dose_unit=options.dose_unit,
             contours_only=options.contours_only,
             end_caps=options.end_caps,
@@ -977,6 +1011,60 @@ def _sum(options: argparse.Namespace) -> None:
     _print_written(output.folder, output.files, output.seconds)
 
 
+def _ntcp_sets(options: argparse.Namespace) -> dict[str, str]:
+    sets = dict(text.rsplit("=", 1) for text in options.ntcp if "=" in text)
+    if len(sets) != len(options.ntcp):
+        options.parser.error("--ntcp takes STRUCTURE=SET, each structure once; see: rtplanning probabilities")
+    return sets
+
+
+def _probabilities(options: argparse.Namespace) -> None:
+    from RTPlanningLib.radiobiology.parameters import load_parameters
+
+    table = load_parameters()
+    print("Complications (NTCP); * by default for a structure of that tissue:")
+    _print_columns(
+        [
+            (f"{'*' if entry.default else ' '} {entry.id}", entry.model, f"{entry.tissue}: {entry.endpoint}")
+            for entry in table.ntcp.values()
+        ]
+    )
+    print("Control (TCP):")
+    _print_columns([(f"  {entry.id}", entry.model, f"{entry.what}: {entry.endpoint}") for entry in table.tcp.values()])
+
+
+def _fractionation(options: argparse.Namespace) -> None:
+    from RTPlanningLib.radiobiology.fractionation import Fractionation, weekday_overall_days
+    from RTPlanningLib.radiobiology.fractionation_comparison import Schedule, compare_fractionations, schedules_of
+    from RTPlanningLib.radiobiology.linear_quadratic_linear import LargeFractions
+    from RTPlanningLib.radiobiology.tissue import Tissue
+
+    schedules = list(schedules_of(options.site)) if options.site else []
+    for text in options.schedules:
+        dose, _, count = text.partition("/")
+        try:
+            dose_Gy, fractions = float(dose), int(count)
+        except ValueError:
+            options.parser.error(f"a schedule is DOSE/FRACTIONS, as 60/20, not {text!r}")
+        course = Fractionation(fractions, overall_days=weekday_overall_days(fractions))
+        schedules.append(Schedule(text, dose_Gy, course))
+    if not schedules:
+        options.parser.error("give schedules (60/20), a --site, or both")
+    large = None if options.lql is None else LargeFractions(options.lql)
+    tissues = [Tissue(name, value, large_fractions=large) for name, value in _alpha_beta(options).items()]
+    rows = [("schedule", "Gy", "fractions", "Gy a fraction", "tissue", "alpha/beta", "BED", "EQD2", "BED to the first")]
+    for row in compare_fractionations(schedules, tissues):
+        rows.append(
+            (row.schedule, f"{row.dose_Gy:g}", f"{row.fractions}", f"{row.fraction_Gy:.3g}", row.tissue)
+            + (f"{row.alpha_beta_Gy:g}", f"{row.bed_Gy:.1f}", f"{row.eqd2_Gy:.1f}", f"{row.relative_to_first:.3f}")
+        )
+    _print_columns(rows)
+    for schedule in schedules:
+        if schedule.source:
+            print(f"{schedule.name}: {schedule.source}")
+    print(_NOTICE)
+
+
 def _alpha_beta(options: argparse.Namespace) -> dict[str, float]:
     values = {}
     for text in options.alpha_beta:
@@ -986,7 +1074,7 @@ def _alpha_beta(options: argparse.Namespace) -> dict[str, float]:
         except ValueError:
             name = ""
         if not name:
-            options.parser.error(f"--alpha-beta takes STRUCTURE=GY, as in SpinalCord=2, not {text!r}")
+            options.parser.error(f"--alpha-beta takes NAME=GY, as in SpinalCord=2, not {text!r}")
     return values
 
 

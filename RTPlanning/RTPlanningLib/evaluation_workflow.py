@@ -19,11 +19,14 @@ from RTPlanningLib.evaluation.dose_evaluation import DoseEvaluation, evaluate_di
 from RTPlanningLib.evaluation.goal_templates import GoalTemplate, load_goal_template
 from RTPlanningLib.evaluation_inputs import DoseInput, StructureInput, read_dose_input, read_structures
 from RTPlanningLib.output_folder import OutputFolder
+from RTPlanningLib.radiobiology.radiobiology_file import radiobiology_csv
 from RTPlanningLib.report.dvh_csv import write_dvh_csv
 from RTPlanningLib.report.evaluation_report import evaluation_goals_csv, evaluation_json, render_evaluation_report
 
 REPORT, DATA, GOALS, DVH = "evaluation.html", "evaluation.json", "goals.csv", "dvh.csv"
-OUTPUTS = (REPORT, DATA, GOALS, DVH)
+# Only where probabilities were asked for.
+RADIOBIOLOGY = "radiobiology.csv"
+OUTPUTS = (REPORT, DATA, GOALS, DVH, RADIOBIOLOGY)
 # Of dvh.csv: fine enough that no curve falls by more than about a per cent between two rows.
 DVH_STEP_GY = 0.01
 # Shown where there is no CT.
@@ -70,6 +73,8 @@ def evaluate_dose(
     names: Mapping[str, str] | None = None,
     radiobiology: bool = False,
     tcp_set: str | None = None,
+    ntcp_sets: Mapping[str, str] | None = None,
+    overall_days: float | None = None,
     dose_unit: str = "Gy",
     contours_only: bool = False,
     end_caps: str = "half",
@@ -94,7 +99,7 @@ def evaluate_dose(
         Name of a built-in case, in place of ``structures``.
     templates : sequence of str, path or GoalTemplate
         Names of templates that come with the package, JSON files, or templates.
-    goals, prescription_Gy, fractions, target, names, radiobiology, tcp_set
+    goals, prescription_Gy, fractions, target, names, radiobiology, tcp_set, ntcp_sets, overall_days
         As in `evaluate_distribution`.
     dose_unit : {"Gy", "cGy"}
         Of a volume; an RT Dose says its own.
@@ -138,6 +143,8 @@ def evaluate_dose(
             names=names,
             radiobiology=radiobiology,
             tcp_set=tcp_set,
+            ntcp_sets=ntcp_sets,
+            overall_days=overall_days,
             notes=[*given.notes, *found.notes],
             progress=part(progress, 0.3, 0.9),
         )
@@ -161,6 +168,8 @@ def write_evaluation(folder: Path, evaluation: DoseEvaluation, case: Case | None
     )
     (folder / DATA).write_text(evaluation_json(evaluation), encoding="utf-8", newline="\n")
     (folder / GOALS).write_text(evaluation_goals_csv(evaluation), encoding="utf-8", newline="\n")
+    if evaluation.radiobiology:
+        (folder / RADIOBIOLOGY).write_text(radiobiology_csv(evaluation.radiobiology), encoding="utf-8", newline="\n")
     write_dvh_csv(folder / DVH, evaluation.dvhs, dvh_step_Gy)
 
 

@@ -244,7 +244,7 @@ def test_what_a_sum_lacks_is_asked_for(inputs, tmp_path, capsys):
     for text in ("PTV", "PTV=x", "=3"):
         with pytest.raises(SystemExit):
             cli.main(f"sum {one} --courses 10 --eqd2 3 --alpha-beta {text} --out {out}".split())
-        assert "STRUCTURE=GY" in capsys.readouterr().err
+        assert "NAME=GY" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         cli.main(f"sum {one} --alpha-beta PTV=3 --out {out}".split())
     assert "--alpha-beta goes with --eqd2" in capsys.readouterr().err

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -195,3 +197,59 @@ def test_wrong_usage_is_told(files, tmp_path, capsys):
 def test_templates_are_listed(capsys):
     assert cli.main(["templates"]) == cli.OK
     assert "quantec" in capsys.readouterr().out
+
+
+def test_probabilities_from_the_command_line(files, tmp_path, capsys):
+    dose, structures = files
+    out = tmp_path / "out"
+    arguments = f"evaluate {dose} --structures {structures} --prescription 60 --fractions 30 --target PTV --out {out}"
+    more = "--tcp prostate_wang --overall-days 39 --ntcp Heart=heart_mortality_rs"
+    assert cli.main(f"{arguments} {more}".split()) == cli.OK, capsys.readouterr().err
+    with (out / "radiobiology.csv").open(newline="", encoding="utf-8") as file:
+        found = {row["structure"]: row for row in csv.DictReader(file)}
+    assert set(found) == {"Heart", "PTV"}
+    # 60 Gy in 2 Gy fractions throughout: exp(-N exp(-alpha BED + ln 2 T / Td)), no growth before day 0
+    survivors = 3e6 * math.exp(-0.15 * 60.0 * (1.0 + 2.0 / 3.1) + math.log(2.0) * 39.0 / 42.0)
+    assert float(found["PTV"]["probability"]) == pytest.approx(math.exp(-survivors), rel=1e-4)
+    # 10 Gy to all of the heart: 2 ** -exp(e gamma (1 - D / D50))
+    heart = 2.0 ** -math.exp(math.e * 1.28 * (1.0 - 10.0 / 52.3))
+    assert float(found["Heart"]["probability"]) == pytest.approx(heart, rel=1e-4)
+    assert found["Heart"]["set_id"] == "heart_mortality_rs"
+
+
+def test_what_probabilities_lack_is_told(files, tmp_path, capsys):
+    dose, structures = files
+    arguments = f"evaluate {dose} --structures {structures} --prescription 60 --fractions 30 --out {tmp_path / 'out'}"
+    assert cli.main(f"{arguments} --target PTV --tcp prostate_wang".split()) == cli.FAILED
+    assert "needs the overall time" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(f"{arguments} --ntcp Heart".split())
+    assert "STRUCTURE=SET" in capsys.readouterr().err
+
+
+def test_sets_of_parameters_are_listed(capsys):
+    assert cli.main(["probabilities"]) == cli.OK
+    said = capsys.readouterr().out
+    assert "* bladder_contraction" in said
+    assert "  heart_mortality_rs" in said
+    assert "prostate_wang" in said
+
+
+def test_fractionations_side_by_side(capsys):
+    assert cli.main("fractionation 74/37 60/20 --alpha-beta tumour=1.5 rectum=3".split()) == cli.OK
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    # BED = D (1 + d / ab), EQD2 = BED / (1 + 2 / ab)
+    assert lines[2] == ["60/20", "60", "20", "3", "tumour", "1.5", "180.0", "77.1", "1.042"]
+    assert lines[4] == ["60/20", "60", "20", "3", "rectum", "3", "120.0", "72.0", "0.973"]
+    assert cli.main("fractionation --site breast --alpha-beta tumour=3.5".split()) == cli.OK
+    assert "FAST-Forward" in capsys.readouterr().out
+    for wrong in ("fractionation 74 --alpha-beta t=3", "fractionation --alpha-beta t=3"):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(wrong.split())
+        assert stopped.value.code == cli.USAGE
+
+
+def test_large_fractions_have_a_straight_survival_curve(capsys):
+    assert cli.main("fractionation 60/3 --alpha-beta late=3 --lql 6".split()) == cli.OK
+    # 3 (6 (1 + 6/3) + (1 + 2 6/3) (20 - 6)), the tangent at 6 Gy
+    assert capsys.readouterr().out.splitlines()[1].split()[6] == "264.0"

@@ -127,6 +127,8 @@ def evaluate_distribution(
     names: Mapping[str, str] | None = None,
     radiobiology: bool = False,
     tcp_set: str | None = None,
+    ntcp_sets: Mapping[str, str] | None = None,
+    overall_days: float | None = None,
     judged_by: Mapping[str, DoseDistribution] | None = None,
     notes: Sequence[str] = (),
     progress: Progress | None = None,
@@ -154,6 +156,10 @@ def evaluate_distribution(
         Add complication probabilities of the structures; unions that templates made have none.
     tcp_set : str, optional
         Identifier of the parameters of the target's control; its name does not tell the tumour.
+    ntcp_sets : mapping of structure name to the identifier of a set of parameters, optional
+        Instead of what the structure's name gives.
+    overall_days : float, optional
+        From the first fraction to the last, for models in which the tumour grows meanwhile.
     judged_by : mapping of structure name to DoseDistribution, optional
         The dose that a structure is judged by, where it is not ``dose``: EQD2 with its own alpha/beta, which a map of
         several alpha/betas does not hold right at the structure's rim, where it is interpolated.
@@ -167,7 +173,8 @@ def evaluate_distribution(
         Nothing to evaluate, goals that cannot be read, names that are not there, radiobiology without prescription and
         fractions.
     """
-    _check(prescription_Gy, fractions, target, structures, radiobiology or tcp_set is not None)
+    with_biology = radiobiology or tcp_set is not None or bool(ntcp_sets)
+    _check(prescription_Gy, fractions, target, structures, with_biology)
     said = list(notes)
     applied = [_applied(template, structures, target, names, templates) for template in templates]
     own = [parse_goal(goal) if isinstance(goal, str) else goal for goal in goals]
@@ -209,17 +216,22 @@ def evaluate_distribution(
         ]
     judged += [JudgedGoal(result, OWN_GOALS) for result in judge(own)]
     probabilities: list[RadiobiologyResult] = []
-    if radiobiology:
+    course = Fractionation(fractions, overall_days=overall_days) if with_biology else None
+    if radiobiology or ntcp_sets:
         roles = {structure.name: structure.role for structure in structures}
-        organs = {n: dvh for n, dvh in dvhs.items() if n in roles and roles[n] not in ROLES_WITHOUT_TISSUE}
+        organs = {
+            name: dvh
+            for name, dvh in dvhs.items()
+            if name in (ntcp_sets or {}) or (radiobiology and roles.get(name, "OTHER") not in ROLES_WITHOUT_TISSUE)
+        }
         probabilities += evaluate_ntcp(
-            organs, Fractionation(fractions), prescription_Gy, progress=part(progress, 0.6, 0.95)
+            organs, course, prescription_Gy, chosen=ntcp_sets, progress=part(progress, 0.6, 0.95)
         )
     if tcp_set is not None:
         if target is None or target not in dvhs:
             raise EvaluationError("Control probability needs the target; name a structure with dose.")
         entry = load_parameters().tcp_set(tcp_set)
-        probabilities.append(evaluate_tcp(dvhs[target], Fractionation(fractions), entry))
+        probabilities.append(evaluate_tcp(dvhs[target], course, entry))
     return DoseEvaluation(
         dose,
         tuple(structures),
