@@ -222,7 +222,7 @@ def evaluate_distribution(
         organs = {
             name: dvh
             for name, dvh in dvhs.items()
-            if name in (ntcp_sets or {}) or (radiobiology and roles.get(name, "OTHER") not in ROLES_WITHOUT_TISSUE)
+            if name in (ntcp_sets or {}) or (radiobiology and name in roles and roles[name] not in ROLES_WITHOUT_TISSUE)
         }
         probabilities += evaluate_ntcp(
             organs, course, prescription_Gy, chosen=ntcp_sets, progress=part(progress, 0.6, 0.95)
