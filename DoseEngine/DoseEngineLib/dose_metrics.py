@@ -256,13 +256,14 @@ class Metric:
         if self.kind == "Spill":
             outside = max(in_body - in_target, 0.0)
             return outside if self.unit == "cc" else 100.0 * outside / volume
-        if self.kind in ("R", "CI(RTOG)"):
-            return in_body / volume
+        # without the isodose an index is none: as 0 it would meet any limit from above
         if in_body <= 0.0:
             raise EvaluationError(
                 f"{self} of {target.structure_name} is not defined: nothing receives {level_Gy:.4g} Gy; check the "
                 "prescription and the dose's unit."
             )
+        if self.kind in ("R", "CI(RTOG)"):
+            return in_body / volume
         if self.kind == "GI":
             return body.volume_cm3_at_dose(0.5 * level_Gy) / in_body
         return min(in_target, in_body) ** 2 / (volume * in_body)

@@ -26,7 +26,7 @@ from RTPlanningLib.evaluation.dose_comparison import (
 from RTPlanningLib.evaluation.dvh_comparison_file import dvh_comparison_csv
 from RTPlanningLib.evaluation.gamma import GammaCriterion
 from RTPlanningLib.evaluation.goal_templates import GoalTemplate, load_goal_template
-from RTPlanningLib.evaluation_inputs import DoseInput, StructureInput, read_dose_inputs, read_structures
+from RTPlanningLib.evaluation_inputs import DoseInput, StructureInput, read_dose_inputs, read_structures, with_fractions
 from RTPlanningLib.headless import HeadlessSlicer
 from RTPlanningLib.output_folder import OutputFolder
 from RTPlanningLib.report.comparison_report import (
@@ -146,7 +146,7 @@ def compare_doses(
         comparison = compare_distributions(
             [
                 ComparedDose(
-                    one.dose,
+                    with_fractions(one.dose, one.fractions if fractions is None else fractions),
                     one.prescription_Gy if prescription_Gy is None else prescription_Gy,
                     one.fractions if fractions is None else fractions,
                     target or (one.target if one.target in known else None),

@@ -233,14 +233,29 @@ def read_dose(path: str | Path, dose_unit: str = "Gy") -> tuple[DoseDistribution
                 "dose? Say its unit, or give another file."
             )
         notes = (f"{path.name} does not say its unit; it was read as {dose_unit}.",)
-        dose = DoseDistribution(_stem(path), values, grid, dose_to="unknown", provenance={"file": path.name})
-        return dose, "", notes
+        # a file tells no fractions: the dose counts as one, and says so
+        provenance = {"file": path.name, "fractions_known": False}
+        return DoseDistribution(_stem(path), values, grid, dose_to="unknown", provenance=provenance), "", notes
     from RTPlanningLib.dicom.rt_dose import read_rt_dose
 
     found = read_rt_dose(path)
     if dose_unit != "Gy":
         raise CaseError(f"{path.name} says itself that it is in Gy; leave the dose unit out.")
-    return found.dose, found.frame_of_reference_uid, found.notes
+    dose = replace(found.dose, provenance={**found.dose.provenance, "fractions_known": False})
+    return dose, found.frame_of_reference_uid, found.notes
+
+
+def with_fractions(dose: DoseDistribution, fractions: int | None) -> DoseDistribution:
+    """Return a dose as that of a course of so many fractions, where they are known.
+
+    Raises
+    ------
+    EvaluationError
+        Less than one fraction, or no whole number.
+    """
+    if fractions is None:
+        return dose
+    return replace(dose, fractions=fractions, provenance={**dose.provenance, "fractions_known": True})
 
 
 def _stem(path: Path) -> str:

@@ -17,7 +17,7 @@ from RTPlanningLib.display.figure_bytes import png_bytes
 from RTPlanningLib.display.slice_view import draw_slices
 from RTPlanningLib.evaluation.dose_evaluation import DoseEvaluation, evaluate_distribution
 from RTPlanningLib.evaluation.goal_templates import GoalTemplate, load_goal_template
-from RTPlanningLib.evaluation_inputs import DoseInput, StructureInput, read_dose_input, read_structures
+from RTPlanningLib.evaluation_inputs import DoseInput, StructureInput, read_dose_input, read_structures, with_fractions
 from RTPlanningLib.output_folder import OutputFolder
 from RTPlanningLib.radiobiology.radiobiology_file import radiobiology_csv
 from RTPlanningLib.report.dvh_csv import write_dvh_csv
@@ -132,13 +132,14 @@ def evaluate_dose(
             end_caps=end_caps,
             progress=part(progress, 0.05, 0.3),
         )
+        course = given.fractions if fractions is None else fractions
         evaluation = evaluate_distribution(
-            given.dose,
+            with_fractions(given.dose, course),
             found.structures,
             templates=chosen,
             goals=goals if goals or chosen else found.goals,
             prescription_Gy=given.prescription_Gy if prescription_Gy is None else prescription_Gy,
-            fractions=given.fractions if fractions is None else fractions,
+            fractions=course,
             target=_target(target, given, found),
             names=names,
             radiobiology=radiobiology,

@@ -16,7 +16,7 @@ from RTPlanningLib.evaluation.dose_distribution import DoseDistribution
 from RTPlanningLib.evaluation.dose_evaluation import DoseEvaluation, evaluate_distribution
 from RTPlanningLib.evaluation.goal_templates import GoalTemplate, load_goal_template
 from RTPlanningLib.evaluation.plan_sum import FIRST, UNION, CombinedDose, PlanDose, subtract_plans, sum_plans
-from RTPlanningLib.evaluation_inputs import DoseInput, StructureInput, read_dose_inputs, read_structures
+from RTPlanningLib.evaluation_inputs import DoseInput, StructureInput, read_dose_inputs, read_structures, with_fractions
 from RTPlanningLib.evaluation_workflow import DATA, DVH, DVH_STEP_GY, GOALS, REPORT, write_evaluation
 from RTPlanningLib.headless import HeadlessSlicer
 from RTPlanningLib.output_folder import OutputFolder
@@ -223,7 +223,7 @@ def _with_fractions(given: Sequence[DoseInput], courses: Sequence[int] | None) -
                 "leave the numbers out."
             )
     return [
-        replace(one, fractions=count, dose=replace(one.dose, fractions=count))
+        replace(one, fractions=count, dose=with_fractions(one.dose, count))
         for one, count in zip(given, courses, strict=True)
     ]
 
@@ -282,8 +282,14 @@ def _combined(
         if structures:
             text += " DVHs and goals of a structure are of its own alpha/beta throughout."
         notes = (text, *notes)
-    if not subtract and len(parts) > 1 and eqd2 is None and unknown:
-        notes = (*notes, f"The number of fractions of {', '.join(unknown)} is not known.")
+    elif unknown:
+        # doses a fraction are not known either
+        notes = tuple(note for note in notes if "not of their effect" not in note)
+        notes = (
+            *notes,
+            f"The number of fractions of {', '.join(unknown)} is not known: what was added is physical dose, whatever "
+            "its effect.",
+        )
     return replace(total, provenance=provenance, notes=notes)
 
 
@@ -334,9 +340,12 @@ def _write_dose(folder: Path, total: CombinedDose, is_eqd2: bool, subtract: bool
         else:
             path = folder / (EQD2 if is_eqd2 else SUM)
             writeDose(path, total.dose_Gy, total.grid, total.dose_to, total.provenance)
+    parts = total.provenance["parts"]
     record = {
         "name": total.name,
-        "fractions": total.fractions,
+        "fractions": total.fractions
+        if all(one.get("provenance", {}).get("fractions_known") for one in parts)
+        else None,
         "minimum_Gy": float(total.dose_Gy.min()),
         "maximum_Gy": float(total.dose_Gy.max()),
         **total.provenance,

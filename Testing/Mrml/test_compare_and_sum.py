@@ -174,6 +174,10 @@ def test_doses_add_up_on_a_grid_that_covers_both(write_dose, tmp_path):
     assert record["quantity"] == "physical dose"
     assert [part["factor"] for part in record["parts"]] == [1.0, 0.5]
     assert any("12 Gy at the faces" in note for note in record["notes"])
+    # nothing is said of fractions that nobody knows
+    assert record["fractions"] is None
+    assert any("number of fractions of one, two is not known" in note for note in record["notes"])
+    assert not any("doses a fraction differ" in note for note in record["notes"])
 
 
 def test_a_difference_keeps_its_sign_and_is_not_judged(inputs, tmp_path):

@@ -239,8 +239,10 @@ def test_what_cannot_be_evaluated_says_why(radial):
         parse_metric("CI(Paddick)").evaluate(dvh, 60.0)
     with pytest.raises(EvaluationError, match="no prescription"):
         parse_metric("GI").evaluate(dvh, None, body)
-    with pytest.raises(EvaluationError, match="nothing receives 200 Gy"):
-        parse_metric("CI(Paddick)").evaluate(dvh, 200.0, body)
+    # an index of 0 would meet every limit from above
+    for text in ("CI(Paddick)", "CI(RTOG)", "GI", "R100%"):
+        with pytest.raises(EvaluationError, match="nothing receives 200 Gy"):
+            parse_metric(text).evaluate(dvh, 200.0, body)
     with pytest.raises(EvaluationError, match="has 200 cc"):
         parse_metric("DC201cc").evaluate(EVEN)
     with pytest.raises(EvaluationError, match="isodose volumes of the whole body"):
