@@ -286,6 +286,73 @@ is listed and not judged. See: rtplanning templates, rtplanning probabilities"""
     _dose_unit_argument(evaluate)
     _output_arguments(evaluate)
 
+    recompute = _command(
+        commands,
+        "recompute",
+        _recompute,
+        "recompute a clinical plan (RTPLAN) with an engine of ours, and compare with its dose or DVHs",
+        """\
+examples:
+  rtplanning recompute dicom/ --out result                  (CT, RTSTRUCT, RTPLAN and RTDOSE in one folder)
+  rtplanning recompute dicom/ --dvh dvh.csv --name PTV=PTV_41.4 --out result               (DVHs in place of a dose)
+  rtplanning recompute dicom/ --machine my-linac/generic_6mv_commissioned.json --engine photon-pencil-beam --out result
+  rtplanning recompute dicom/ --allow wedges --out result                           (without what is not modelled)
+Absolute dose from the plan's MU, jaws and leaves. Machines are replaced by generic ones of their energy unless given.
+Beams with wedges, blocks, bolus and the like stop with an error that says how to allow them. Ion and brachytherapy
+plans are not computed yet.
+
+writes recompute.html, .json and .csv, gamma and difference as volumes, and what rtplanning run writes""",
+    )
+    recompute.add_argument("folder", metavar="FOLDER", type=Path, help="DICOM folder with CT, RTSTRUCT and RTPLAN")
+    recompute.add_argument(
+        "--engine",
+        metavar="LABEL",
+        default="photon-collapsed-cone",
+        help="see: rtplanning engines (default: %(default)s)",
+    )
+    recompute.add_argument(
+        "--machine",
+        metavar="NAME|FILE|THEIRS=NAME",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="machine for all beams, or for those of a treatment machine; see: rtplanning machines",
+    )
+    recompute.add_argument(
+        "--leaves",
+        choices=("plan", "machine"),
+        default="plan",
+        help="leaf transmission and ends that the plan's stored fluences show, or the machine's (default: %(default)s)",
+    )
+    recompute.add_argument(
+        "--allow", metavar="WHAT", nargs="+", action="extend", default=[], help="calculate without: wedges, blocks, ..."
+    )
+    recompute.add_argument("--spacing", metavar="MM", type=float, default=2.5, help="dose grid (default: %(default)s)")
+    recompute.add_argument("--dvh", metavar="FILE", type=Path, help="planned DVHs as CSV, where there is no dose")
+    recompute.add_argument(
+        "--name",
+        metavar="STRUCTURE=ROW",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="which DVH of the table is a structure's, where names differ",
+    )
+    recompute.add_argument("--target", metavar="NAME", help="structure of the prescription")
+    recompute.add_argument("--prescription", metavar="GY", type=float, help="prescribed dose, where the plan has none")
+    recompute.add_argument("--fractions", metavar="N", type=int, help="their number, where the plan does not say it")
+    recompute.add_argument("--fraction-group", metavar="N", type=int, help="where the plan has several")
+    recompute.add_argument(
+        "--patient-position", metavar="HFS", help="HFS, HFP, FFS or FFP, where the files do not say it"
+    )
+    recompute.add_argument("--goal", metavar="GOAL", nargs="+", action="extend", default=[], help="goals to judge")
+    recompute.add_argument(
+        "--gamma", metavar="PERCENT/MM", default="3/2", help="criterion of gamma, global (default: %(default)s)"
+    )
+    recompute.add_argument("--plan", metavar="UID", help="plan, where the folder holds several")
+    recompute.add_argument("--ct-series", metavar="UID", help="CT series, where the folder holds several")
+    recompute.add_argument("--structure-set", metavar="UID", help="structure set, where the folder holds several")
+    _output_arguments(recompute)
+
     compare = _command(
         commands,
         "compare",
@@ -912,6 +979,58 @@ def _print_evaluation(evaluation: DoseEvaluation) -> None:
     _print_goals([one.result for one in evaluation.goals])
     for reason in evaluation.open_reasons():
         print(f"  not judged: {reason}")
+
+
+def _recompute(options: argparse.Namespace) -> None:
+    from RTPlanningLib.evaluation.gamma import GammaCriterion
+    from RTPlanningLib.recompute_workflow import recompute_plan
+
+    percent, distance = _gamma_criterion(options)
+    with _progress_bar() as progress:
+        output = recompute_plan(
+            options.folder,
+            options.out,
+            engine=options.engine,
+            machine=_machines_asked(options),
+            leaves=options.leaves,
+            allow=options.allow,
+            spacing_mm=options.spacing,
+            plan_uid=options.plan,
+            ct_series_uid=options.ct_series,
+            structure_set_uid=options.structure_set,
+            patient_position=options.patient_position,
+            fraction_group=options.fraction_group,
+            fractions=options.fractions,
+            prescription_Gy=options.prescription,
+            target=options.target,
+            dvh_table=options.dvh,
+            names=_names(options),
+            goals=options.goal,
+            criterion=GammaCriterion(percent, distance),
+            force=options.force,
+            progress=progress,
+        )
+    _print_notes([*output.comparison.plan_notes, *output.comparison.notes])
+    for line in output.headlines():
+        print(line)
+    for row in output.comparison.differences():
+        if row.metric == "Mean":
+            percent_text = "" if row.percent is None else f"  {row.percent:+.1f} %"
+            print(f"  {row.structure} mean: {row.recomputed_Gy:.2f} Gy, planned {row.planned_Gy:.2f} Gy{percent_text}")
+    _print_goals(output.planning.goals)
+    _print_written(output.planning.folder, output.planning.files, output.planning.seconds)
+
+
+def _machines_asked(options: argparse.Namespace) -> str | dict[str, str] | None:
+    """One machine for all beams, or one a treatment machine."""
+    if not options.machine:
+        return None
+    if len(options.machine) == 1 and "=" not in options.machine[0]:
+        return options.machine[0]
+    named = dict(text.rsplit("=", 1) for text in options.machine if "=" in text)
+    if len(named) < len(options.machine):
+        options.parser.error("--machine takes one machine for all beams, or THEIRS=NAME for each treatment machine")
+    return named
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -283,7 +283,7 @@ def plan_into_folder(
         text = Path(plan_file).read_bytes() if plan_file else request.to_toml().encode()
         (staging / PLAN_FILE).write_bytes(text)
         with HeadlessSlicer() as runtime:
-            plan, dvhs, goals, checks, notes = _plan_in_scene(
+            plan, dvhs, goals, checks, notes = plan_in_scene(
                 runtime.scene, case, plan, staging, calculate, dicom, dose_share, part(progress, 0.0, 0.98)
             )
         part(progress, 0.98, 1.0)(1.0, "Writing the results")
@@ -301,7 +301,7 @@ def plan_into_folder(
     )
 
 
-def _plan_in_scene(
+def plan_in_scene(
     scene: object,
     case: Case,
     plan: Plan,

@@ -12,6 +12,9 @@ from pydicom.uid import (
     EnhancedCTImageStorage,
     LegacyConvertedEnhancedCTImageStorage,
     MediaStorageDirectoryStorage,
+    RTDoseStorage,
+    RTIonPlanStorage,
+    RTPlanStorage,
     RTStructureSetStorage,
 )
 
@@ -30,6 +33,7 @@ _KEYWORDS = [
     "StudyInstanceUID",
     "SeriesInstanceUID",
     "StructureSetLabel",
+    "RTPlanLabel",
 ]
 
 
@@ -42,7 +46,7 @@ class DicomFile:
     path : Path
     modality, sop_class_uid, sop_instance_uid, series_instance_uid, study_instance_uid : str
     description : str
-        Series description, or a structure set's label.
+        Series description, or a structure set's or plan's label.
     is_localizer : bool
         A scout view, by its Image Type.
     """
@@ -69,6 +73,16 @@ class DicomFile:
     def is_structure_set(self) -> bool:
         """Whether this is an RTSTRUCT."""
         return self.sop_class_uid == RTStructureSetStorage
+
+    @property
+    def is_plan(self) -> bool:
+        """Whether this is an RTPLAN or an RTIONPLAN."""
+        return self.sop_class_uid in (RTPlanStorage, RTIonPlanStorage)
+
+    @property
+    def is_dose(self) -> bool:
+        """Whether this is an RTDOSE."""
+        return self.sop_class_uid == RTDoseStorage
 
 
 @dataclass(frozen=True)
@@ -168,7 +182,7 @@ def scan_folder(folder: str | os.PathLike, progress: Progress | None = None) -> 
         sop_class = text(dataset, "SOPClassUID", where)
         meta = getattr(dataset, "file_meta", None)
         if not sop_class:
-            if meta is not None and meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
+            if meta is not None and text(meta, "MediaStorageSOPClassUID", where) == MediaStorageDirectoryStorage:
                 continue
             raise CaseError(
                 f"{path}: the required tag SOPClassUID (0008,0016) is missing; the file is damaged or cut short. "
@@ -189,7 +203,9 @@ def scan_folder(folder: str | os.PathLike, progress: Progress | None = None) -> 
                 text(dataset, "SOPInstanceUID", where),
                 series,
                 text(dataset, "StudyInstanceUID", where),
-                text(dataset, "StructureSetLabel", where) or text(dataset, "SeriesDescription", where),
+                text(dataset, "StructureSetLabel", where)
+                or text(dataset, "RTPlanLabel", where)
+                or text(dataset, "SeriesDescription", where),
                 "LOCALIZER" in ([image_type] if isinstance(image_type, str) else list(image_type)),
             )
         )

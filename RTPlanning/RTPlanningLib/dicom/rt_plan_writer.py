@@ -14,12 +14,12 @@ from dataclasses import replace
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import RTDoseStorage, RTPlanStorage, RTStructureSetStorage
-from pydicom.valuerep import format_number_as_ds
 
 from DoseEngineLib.errors import PlanError
 from DoseEngineLib.geometry import lps_from_ras
 from DoseEngineLib.machine import Machine, load_beam_machine
 from DoseEngineLib.plan import Beam, ControlPoint, Plan, Prescription
+from RTPlanningLib.dicom.decimal import decimal_string
 from RTPlanningLib.dicom.identity import DicomIdentity, text_for
 from RTPlanningLib.dicom.rt_plan_energy import energy_of
 
@@ -91,12 +91,6 @@ def rt_plan_dataset(
     dataset.BeamSequence = [_beam_item(beam, number) for number, beam in enumerate(plan.beams, start=1)]
     dataset.ApprovalStatus = "UNAPPROVED"
     return dataset
-
-
-def decimal_string(value: float) -> str:
-    """Return a number as a decimal string (DS) of at most 16 characters, as exact as that allows."""
-    # adding zero turns -0.0 into 0.0
-    return format_number_as_ds(float(value) + 0.0)
 
 
 def _reference(sop_class: str, uid: str) -> Dataset:
