@@ -89,6 +89,11 @@ class Dvh:
         """Volume inside the dose grid in cm3: what 100 % of this DVH means."""
         return self.volume_cm3 * self.covered_fraction
 
+    @property
+    def covered_percent_text(self) -> str:
+        """`covered_fraction` in %, in words: one decimal, more where it would read 100.0 and is not."""
+        return _below_all(100.0 * self.covered_fraction) if self.covered_fraction < 1.0 else "100"
+
     @cached_property
     def mean_Gy(self) -> float:
         """Mean dose in Gy."""
@@ -289,13 +294,13 @@ def _dvh(
         )
     if covered < 1.0 and not allow_partial:
         raise EvaluationError(
-            f"Only {percent_below_all(100.0 * covered)} % of structure {structure.name} lie inside the dose grid; "
+            f"Only {_below_all(100.0 * covered)} % of structure {structure.name} lie inside the dose grid; "
             "calculate the dose on a larger grid, or allow a partial DVH, which counts the covered part alone."
         )
     return Dvh(structure.name, volume_cm3, samples, covered, sampled_from)
 
 
-def percent_below_all(percent: float) -> str:
+def _below_all(percent: float) -> str:
     """Write a share of less than 100 % with one decimal, more where it would read 100.0."""
     return f"{percent:.1f}" if percent < 99.95 else f"{np.floor(percent * 1000.0) / 1000.0:.3f}"
 

@@ -241,3 +241,10 @@ def test_many_structures_keep_their_order_and_report_progress():
     assert steps[-1][0] == 1.0
     again = calculate_dvh(ramp(grid, (0, 1, 0)), grid, structures[1])
     np.testing.assert_array_equal(again.dose_samples_Gy, dvhs["S4"].dose_samples_Gy)
+
+
+@pytest.mark.parametrize(
+    ("covered", "text"), [(1.0, "100"), (0.9999985, "99.999"), (0.9996, "99.960"), (0.9994, "99.9"), (0.5, "50.0")]
+)
+def test_what_is_not_wholly_covered_never_reads_as_if_it_were(covered, text):
+    assert Dvh("Part", 1.0, np.ones(3, np.float32), covered).covered_percent_text == text

@@ -92,7 +92,5 @@ def draw_dvh_overlay(
 
 def _marked(plan: str, dvhs: Mapping[str, Dvh]) -> str:
     """The plan's name, and which of its curves are those of a part of the structure."""
-    partly = [
-        f"{name} {100.0 * dvh.covered_fraction:.1f} %" for name, dvh in dvhs.items() if dvh.covered_fraction < 1.0
-    ]
+    partly = [f"{name} {dvh.covered_percent_text} %" for name, dvh in dvhs.items() if dvh.covered_fraction < 1.0]
     return plan if not partly else f"{plan}\n(covered: {', '.join(partly)})"

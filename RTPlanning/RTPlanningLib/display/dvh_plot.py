@@ -58,7 +58,7 @@ def draw_dvh(
         color = readable_on_white(colors.get(name, _FALLBACK[number % len(_FALLBACK)]))
         label = f"{volume_text(dvh.covered_volume_cm3)} cm³"
         if dvh.covered_fraction < 1.0:
-            label += f", {100.0 * dvh.covered_fraction:.1f} % covered"
+            label += f", {dvh.covered_percent_text} % covered"
         axes.plot(dose, volume, color=color, linewidth=1.7, label=f"{name}\n{label}", solid_joinstyle="round", zorder=3)
         if name in dashed:
             axes.plot(*dashed[name].curve(end / _POINTS, stop_Gy=end), color=color, linewidth=1.2, dashes=(4, 2))

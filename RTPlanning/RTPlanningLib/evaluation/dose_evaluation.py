@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from DoseEngineLib.clinical_goals import Goal, parse_goal
-from DoseEngineLib.dvh import Dvh, calculate_dvhs, percent_below_all
+from DoseEngineLib.dvh import Dvh, calculate_dvhs
 from DoseEngineLib.errors import EvaluationError
 from DoseEngineLib.isodose_volume import IsodoseVolumes
 from DoseEngineLib.plan import Structure
@@ -190,7 +190,7 @@ def evaluate_distribution(
     doses = {s.name: _dose_of(s.name, dose, judged_by or {}) for s in (*evaluated, *combined)}
     dvhs = _dvhs([*evaluated, *combined], doses, part(progress, 0.0, 0.6))
     said += [
-        f"Only {percent_below_all(100.0 * dvh.covered_fraction)} % of {name} lie inside the dose grid; its doses and "
+        f"Only {dvh.covered_percent_text} % of {name} lie inside the dose grid; its doses and "
         "volumes are those of that part, and its goals are not judged."
         for name, dvh in dvhs.items()
         if dvh.covered_fraction < 1.0

@@ -91,7 +91,7 @@ def _judge(
     except EvaluationError as error:
         return GoalResult(goal, None, None, str(error))
     if dvh.covered_fraction < 1.0:
-        note = f"Only {100.0 * dvh.covered_fraction:.1f} % of the structure lie inside the dose grid."
+        note = f"Only {dvh.covered_percent_text} % of the structure lie inside the dose grid."
         return GoalResult(goal, value, None, note)
     if _meets(value, goal.operator, goal.limit):
         return GoalResult(goal, value, True)

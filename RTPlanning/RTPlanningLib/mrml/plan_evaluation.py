@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from DoseEngineLib.dvh import calculate_dvh
 from DoseEngineLib.errors import EvaluationError, PlanError
 from DoseEngineLib.isodose_volume import IsodoseVolumes
@@ -45,7 +43,7 @@ class PlanDvhs:
     def notes(self) -> dict[str, str]:
         """What a reader of the DVHs has to know, by structure: left out, or only partly inside the dose grid."""
         partly = {
-            name: f"Only {_percent(dvh.covered_fraction)} % of the structure lie inside the dose grid; its doses and "
+            name: f"Only {dvh.covered_percent_text} % of the structure lie inside the dose grid; its doses and "
             "volumes are those of that part."
             for name, dvh in self.dvhs.items()
             if dvh.covered_fraction < 1.0
@@ -164,9 +162,3 @@ def _isodoseVolumes(planNode, doseNode) -> IsodoseVolumes:
     external = [structure for structure in planStructures(planNode) if structure.role == "EXTERNAL"]
     body = external[0] if len(external) == 1 else None
     return IsodoseVolumes(arrayFromVolume(doseNode), gridFromVolume(doseNode), body)
-
-
-def _percent(fraction: float) -> str:
-    """One decimal, more where it would read 100.0."""
-    percent = 100.0 * fraction
-    return f"{percent:.1f}" if percent < 99.95 else f"{np.floor(percent * 1000.0) / 1000.0:.3f}"

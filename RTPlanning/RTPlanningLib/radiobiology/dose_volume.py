@@ -61,7 +61,7 @@ class DoseVolume:
         """
         if dvh.covered_fraction < 1.0:
             raise EvaluationError(
-                f"Only {100.0 * dvh.covered_fraction:.1f} % of {dvh.structure_name} lie inside the dose grid; "
+                f"Only {dvh.covered_percent_text} % of {dvh.structure_name} lie inside the dose grid; "
                 "calculate the dose on a larger grid before asking for probabilities."
             )
         samples = dvh.dose_samples_Gy.astype(np.float64)

@@ -90,4 +90,4 @@ class Tissue:
 
 
 def _converted(dvh: Dvh, samples_Gy: np.ndarray) -> Dvh:
-    return Dvh(dvh.structure_name, dvh.volume_cm3, samples_Gy, dvh.covered_fraction)
+    return Dvh(dvh.structure_name, dvh.volume_cm3, samples_Gy, dvh.covered_fraction, dvh.sampled_from)

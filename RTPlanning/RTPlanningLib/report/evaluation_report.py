@@ -215,7 +215,7 @@ def _structure_row(
     dvh: Dvh, color: Sequence[float] | None, metrics: Sequence[str], prescription_Gy: float | None
 ) -> dict[str, Any]:
     values = [f"{parse_metric(name).evaluate(dvh, prescription_Gy)[0]:.2f}" for name in metrics]
-    note = "" if dvh.covered_fraction == 1.0 else f"{100.0 * dvh.covered_fraction:.1f} % inside the dose grid"
+    note = "" if dvh.covered_fraction == 1.0 else f"{dvh.covered_percent_text} % inside the dose grid"
     red, green, blue = (round(255 * value) for value in (color or (0.5, 0.5, 0.5)))
     return {
         "name": dvh.structure_name,
@@ -256,5 +256,9 @@ def _provenance(evaluation: DoseEvaluation) -> list[tuple[str, str]]:
     shape = " × ".join(str(n) for n in grid["shape_kji"][::-1])
     spacing = " × ".join(f"{n:g}" for n in grid["spacing_ijk_mm"])
     rows = [("Dose grid", f"{shape} voxels of {spacing} mm"), ("Dose to", evaluation.dose.dose_to)]
-    rows += [(key.replace("_", " ").capitalize(), str(value)) for key, value in evaluation.dose.provenance.items()]
+    rows += [
+        (key.replace("_", " ").capitalize(), str(value))
+        for key, value in evaluation.dose.provenance.items()
+        if key != "fractions_known"
+    ]
     return rows

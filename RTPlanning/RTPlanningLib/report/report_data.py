@@ -398,7 +398,7 @@ def _coverage_notes(dvhs: Mapping[str, Dvh]) -> Iterable[str]:
     for name, dvh in dvhs.items():
         if dvh.covered_fraction < 1.0:
             yield (
-                f"Only {100.0 * dvh.covered_fraction:.1f} % of {name} lie inside the dose grid; its doses are those of "
+                f"Only {dvh.covered_percent_text} % of {name} lie inside the dose grid; its doses are those of "
                 "that part, and its goals were not judged."
             )
 
