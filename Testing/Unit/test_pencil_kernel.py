@@ -155,7 +155,7 @@ def test_radiological_depth_in_layers(gantry, couch):
         found = 0.0
         for c in np.ndindex(2, 2, 2):
             weight = np.prod([share[n] if c[n] else 1 - share[n] for n in range(3)])
-            found += weight * fan.depth_mm[low[2] + c[2], low[1] + c[1], low[0] + c[0]]
+            found += weight * fan.depth_mm[low[1] + c[1], low[0] + c[0], low[2] + c[2]]
         t = (np.arange(20000) + 0.5) / 20000
         path = source + t[:, None] * (point - source)
         inside = (np.abs(path) <= 82).all(axis=1)

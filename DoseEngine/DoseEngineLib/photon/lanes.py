@@ -1,4 +1,4 @@
-"""Short dot products as vector instructions.
+"""Short sums of products as vector instructions.
 
 numba unrolls a sum over eight numbers into eight single additions; asking LLVM for a vector of eight is three times as
 fast on any processor that has such vectors, and right on those that have not.
@@ -12,59 +12,119 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 LANES = 8
+_ARRAY = types.Array(types.float32, 2, "C")
+_VECTOR = ir.VectorType(ir.FloatType(), LANES)
+# Added in marching, so that products never become denormal, which is slow; far below any dose.
+_NOTHING = 1e-30
+
+
+def _at(context, builder, array_type, array_value):
+    """Function of (row, group) that gives where eight lanes of a row begin, as a pointer to a vector."""
+    array = context.make_array(array_type)(context, builder, array_value)
+    width = cgutils.unpack_tuple(builder, array.shape)[1]
+
+    def pointer(row, group):
+        at = builder.add(builder.mul(row, width), ir.Constant(width.type, group * LANES))
+        return builder.bitcast(builder.gep(array.data, [at]), _VECTOR.as_pointer())
+
+    return pointer
 
 
 @intrinsic
-def dot_lanes(typingctx, one, i, other, j, group):
-    """Sum of ``one[i, n] * other[j, n]`` over the eight n from ``group * 8``; float32 C-contiguous arrays.
+def product_of_lanes(typingctx, columns, c, rows, r, factor, first, last):
+    """Sum of ``columns[c, n] * rows[r, n]`` over lanes: groups ``first`` to ``last - 1`` by ``factor``, and ``last``.
 
-    Indices are not checked.
+    A group is eight lanes; ``first`` and ``last`` are literals; the arrays float32 and C-contiguous. Indices are not
+    checked.
     """
-    array = types.Array(types.float32, 2, "C")
-    if one != array or other != array or not isinstance(group, types.IntegerLiteral):
+    groups = (first, last)
+    if columns != _ARRAY or rows != _ARRAY or not all(isinstance(g, types.IntegerLiteral) for g in groups):
         return None
-    first = group.literal_value * LANES
-    signature = types.float32(one, types.intp, other, types.intp, types.literal(group.literal_value))
+    signature = types.float32(columns, types.intp, rows, types.intp, types.float32, first, last)
 
     def codegen(context, builder, signature, arguments):
-        vector = ir.VectorType(ir.FloatType(), LANES)
+        left = _at(context, builder, signature.args[0], arguments[0])
+        right = _at(context, builder, signature.args[2], arguments[2])
+        contract = ("contract",)
 
-        def load(array_type, array_value, row):
-            array = context.make_array(array_type)(context, builder, array_value)
-            width = cgutils.unpack_tuple(builder, array.shape)[1]
-            at = builder.add(builder.mul(row, width), ir.Constant(width.type, first))
-            return builder.load(builder.bitcast(builder.gep(array.data, [at]), vector.as_pointer()), align=4)
+        def product(group):
+            one = builder.load(left(arguments[1], group), align=4)
+            return builder.fmul(one, builder.load(right(arguments[3], group), align=4), flags=contract)
 
-        left = load(signature.args[0], arguments[0], arguments[1])
-        right = load(signature.args[2], arguments[2], arguments[3])
-        product = builder.fmul(left, right)
+        total = product(first.literal_value)
+        for group in range(first.literal_value + 1, last.literal_value):
+            total = builder.fadd(total, product(group), flags=contract)
+        factors = ir.Constant(_VECTOR, ir.Undefined)
+        for lane in range(LANES):
+            factors = builder.insert_element(factors, arguments[4], ir.Constant(ir.IntType(32), lane))
+        total = builder.fadd(builder.fmul(total, factors, flags=contract), product(last.literal_value), flags=contract)
         reduce = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(ir.FloatType(), [ir.FloatType(), vector]), "llvm.vector.reduce.fadd.v8f32"
+            builder.module, ir.FunctionType(ir.FloatType(), [ir.FloatType(), _VECTOR]), "llvm.vector.reduce.fadd.v8f32"
         )
-        return builder.call(reduce, [ir.Constant(ir.FloatType(), 0.0), product], fastmath=("reassoc",))
+        return builder.call(reduce, [ir.Constant(ir.FloatType(), 0.0), total], fastmath=("reassoc",))
 
     return signature, codegen
 
 
 @intrinsic
 def add_lanes(typingctx, array, to, one, other, group):
-    """``array[to, n] = array[one, n] + array[other, n]`` for the eight n from ``group * 8``; as `dot_lanes`."""
-    if array != types.Array(types.float32, 2, "C") or not isinstance(group, types.IntegerLiteral):
+    """``array[to, n] = array[one, n] + array[other, n]`` for the eight n of a group; as `product_of_lanes`."""
+    if array != _ARRAY or not isinstance(group, types.IntegerLiteral):
         return None
-    first = group.literal_value * LANES
-    signature = types.void(array, types.intp, types.intp, types.intp, types.literal(group.literal_value))
+    signature = types.void(array, types.intp, types.intp, types.intp, group)
 
     def codegen(context, builder, signature, arguments):
-        vector = ir.VectorType(ir.FloatType(), LANES)
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        width = cgutils.unpack_tuple(builder, array.shape)[1]
+        at = _at(context, builder, signature.args[0], arguments[0])
+        lanes = group.literal_value
+        total = builder.fadd(
+            builder.load(at(arguments[2], lanes), align=4), builder.load(at(arguments[3], lanes), align=4)
+        )
+        builder.store(total, at(arguments[1], lanes), align=4)
+        return context.get_dummy_value()
 
-        def row(index):
-            at = builder.add(builder.mul(index, width), ir.Constant(width.type, first))
-            return builder.bitcast(builder.gep(array.data, [at]), vector.as_pointer())
+    return signature, codegen
 
-        total = builder.fadd(builder.load(row(arguments[2]), align=4), builder.load(row(arguments[3]), align=4))
-        builder.store(total, row(arguments[1]), align=4)
+
+@intrinsic
+def march_lanes(typingctx, array, place, steps, direction, strip, ratio, fall, group):
+    """Fill ``array`` from a row on as a Gaussian on equal steps: each row is the last times a ratio that falls.
+
+    ``array[place + direction * k, n] = array[place + direction * (k - 1), n] * ratio[n] * fall[n]**(k - 1)`` for k from
+    1 to ``steps`` and the eight n of a group; ``direction`` is a literal, 1 or -1; ``ratio`` and ``fall`` are
+    where these begin in ``strip``, float32 and C-contiguous.
+    As `product_of_lanes` otherwise.
+    """
+    vector = types.Array(types.float32, 1, "C")
+    literals = (direction, group)
+    if array != _ARRAY or strip != vector:
+        return None
+    if not all(isinstance(value, types.IntegerLiteral) for value in literals):
+        return None
+    signature = types.void(array, types.intp, types.intp, direction, strip, types.intp, types.intp, group)
+
+    def codegen(context, builder, signature, arguments):
+        lanes = group.literal_value
+        at = _at(context, builder, signature.args[0], arguments[0])
+
+        data = context.make_array(signature.args[4])(context, builder, arguments[4]).data
+
+        def load(start):
+            return builder.load(builder.bitcast(builder.gep(data, [start]), _VECTOR.as_pointer()), align=4)
+
+        value = cgutils.alloca_once_value(builder, builder.load(at(arguments[1], lanes), align=4))
+        factor = cgutils.alloca_once_value(builder, load(arguments[5]))
+        falls = load(arguments[6])
+        row = cgutils.alloca_once_value(builder, arguments[1])
+        nothing = ir.Constant(_VECTOR, [_NOTHING] * LANES)
+        step = ir.Constant(arguments[1].type, direction.literal_value)
+        with cgutils.for_range(builder, arguments[2]):
+            here = builder.add(builder.load(row), step)
+            builder.store(here, row)
+            now = builder.fmul(builder.load(value), builder.load(factor), flags=("contract",))
+            now = builder.fadd(now, nothing, flags=("contract",))
+            builder.store(now, value)
+            builder.store(builder.fmul(builder.load(factor), falls), factor)
+            builder.store(now, at(here, lanes), align=4)
         return context.get_dummy_value()
 
     return signature, codegen

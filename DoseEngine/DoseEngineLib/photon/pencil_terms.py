@@ -8,6 +8,7 @@ import numpy as np
 from DoseEngineLib.geometry import Grid
 from DoseEngineLib.iec61217 import BeamFrame
 from DoseEngineLib.photon.pencil_kernel import PencilKernel
+from DoseEngineLib.photon.raytrace import between
 
 TABLE_STEP_MM = 0.5
 # Lateral spread grows in light media: each Gaussian is widened by one over the mean density along the ray over about
@@ -16,7 +17,7 @@ TABLE_STEP_MM = 0.5
 _REACH_MM = 4.0
 _LONGEST_REACH_MM = 120.0
 _SHORTEST_REACH_MM = 0.5
-_LEAST_DENSITY = 0.15
+LEAST_DENSITY = 0.15
 # Depths at which a kernel deposits less than this share of its greatest are passed over.
 _NEGLIGIBLE = 1e-7
 
@@ -51,8 +52,8 @@ def fan_depth(depth, first, step, u, v, distance):
 @numba.njit(cache=True, inline="always")
 def fan_ray(depth, first, step, u, v):
     """Where in a `DepthFan` the ray through (u, v) lies: two indices, two shares of the next."""
-    a = min(max((u - first[0]) / step[0], 0.0), depth.shape[2] - 1.000001)
-    b = min(max((v - first[1]) / step[1], 0.0), depth.shape[1] - 1.000001)
+    a = min(max((u - first[0]) / step[0], 0.0), depth.shape[1] - 1.000001)
+    b = min(max((v - first[1]) / step[1], 0.0), depth.shape[0] - 1.000001)
     i, j = np.uint64(a), np.uint64(b)
     return i, j, a - i, b - j
 
@@ -60,17 +61,24 @@ def fan_ray(depth, first, step, u, v):
 @numba.njit(cache=True, inline="always")
 def ray_depth(depth, first, step, i, j, a, b, distance):
     """Radiological depth on a ray of `fan_ray`."""
-    c = min(max((distance - first[2]) / step[2], 0.0), depth.shape[0] - 1.000001)
+    c = min(max((distance - first[2]) / step[2], 0.0), depth.shape[2] - 1.000001)
     k = np.uint64(c)
     c -= k
     one = np.uint64(1)
-    return (
-        (depth[k, j, i] * (1 - a) + depth[k, j, i + one] * a) * (1 - b)
-        + (depth[k, j + one, i] * (1 - a) + depth[k, j + one, i + one] * a) * b
-    ) * (1 - c) + (
-        (depth[k + one, j, i] * (1 - a) + depth[k + one, j, i + one] * a) * (1 - b)
-        + (depth[k + one, j + one, i] * (1 - a) + depth[k + one, j + one, i + one] * a) * b
-    ) * c
+    a, b, c = np.float32(a), np.float32(b), np.float32(c)
+    # the two planes on each of the four rays lie side by side in memory
+    near = between(
+        between(depth[j, i, k], depth[j, i + one, k], a),
+        between(depth[j + one, i, k], depth[j + one, i + one, k], a),
+        b,
+    )
+    k += one
+    far = between(
+        between(depth[j, i, k], depth[j, i + one, k], a),
+        between(depth[j + one, i, k], depth[j + one, i + one, k], a),
+        b,
+    )
+    return between(near, far, c)
 
 
 @numba.njit(cache=True, inline="always")
@@ -106,5 +114,5 @@ def ray_upstream_density(reach, depth_here, depth, first, step, i, j, a, b, dist
     upstream = 1.0
     if reach > _SHORTEST_REACH_MM:
         upstream = (depth_here - ray_depth(depth, first, step, i, j, a, b, distance - reach)) / reach
-        upstream = min(max(upstream, _LEAST_DENSITY), 1.0)
+        upstream = min(max(upstream, LEAST_DENSITY), 1.0)
     return upstream

@@ -23,7 +23,7 @@ class DepthFan:
 
     Attributes
     ----------
-    depth_mm : (w, v, u) float32 array
+    depth_mm : (v, u, w) float32 array
         Water-equivalent (mass density) path from outside the body, mm times g/cm3, along the ray through (u, v) in the
         isocentre plane, to the plane number w across the axis.
     first : (3,) array
@@ -65,7 +65,9 @@ def trace_depth_fan(patient: Patient, frame: BeamFrame, sad_mm: float) -> DepthF
     to_ras[:3, 3] = frame.source_RAS_mm(sad_mm)
     to_index = body_grid.inverse_affine @ to_ras
     density = np.ascontiguousarray(patient.density_g_cm3[slices], dtype=np.float32)
-    depth = _trace(density, to_index, first, step, planes, count[1], count[0], float(sad_mm))
+    # numpy asks for large pages of memory, which are cheaper to come by
+    depth = np.empty((count[1], count[0], planes), np.float32)
+    _trace(depth, density, to_index, first, step, float(sad_mm))
     return DepthFan(depth, first, step)
 
 
@@ -91,8 +93,8 @@ def density_at(density, i, j, k):
 
 
 @numba.njit(cache=True, parallel=True)
-def _trace(density, to_index, first, step, planes, count_v, count_u, sad_mm):
-    depth = np.empty((planes, count_v, count_u), np.float32)
+def _trace(depth, density, to_index, first, step, sad_mm):
+    count_v, count_u, planes = depth.shape
     for row in numba.prange(count_v):
         v = first[1] + row * step[1]
         for column in range(count_u):
@@ -103,10 +105,8 @@ def _trace(density, to_index, first, step, planes, count_v, count_u, sad_mm):
             sx = to_index[0, 0] * tx + to_index[0, 1] * ty + to_index[0, 2]
             sy = to_index[1, 0] * tx + to_index[1, 1] * ty + to_index[1, 2]
             sz = to_index[2, 0] * tx + to_index[2, 1] * ty + to_index[2, 2]
-            total = 0.0
-            depth[0, row, column] = 0.0
-            # between these steps a ray is among the centres of voxels
-            begin, end = planes, planes
+            # steps between which the ray is within the outer faces of voxels, and among their centres
+            enter, leave = -np.inf, np.inf
             low, high = -np.inf, np.inf
             for at, along, count in (
                 (to_index[0, 3], sx, density.shape[2]),
@@ -114,24 +114,52 @@ def _trace(density, to_index, first, step, planes, count_v, count_u, sad_mm):
                 (to_index[2, 3], sz, density.shape[0]),
             ):
                 if along == 0.0:
+                    if not -0.5 <= at <= count - 0.5:
+                        leave = -np.inf
                     if not 0.0 <= at < count - 1.0:
                         high = -np.inf
                 else:
+                    one, other = (-0.5 - at) / along, (count - 0.5 - at) / along
+                    enter, leave = max(enter, min(one, other)), min(leave, max(one, other))
                     one, other = -at / along, (count - 1.0 - at) / along
                     low, high = max(low, min(one, other)), min(high, max(one, other))
-            if high > low:
-                begin = min(max(int(np.ceil((low - first[2]) / step[2] + 0.5 + 1e-6)), 1), planes)
-                end = min(max(int(np.ceil((high - first[2]) / step[2] + 0.5 - 1e-6)), begin), planes)
+            begin, end = _steps_within(enter, leave, first[2], step[2], planes, 1e-6)
+            low_step, high_step = _steps_within(low, high, first[2], step[2], planes, -1e-6)
+            low_step = min(max(low_step, begin), end)
+            high_step = min(max(high_step, low_step), end)
             length = slant * step[2]
-            for plane in range(1, planes):
-                t = first[2] + (plane - 0.5) * step[2]
-                i, j, k = to_index[0, 3] + sx * t, to_index[1, 3] + sy * t, to_index[2, 3] + sz * t
-                if begin <= plane < end:
-                    total += length * _density_among(density, i, j, k)
+            total = 0.0
+            ray = depth[row, column]
+            for plane in range(np.uint64(begin)):
+                ray[plane] = 0.0
+            # into the first voxels, among the centres of voxels, and out of the last ones
+            for start, stop, among in (
+                (begin, low_step, False), (low_step, high_step, True), (high_step, end, False)
+            ):  # fmt: skip
+                if among:
+                    for plane in range(np.uint64(start), np.uint64(stop)):
+                        t = first[2] + (plane - 0.5) * step[2]
+                        i, j, k = to_index[0, 3] + sx * t, to_index[1, 3] + sy * t, to_index[2, 3] + sz * t
+                        total += length * _density_among(density, i, j, k)
+                        ray[plane] = total
                 else:
-                    total += length * density_at(density, i, j, k)
-                depth[plane, row, column] = total
-    return depth
+                    for plane in range(np.uint64(start), np.uint64(stop)):
+                        t = first[2] + (plane - 0.5) * step[2]
+                        i, j, k = to_index[0, 3] + sx * t, to_index[1, 3] + sy * t, to_index[2, 3] + sz * t
+                        total += length * density_at(density, i, j, k)
+                        ray[plane] = total
+            for plane in range(np.uint64(end), np.uint64(planes)):
+                ray[plane] = total
+
+
+@numba.njit(cache=True, inline="always")
+def _steps_within(low, high, first, step, planes, more):
+    """Steps, by the plane where each ends, whose middle lies between two distances, ``more`` of a step let in."""
+    begin, end = planes, planes
+    if high > low:
+        begin = min(max(int(np.ceil((low - first) / step + 0.5 - more)), 1), planes)
+        end = min(max(int(np.ceil((high - first) / step + 0.5 + more)), begin), planes)
+    return begin, end
 
 
 @numba.njit(cache=True, inline="always")
@@ -139,11 +167,21 @@ def _density_among(density, i, j, k):
     """As `density_at`, for places among the centres of voxels."""
     one = np.uint64(1)
     i0, j0, k0 = np.uint64(i), np.uint64(j), np.uint64(k)
-    a, b, c = i - i0, j - j0, k - k0
-    return (
-        (density[k0, j0, i0] * (1 - a) + density[k0, j0, i0 + one] * a) * (1 - b)
-        + (density[k0, j0 + one, i0] * (1 - a) + density[k0, j0 + one, i0 + one] * a) * b
-    ) * (1 - c) + (
-        (density[k0 + one, j0, i0] * (1 - a) + density[k0 + one, j0, i0 + one] * a) * (1 - b)
-        + (density[k0 + one, j0 + one, i0] * (1 - a) + density[k0 + one, j0 + one, i0 + one] * a) * b
-    ) * c
+    a, b, c = np.float32(i - i0), np.float32(j - j0), np.float32(k - k0)
+    low = between(
+        between(density[k0, j0, i0], density[k0, j0, i0 + one], a),
+        between(density[k0, j0 + one, i0], density[k0, j0 + one, i0 + one], a),
+        b,
+    )
+    high = between(
+        between(density[k0 + one, j0, i0], density[k0 + one, j0, i0 + one], a),
+        between(density[k0 + one, j0 + one, i0], density[k0 + one, j0 + one, i0 + one], a),
+        b,
+    )
+    return between(low, high, c)
+
+
+@numba.njit(cache=True, inline="always")
+def between(first, second, share):
+    """Linear interpolation."""
+    return first + (second - first) * share
