@@ -406,6 +406,7 @@ examples:
   rtplanning sum a.dcm b.dcm --eqd2 10 --alpha-beta Cord=2 Lungs=3 --courses 25 5 --structures dicom/ \\
              --goal "Cord Max < 50 Gy" --out course
   rtplanning sum plan/ --courses 30 --delivered 12 --out so-far           (what 12 of 30 fractions gave)
+  rtplanning sum plan.nrrd day7.nrrd --transforms none day7.h5 --out accumulated      (through a registration)
   rtplanning sum a.nrrd b.nrrd --subtract --out difference""",
     )
     add.add_argument(
@@ -415,6 +416,12 @@ examples:
     add.add_argument("--weights", metavar="W", nargs="+", type=float, help="one factor a dose (default: 1)")
     add.add_argument("--courses", metavar="N", nargs="+", type=int, help="fractions that each dose stands for")
     add.add_argument("--delivered", metavar="N", nargs="+", type=int, help="fractions delivered of each (default: all)")
+    add.add_argument(
+        "--transforms",
+        metavar="FILE|none",
+        nargs="+",
+        help="one a dose: what brings it onto the anatomy of the first (.h5, .tfm, .txt, .mat, displacements .nrrd)",
+    )
     add.add_argument("--subtract", action="store_true", help="the first dose minus the second")
     add.add_argument(
         "--eqd2",
@@ -1104,6 +1111,7 @@ def _sum(options: argparse.Namespace) -> None:
             courses=options.courses,
             delivered=options.delivered,
             subtract=options.subtract,
+            transforms=_transforms(options),
             eqd2=None if options.eqd2 is None else Eqd2Options(options.eqd2, alpha_beta, options.overlap),
             grid=options.grid,
             labels=options.labels,
@@ -1182,6 +1190,12 @@ def _fractionation(options: argparse.Namespace) -> None:
         if schedule.source:
             print(f"{schedule.name}: {schedule.source}")
     print(_NOTICE)
+
+
+def _transforms(options: argparse.Namespace) -> list[Path | None] | None:
+    if options.transforms is None:
+        return None
+    return [None if text.lower() == "none" else Path(text) for text in options.transforms]
 
 
 def _alpha_beta(options: argparse.Namespace) -> dict[str, float]:

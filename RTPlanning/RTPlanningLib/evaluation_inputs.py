@@ -106,8 +106,18 @@ def read_dose_input(path: str | Path, dose_unit: str = "Gy", name: str | None = 
     return DoseInput(_named(dose, name), frame, notes, folder=path)
 
 
-def read_dose_inputs(doses: Sequence[str | Path], labels: Sequence[str] | None, dose_unit: str) -> list[DoseInput]:
-    """Read doses that are to be set against each other: in one frame of reference, each with a name of its own.
+def read_dose_inputs(
+    doses: Sequence[str | Path], labels: Sequence[str] | None, dose_unit: str, *, one_frame: bool = True
+) -> list[DoseInput]:
+    """Read doses that are to be set against each other, each with a name of its own.
+
+    Parameters
+    ----------
+    doses : sequence of path
+    labels : sequence of str or None
+    dose_unit : {"Gy", "cGy"}
+    one_frame : bool
+        Whether all have to be in one frame of reference, as far as they name theirs.
 
     Raises
     ------
@@ -118,7 +128,7 @@ def read_dose_inputs(doses: Sequence[str | Path], labels: Sequence[str] | None, 
         raise CaseError(f"There are {len(doses)} doses and {len(labels)} labels; give one label a dose.")
     given = [read_dose_input(path, dose_unit, None if labels is None else labels[n]) for n, path in enumerate(doses)]
     frames = {one.frame_of_reference_uid for one in given if one.frame_of_reference_uid}
-    if len(frames) > 1:
+    if one_frame and len(frames) > 1:
         raise CaseError(
             f"The doses have different frames of reference ({', '.join(sorted(frames))}), so their places cannot be "
             "compared; give doses on one CT, or bring them together first."

@@ -8,10 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from DoseEngineLib.clinical_goals import Goal
 from DoseEngineLib.errors import CaseError, EvaluationError
+from DoseEngineLib.geometry import Grid
 from DoseEngineLib.plan import Structure
 from DoseEngineLib.progress import Progress, part
+from RTPlanningLib.evaluation.displacement_field import DisplacementField
+from RTPlanningLib.evaluation.dose_accumulation import FractionDose, accumulate_dose
 from RTPlanningLib.evaluation.dose_distribution import DoseDistribution
 from RTPlanningLib.evaluation.dose_evaluation import DoseEvaluation, evaluate_distribution
 from RTPlanningLib.evaluation.goal_templates import GoalTemplate, load_goal_template
@@ -87,6 +92,7 @@ def sum_doses(
     delivered: Sequence[int] | None = None,
     subtract: bool = False,
     eqd2: Eqd2Options | None = None,
+    transforms: Sequence[str | Path | None] | None = None,
     grid: str = UNION,
     labels: Sequence[str] | None = None,
     name: str | None = None,
@@ -122,6 +128,9 @@ def sum_doses(
         The first dose minus the second.
     eqd2 : Eqd2Options, optional
         Turn every dose into EQD2, by its own fractions, before it is added.
+    transforms : sequence of path or None, optional
+        For each dose the file of the transform that brings it onto the anatomy of the first, which has none: the dose
+        is accumulated on the first's grid (direct dose mapping, see `accumulate_dose`).
     grid : {"union", "first"}
         See `sum_plans`; differences are on the first's grid.
     labels, name : optional
@@ -141,12 +150,21 @@ def sum_doses(
         One of its subclasses, saying what is wrong and what to do.
     """
     start = time.perf_counter()
-    _check(doses, weights, courses, delivered, subtract)
+    _check(doses, weights, courses, delivered, transforms, subtract)
+    if eqd2 is not None and weights is not None:
+        raise CaseError(
+            "A weight on EQD2 could be one of dose or of effect; for a part of a course give the fractions delivered."
+        )
+    if transforms is not None and eqd2 is not None and eqd2.alpha_beta_Gy:
+        raise CaseError(
+            "Structures of the first anatomy tell no alpha/beta in another; with transforms give one alpha/beta for "
+            "all."
+        )
     chosen = [one if isinstance(one, GoalTemplate) else load_goal_template(one) for one in templates]
     with OutputFolder(out, force=force) as output:
         output.check(OUTPUTS)
         part(progress, 0.0, 0.2)(0.0, "Reading the doses")
-        given = _with_fractions(read_dose_inputs(doses, labels, dose_unit), courses)
+        given = _with_fractions(read_dose_inputs(doses, labels, dose_unit, one_frame=transforms is None), courses)
         found = None
         if structures is not None or case is not None:
             found = read_structures(
@@ -159,6 +177,7 @@ def sum_doses(
             )
         _check_use(found, eqd2, chosen, goals, subtract)
         organs = found.structures if found else ()
+        mappings = None if transforms is None else _mappings(transforms, given[0].dose.grid)
 
         def combined(
             biology: Eqd2Options | None, structures: Sequence[Structure], progress: Progress | None = None
@@ -170,6 +189,7 @@ def sum_doses(
                 delivered or [None] * len(given),
                 subtract,
                 biology,
+                mappings,
                 grid,
                 name,
                 allow_mixed_media,
@@ -202,13 +222,22 @@ def _check(
     weights: Sequence[float] | None,
     courses: Sequence[int] | None,
     delivered: Sequence[int] | None,
+    transforms: Sequence[str | Path | None] | None,
     subtract: bool,
 ) -> None:
-    for values, what in ((weights, "weights"), (courses, "numbers of fractions"), (delivered, "delivered fractions")):
+    counted = {
+        "weights": weights,
+        "numbers of fractions": courses,
+        "delivered fractions": delivered,
+        "transforms": transforms,
+    }
+    for what, values in counted.items():
         if values is not None and len(values) != len(doses):
             raise CaseError(f"There are {len(doses)} doses and {len(values)} {what}; give one a dose.")
     if subtract and len(doses) != 2:
         raise CaseError(f"A difference is of two doses, the first minus the second; {len(doses)} were given.")
+    if transforms is not None and (subtract or transforms[0] is not None):
+        raise CaseError("The first dose lies in the common anatomy and has no transform; doses through them only add.")
     if weights is not None and not subtract and min(weights) < 0.0:
         raise CaseError("A weight below 0 makes a difference, which is no dose; ask for a difference of two doses.")
 
@@ -248,6 +277,7 @@ def _combined(
     delivered: Sequence[int | None],
     subtract: bool,
     eqd2: Eqd2Options | None,
+    mappings: Sequence[np.ndarray | DisplacementField | None] | None,
     grid: str,
     name: str | None,
     mixed: bool,
@@ -269,7 +299,11 @@ def _combined(
         total = subtract_plans(*parts, FIRST, name=name, allow_mixed_media=mixed, progress=progress)
     else:
         label = name or ("EQD2" if eqd2 is not None else "Sum") + (" of " + " + ".join(p.dose.name for p in parts))
-        total = sum_plans(parts, grid, name=label, allow_mixed_media=mixed, progress=progress)
+        if mappings is None:
+            total = sum_plans(parts, grid, name=label, allow_mixed_media=mixed, progress=progress)
+        else:
+            moved = [FractionDose(p.dose, m, p.fractions, p.weight) for p, m in zip(parts, mappings, strict=True)]
+            total = accumulate_dose(moved, parts[0].dose.grid, name=label, allow_mixed_media=mixed, progress=progress)
     provenance = {**total.provenance, "quantity": "EQD2" if eqd2 is not None else "physical dose"}
     notes = total.notes
     if eqd2 is not None:
@@ -291,6 +325,13 @@ def _combined(
             "its effect.",
         )
     return replace(total, provenance=provenance, notes=notes)
+
+
+def _mappings(transforms: Sequence[str | Path | None], grid: Grid) -> list[np.ndarray | DisplacementField | None]:
+    with HeadlessSlicer():
+        from RTPlanningLib.mrml.read_transform import readMapping
+
+        return [None if path is None else readMapping(path, grid) for path in transforms]
 
 
 def _judged_by(

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import vtk
+from dicom_factory import write
 from scipy import ndimage
 from test_evaluation_workflow import GRID, RADIUS, STRUCTURES, segmentation_file
+from test_rt_dose import rt_dose
 
 from DoseEngineLib.errors import CaseError, EvaluationError
 from DoseEngineLib.geometry import Grid
@@ -253,3 +256,54 @@ def test_what_a_sum_lacks_is_asked_for(inputs, tmp_path, capsys):
         cli.main(f"sum {one} --alpha-beta PTV=3 --out {out}".split())
     assert "--alpha-beta goes with --eqd2" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_a_dose_of_another_day_is_added_through_its_transform(scene, write_dose, tmp_path):
+    x = GRID.centres_RAS_mm()[..., 0]
+    plan, day = write_dose("plan", 20.0 + 0.1 * x), write_dose("day", 10.0 + 0.1 * x)
+    # the day's image has to go 5 mm to the patient's right to lie on the plan's
+    node = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "day")
+    matrix = vtk.vtkMatrix4x4()
+    matrix.SetElement(0, 3, 5.0)
+    node.SetMatrixTransformToParent(matrix)
+    storage = scene.AddNewNodeByClass("vtkMRMLTransformStorageNode")
+    storage.SetFileName(str(tmp_path / "day.tfm"))
+    assert storage.WriteData(node)
+    arguments = f"sum {plan} {day} --transforms none {tmp_path / 'day.tfm'} --out {tmp_path / 'out'}"
+    assert cli.main(arguments.split()) == cli.OK
+    total, _, _ = read_dose(tmp_path / "out" / "sum.nrrd")
+    # what lies at x received the day's dose of x - 5 mm
+    inner = (slice(1, -1),) * 3
+    np.testing.assert_allclose(total.dose_Gy[inner], (29.5 + 0.2 * x)[inner], atol=1e-4)
+    record = json.loads((tmp_path / "out" / "sum.json").read_text(encoding="utf-8"))
+    assert record["operation"] == "accumulation"
+    assert record["parts"][1]["transform"]["kind"] == "rigid"
+
+
+def test_what_transforms_do_not_go_with_is_refused(inputs, tmp_path):
+    one, two, structures = inputs
+    out = tmp_path / "out"
+    with pytest.raises(CaseError, match="first dose lies in the common anatomy"):
+        sum_doses([one, two], out, transforms=[tmp_path / "t.h5", None])
+    with pytest.raises(CaseError, match="no transform file"):
+        sum_doses([one, two], out, transforms=[None, tmp_path / "t.h5"])
+    (tmp_path / "t.h5").write_text("no transform", encoding="utf-8")
+    with pytest.raises(CaseError, match="could not be read as a transform"):
+        sum_doses([one, two], out, transforms=[None, tmp_path / "t.h5"])
+    options = Eqd2Options(3.0, {"PTV": 10.0})
+    with pytest.raises(CaseError, match="tell no alpha/beta in another"):
+        sum_doses([one, two], out, transforms=[None, None], eqd2=options, structures=structures, courses=[5, 5])
+    with pytest.raises(CaseError, match="one of dose or of effect"):
+        sum_doses([one, two], out, weights=[1.0, 0.5], eqd2=Eqd2Options(3.0, {}), courses=[5, 5])
+    assert not out.exists()
+
+
+def test_doses_of_two_frames_add_only_through_a_transform(tmp_path):
+    values = np.full((4, 6, 6), 10_000, np.uint16)
+    same = {"offsets": (0.0, 3.0, 6.0, 9.0), "DoseGridScaling": "0.001"}
+    one = write(rt_dose(values, **same), tmp_path / "one.dcm")
+    two = write(rt_dose(values, FrameOfReferenceUID="1.2.3", **same), tmp_path / "two.dcm")
+    with pytest.raises(CaseError, match="different frames of reference"):
+        sum_doses([one, two], tmp_path / "out")
+    output = sum_doses([one, two], tmp_path / "out", transforms=[None, None])
+    np.testing.assert_allclose(output.dose.dose_Gy, 20.0, rtol=1e-5)
