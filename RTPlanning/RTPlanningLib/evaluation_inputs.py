@@ -179,10 +179,17 @@ def _dose_of_run(folder: Path, name: str | None) -> DoseInput:
 
 def _dose_file_in(folder: Path) -> Path:
     """The one dose in a folder: a DICOM RT Dose, else a volume that is not a segmentation."""
+    from RTPlanningLib.dicom.dataset import read_header, text
     from RTPlanningLib.dicom.folder import scan_folder
-    from RTPlanningLib.dicom.rt_dose import RT_DOSE_STORAGE
+    from RTPlanningLib.dicom.rt_dose import RT_DOSE_STORAGE, WHOLE_COURSE
 
     doses = [file.path for file in scan_folder(folder).files if file.sop_class_uid == RT_DOSE_STORAGE]
+    if len(doses) > 1:
+        # those of single beams or fractions are parts of it
+        summed = {
+            path: text(read_header(path, ["DoseSummationType"]), "DoseSummationType", str(path)) for path in doses
+        }
+        doses = [path for path in doses if summed[path].upper() in WHOLE_COURSE] or doses
     kind = "RT Doses"
     if not doses:
         kind = "volumes"

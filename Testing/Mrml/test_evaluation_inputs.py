@@ -317,6 +317,18 @@ def test_a_dicom_folder_with_everything(tmp_path):
     assert set(output.evaluation.dvhs) == {"Heart", "Cord"}
 
 
+def test_doses_of_single_beams_are_no_doses_of_the_plan(tmp_path):
+    dose, with_ct, _ = contoured(tmp_path)
+    shutil.move(dose, with_ct / "plan.dcm")
+    (tmp_path / "beam").mkdir()
+    beam = dicom(tmp_path / "beam", SeriesInstanceUID=uid("beam series"), DoseSummationType="BEAM")
+    shutil.move(beam, with_ct / "beam.dcm")
+    assert read_dose_input(with_ct).dose.provenance["file"] == "plan.dcm"
+    shutil.copy(with_ct / "plan.dcm", with_ct / "again.dcm")
+    with pytest.raises(CaseError, match=r"holds 2 RT Doses \(again.dcm, plan.dcm\)"):
+        read_dose_input(with_ct)
+
+
 def test_a_folder_without_a_dose_or_structures_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(CaseError, match="holds no dose"):

@@ -25,7 +25,7 @@ from RTPlanningLib.evaluation.dose_distribution import DoseDistribution
 RT_DOSE_STORAGE = "1.2.840.10008.5.1.4.1.1.481.2"
 # DoseSummationType (PS3.3 C.8.8.3): a dose of the whole course. A fraction or a beam is a part of it, and which part
 # the file does not say.
-_WHOLE_COURSE = ("PLAN", "MULTI_PLAN")
+WHOLE_COURSE = ("PLAN", "MULTI_PLAN")
 # Frames may leave their even spacing by this much: positions are written as rounded decimals.
 _POSITION_TOLERANCE_MM = 0.01
 _ORTHOGONAL_COSINE = 1e-3
@@ -93,10 +93,10 @@ def read_rt_dose(file: str | os.PathLike, *, allow_effective: bool = False, allo
     if kind not in (("PHYSICAL", "EFFECTIVE", "") if allow_effective else ("PHYSICAL", "")):
         raise CaseError(f"{path}: the dose is {kind}, not PHYSICAL; export the physical dose.")
     summation = text(dataset, "DoseSummationType", where).upper()
-    if summation not in ((*_WHOLE_COURSE, "BEAM") if allow_beams else _WHOLE_COURSE):
+    if summation not in ((*WHOLE_COURSE, "BEAM") if allow_beams else WHOLE_COURSE):
         raise CaseError(
             f"{path}: the dose is of {summation or 'nothing it names'}, not of a whole plan "
-            f"({', '.join(_WHOLE_COURSE)}); export the dose of the plan."
+            f"({', '.join(WHOLE_COURSE)}); export the dose of the plan."
         )
     grid = _grid(dataset, path)
     values = _values(dataset, path, grid)
