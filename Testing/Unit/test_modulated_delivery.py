@@ -80,3 +80,22 @@ def test_leaves_may_not_appear_within_a_beam():
         beam_segments(
             replace(beam, control_points=(beam.control_points[0], parked, beam.control_points[2])), LINAC, "HFS"
         )
+
+
+def test_the_frame_of_a_narrow_mlc_holds_back_head_scatter():
+    """Beyond the jaws and a bank of 22 cm, an extra-focal source would shine past the leaves; a wide bank covers it."""
+    sides = tuple(np.linspace(-110.0, 110.0, 61).tolist())
+    wide = tuple(np.linspace(-200.0, 200.0, 61).tolist())
+    shut = ((0.0, 0.0),) * 18
+    aperture = Aperture((-50.0, 50.0), (-100.0, 100.0), (*shut, *((-40.0, 40.0),) * 24, *shut))
+    beams = [replace(Beam.static_field("B", aperture), leaf_boundaries_mm=boundaries) for boundaries in (sides, wide)]
+    narrow, covering = (LINAC.for_beam(beam) for beam in beams)
+    assert narrow.mlc.frame_shields
+    assert not covering.mlc.frame_shields
+    open_sides = replace(narrow, mlc=replace(narrow.mlc, frame_shields=False))
+    maps = [extra_focal_fluence(aperture, machine).values for machine in (narrow, open_sides)]
+    half = maps[0].shape[0] // 2
+    at_160_mm, middle = (half + 40, half), (half, half)
+    assert maps[1][at_160_mm] > 0.1
+    assert maps[0][at_160_mm] < 0.03
+    assert maps[0][middle] == pytest.approx(maps[1][middle], rel=0.01)

@@ -20,6 +20,8 @@ _MAXIMUM_ARC_STEP_DEG = 10.0
 # More leaf edges than this are shared between places this far apart: a fraction of the extra-focal source's shadow.
 _MOST_NODES = 400
 _NODE_STEP_MM = 0.25
+# What stands beside a bank of leaves reaches further than any field.
+_BESIDE_MM = 1000.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -288,6 +290,8 @@ def _extra_focal_fluence(positions: np.ndarray, shares: np.ndarray, machine: Mac
     if positions.shape[1] > 2:
         mlc = machine.mlc
         sides, low, high = _strips_of_tips(positions[:, 2:], machine)
+        if mlc.frame_shields:
+            sides[[0, -1]] = -_BESIDE_MM, _BESIDE_MM
         sides = through(mlc.distance_mm, sides)
         nodes, net = _net_at_nodes(low, high, shares)
         seen = through(mlc.distance_mm, nodes)
