@@ -29,6 +29,7 @@ from RTPlanningLib.radiobiology.plan_radiobiology import RadiobiologyResult, eva
 from RTPlanningLib.radiobiology.structure_matching import ROLES_WITHOUT_TISSUE
 
 OWN_GOALS = "Goals given"
+_VOXELS_AT_A_TIME = 10_000
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ def evaluate_distribution(
         for name, dvh in dvhs.items()
         if dvh.covered_fraction < 1.0
     ]
-    bodies = {id(one): _body(one, structures) for one in (dose, *doses.values())}
+    bodies = {key: _body(one, structures) for key, one in {id(one): one for one in (dose, *doses.values())}.items()}
 
     def judge(goals: Sequence[Goal]) -> list[GoalResult]:
         return [
@@ -322,8 +323,13 @@ def _inside(structures: Sequence[Structure], dose: DoseDistribution) -> tuple[li
 
 
 def _touches(structure: Structure, dose: DoseDistribution) -> bool:
-    k, j, i = np.nonzero(structure.mask)
-    return bool(dose.grid.contains(structure.grid.index_to_ras(np.stack((i, j, k), axis=-1))).any())
+    voxels = np.flatnonzero(structure.mask)
+    # mostly the first few tell
+    for start in range(0, len(voxels), _VOXELS_AT_A_TIME):
+        k, j, i = np.unravel_index(voxels[start : start + _VOXELS_AT_A_TIME], structure.mask.shape)
+        if dose.grid.contains(structure.grid.index_to_ras(np.stack((i, j, k), axis=-1))).any():
+            return True
+    return False
 
 
 def _body(dose: DoseDistribution, structures: Sequence[Structure]) -> IsodoseVolumes:
