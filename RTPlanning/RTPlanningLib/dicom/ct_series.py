@@ -20,7 +20,7 @@ from DoseEngineLib.errors import CaseError
 from DoseEngineLib.geometry import Grid, ras_from_lps
 from DoseEngineLib.iec61217 import PATIENT_POSITIONS
 from DoseEngineLib.progress import Progress, silent
-from RTPlanningLib.dicom.dataset import number, numbers, read_dataset, required, text, value
+from RTPlanningLib.dicom.dataset import number, numbers, read_dataset, required, text, texts
 from RTPlanningLib.dicom.source import DicomSource
 
 # Slices may leave an even spacing, or the line along their normal, by this much; the voxels then stay within 0.1 mm.
@@ -127,7 +127,7 @@ def read_ct_series(
         progress(done / len(files), f"Reading CT slice {done + 1} of {len(files)}")
         dataset = read_dataset(path)
         _check_kind(dataset, path)
-        if "LOCALIZER" in list(value(dataset, "ImageType", str(path)) or ()):
+        if "LOCALIZER" in texts(dataset, "ImageType", str(path)):
             localizers += 1
             continue
         one = _read_slice(dataset, path)

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 from pydicom import dcmread
-from pydicom.datadict import keyword_for_tag, tag_for_keyword
+from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 
 from DoseEngineLib.errors import CaseError
@@ -96,6 +98,8 @@ def value(dataset: Dataset, keyword: str, where: str) -> Any:
         raise CaseError(f"{where}: {_tag_name(tag_for_keyword(keyword))} is malformed ({error}). {_AGAIN}") from error
     if found is None or (hasattr(found, "__len__") and len(found) == 0):
         return None
+    if dictionary_VR(keyword) == "SQ" and not isinstance(found, Sequence):
+        raise CaseError(f"{where}: {_tag_name(tag_for_keyword(keyword))} is malformed (no sequence of items). {_AGAIN}")
     return found
 
 
@@ -114,6 +118,15 @@ def text(dataset: Dataset, keyword: str, where: str) -> str:
     """Return an element as stripped text, empty when it is missing."""
     found = value(dataset, keyword, where)
     return "" if found is None else str(found).strip()
+
+
+def texts(dataset: Dataset, keyword: str, where: str) -> tuple[str, ...]:
+    """Return an element's values as stripped texts, whatever their kind; none when it is missing."""
+    found = value(dataset, keyword, where)
+    if found is None:
+        return ()
+    several = found if isinstance(found, (MultiValue, list, tuple)) else [found]
+    return tuple(str(one).strip() for one in several)
 
 
 def numbers(dataset: Dataset, keyword: str, where: str, count: int) -> np.ndarray:

@@ -20,7 +20,7 @@ from pydicom.uid import (
 
 from DoseEngineLib.errors import CaseError
 from DoseEngineLib.progress import Progress, silent
-from RTPlanningLib.dicom.dataset import read_header, text, value
+from RTPlanningLib.dicom.dataset import read_header, text, texts
 
 _KEYWORDS = [
     "SpecificCharacterSet",
@@ -194,7 +194,6 @@ def scan_folder(folder: str | os.PathLike, progress: Progress | None = None) -> 
                 f"{path}: the required tag SeriesInstanceUID (0020,000E) is missing; the file is damaged or cut short. "
                 "Export it again or remove it from the folder."
             )
-        image_type = value(dataset, "ImageType", where) or ()
         files.append(
             DicomFile(
                 path,
@@ -206,7 +205,7 @@ def scan_folder(folder: str | os.PathLike, progress: Progress | None = None) -> 
                 text(dataset, "StructureSetLabel", where)
                 or text(dataset, "RTPlanLabel", where)
                 or text(dataset, "SeriesDescription", where),
-                "LOCALIZER" in ([image_type] if isinstance(image_type, str) else list(image_type)),
+                "LOCALIZER" in texts(dataset, "ImageType", where),
             )
         )
     notes = []

@@ -153,7 +153,10 @@ def read_structure_set(
         if not contours:
             notes.append(f"{name}: has no closed contours; left out.")
             continue
-        filled = mask_from_contours(name, contours, ct.grid, labels)
+        try:
+            filled = mask_from_contours(name, contours, ct.grid, labels)
+        except CaseError as error:
+            raise CaseError(f"{path.name}: {error}") from error
         notes += filled.notes
         if not filled.mask.any():
             notes.append(f"{name}: holds no voxel of the CT; left out.")
