@@ -22,8 +22,9 @@ from RTPlanningLib.contouring.slice_spacing import contoured_spacing_mm
 SEGMENTATION_SUFFIXES = (".vtm",)
 MODEL_SUFFIXES = (".vtp", ".vtk", ".stl", ".obj", ".ply")
 _CONTOURS, _SURFACE, _LABELMAP = "Planar contour", "Closed surface", "Binary labelmap"
-# A surface with holes is filled on voxels of this size.
-_FILLED_MM = 1.0
+# A surface with holes is filled on voxels of its box's volume over this, in these limits.
+_FILLED_VOXELS = 2_000_000
+_FILLED_MM = (0.2, 2.0)
 _COLORS = ((0.84, 0.15, 0.16), (0.12, 0.47, 0.71), (0.17, 0.63, 0.17), (0.58, 0.40, 0.74), (0.55, 0.34, 0.29))
 
 
@@ -99,8 +100,8 @@ class _Shape:
                 notes.append(f"{self.name}: left out, it encloses no volume ({error})")
                 return None
             notes.append(
-                f"{self.name}: its DVH is that of voxels of {_FILLED_MM:g} mm which Slicer filled its surface with, "
-                f"since it is not closed as it stands ({error})"
+                f"{self.name}: its DVH is that of voxels of {filled.grid.spacing_mm[0]:.2g} mm which Slicer filled its "
+                f"surface with, since it is not closed as it stands ({error})"
             )
             return filled
 
@@ -130,8 +131,9 @@ class _Shape:
         if self._polyData.GetNumberOfPolys() + self._polyData.GetNumberOfStrips() == 0:
             return None
         low, high = (np.array(self._polyData.GetBounds()[end::2]) for end in (0, 1))
-        count = np.ceil((high - low) / _FILLED_MM).astype(int) + 3
-        grid = Grid.from_spacing(tuple(int(n) for n in count[::-1]), _FILLED_MM, low - _FILLED_MM)
+        size_mm = float(np.clip((np.prod(np.maximum(high - low, 1.0)) / _FILLED_VOXELS) ** (1 / 3), *_FILLED_MM))
+        count = np.ceil((high - low) / size_mm).astype(int) + 3
+        grid = Grid.from_spacing(tuple(int(n) for n in count[::-1]), size_mm, low - size_mm)
         image = slicer.vtkOrientedImageData()
         image.SetExtent(0, int(count[0]) - 1, 0, int(count[1]) - 1, 0, int(count[2]) - 1)
         image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(grid.affine))
