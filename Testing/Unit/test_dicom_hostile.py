@@ -109,7 +109,7 @@ def test_mutated_files_are_read_or_refused_in_words(sound, tmp_path_factory, mut
 @pytest.mark.reference
 @pytest.mark.parametrize(
     "file",
-    ["clinical/thorax_imrt/RTPLAN_Hashed.dcm", "clinical/breast_imrt_rtdose/rtdose.dcm", "plans/RP.3DCRT.dcm"],
+    ["clinical/thorax_imrt/RTPLAN_Hashed.dcm", "clinical/breast_imrt_rtdose/rtdose.dcm", "plans/RP_FiF.dcm"],
 )
 @settings(FUZZ, max_examples=max(EXAMPLES // 5, 1))
 @given(data=st.data())
