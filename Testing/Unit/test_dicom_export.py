@@ -363,6 +363,14 @@ def test_a_study_uid_that_leads_out_of_a_folder_is_none():
         identity_of_case(case(study_instance_uid="../../etc/passwd"))
 
 
+def test_images_named_by_what_is_no_uid_are_not_referred_to(tmp_path):
+    read = from_dicom(tmp_path / "in")
+    source = replace(read.dicom, ct_sop_instance_uids=("../x", *read.dicom.ct_sop_instance_uids[1:]))
+    with pytest.raises(CaseError, match="no DICOM UIDs"):
+        export_dicom(replace(read, dicom=source), tmp_path / "out")
+    export_dicom(replace(read, dicom=source), tmp_path / "out", options=DicomOptions(with_ct=True))
+
+
 def test_texts_that_dicom_cannot_hold_are_named():
     for text, vr, words in (
         ("a\\b", "LO", "does not allow"),
@@ -474,6 +482,52 @@ def test_density_overrides_are_told(tmp_path):
         if "ROIPhysicalPropertiesSequence" in item
     }
     assert told == {2: [("REL_MASS_DENSITY", 1.05)]}
+    read = read_case(tmp_path / "out")
+    assert read.density_overrides_g_cm3 == {"PTV": 1.05}
+    assert any("PTV: its mass density is 1.05 g/cm3" in note for note in read.notes)
+
+
+def test_properties_that_are_no_mass_densities_are_told_and_not_used(tmp_path):
+    export_dicom(case(density_overrides_g_cm3={"PTV": 1.05}), tmp_path / "out")
+    path = tmp_path / "out" / "RTSTRUCT.dcm"
+    dataset = pydicom.dcmread(path)
+    item = dataset.RTROIObservationsSequence[1].ROIPhysicalPropertiesSequence[0]
+    item.ROIPhysicalProperty = "REL_ELEC_DENSITY"
+    dataset.save_as(path)
+    read = read_case(tmp_path / "out")
+    assert read.density_overrides_g_cm3 == {}
+    assert any("REL_ELEC_DENSITY 1.05, which is not used" in note for note in read.notes)
+    item.ROIPhysicalProperty, item.ROIPhysicalPropertyValue = "REL_MASS_DENSITY", "-1"
+    dataset.save_as(path)
+    with pytest.raises(CaseError, match=r"RTSTRUCT\.dcm, PTV: ROIPhysicalPropertyValue"):
+        read_case(tmp_path / "out")
+
+
+@pytest.mark.parametrize("position", ["HFP", "FFS", "FFP"])
+def test_patients_who_lie_otherwise(tmp_path, position):
+    rows = {"HFP": (-1.0, 0, 0, 0, -1.0, 0), "FFS": (-1.0, 0, 0, 0, 1.0, 0), "FFP": (1.0, 0, 0, 0, -1.0, 0)}[position]
+
+    def edit(k, dataset) -> None:
+        dataset.PatientPosition = position
+
+    ct = synthetic_ct((8, 30, 30), orientation=rows, origin_LPS_mm=(30.0, 25.0, 40.0), edit=edit)
+    ct.write(tmp_path / "in")
+    first = read_case(tmp_path / "in")
+    mask = np.zeros(first.grid.shape, bool)
+    mask[2:5, 4:12, 6:20] = True
+    mask[3, 7:9, 8:12] = False
+    drawn = replace(first, structures=(Structure("PTV", mask, first.grid, "PTV"),))
+    # on the images it came from
+    export_dicom(drawn, tmp_path / "structures")
+    (tmp_path / "in" / "rs.dcm").write_bytes((tmp_path / "structures" / "RTSTRUCT.dcm").read_bytes())
+    np.testing.assert_array_equal(read_case(tmp_path / "in").structure("PTV").mask, mask)
+    # and on new ones, in their own order
+    export_dicom(drawn, tmp_path / "with", options=DicomOptions(with_ct=True))
+    read = read_case(tmp_path / "with")
+    assert read.patient_position == position
+    i, j, k = np.moveaxis(np.rint(first.grid.ras_to_index(read.grid.centres_RAS_mm())).astype(int), -1, 0)
+    np.testing.assert_array_equal(read.hu, first.hu[k, j, i])
+    np.testing.assert_array_equal(read.structure("PTV").mask, mask[k, j, i])
 
 
 def test_long_contours_fit(tmp_path):

@@ -11,7 +11,12 @@ from DoseEngineLib.progress import Progress, part
 from RTPlanningLib.case import Case
 from RTPlanningLib.dicom.ct_series import read_ct_series
 from RTPlanningLib.dicom.folder import DicomFile, FolderScan, SeriesInfo, scan_folder
-from RTPlanningLib.dicom.structure_set import StructureSetReferences, read_references, read_structure_set
+from RTPlanningLib.dicom.structure_set import (
+    StructureSetReferences,
+    read_density_overrides,
+    read_references,
+    read_structure_set,
+)
 
 
 def read_case(
@@ -70,12 +75,16 @@ def read_case(
     )
     notes += ct.notes
     structures = ()
+    densities: dict[str, float] = {}
     if structure_set is None:
         notes.append("The folder holds no structure set (RTSTRUCT); the case has no structures.")
     else:
         structures, more = read_structure_set(
             structure_set.path, ct, skip_rois=skip_rois, progress=part(progress, 0.6, 1.0)
         )
+        notes += more
+        assigned, more = read_density_overrides(structure_set.path)
+        densities = {structure.name: assigned[structure.name] for structure in structures if structure.name in assigned}
         notes += more
     label = f", structure set {structure_set.description!r}" if structure_set is not None else ""
     return Case(
@@ -90,6 +99,7 @@ def read_case(
         series_instance_uid=ct.series_instance_uid,
         frame_of_reference_uid=ct.frame_of_reference_uid,
         description=f"CT {ct.description!r} of {ct.grid.shape[0]} slices from DICOM{label}.",
+        density_overrides_g_cm3=densities,
         notes=tuple(notes),
         dicom=ct.source,
     )

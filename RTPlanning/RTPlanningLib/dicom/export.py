@@ -12,13 +12,13 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from DoseEngineLib.contour_stack import ContourStack
-from DoseEngineLib.errors import EvaluationError, GeometryError, PlanError
+from DoseEngineLib.errors import CaseError, EvaluationError, GeometryError, PlanError
 from DoseEngineLib.plan import Plan, Structure
 from DoseEngineLib.progress import Progress, part
 from RTPlanningLib.case import Case
 from RTPlanningLib.dicom.axial_grid import TurnedGrid, axial_grid, dicom_grid
 from RTPlanningLib.dicom.ct_writer import ct_datasets, new_images, original_images
-from RTPlanningLib.dicom.identity import identity_of_case, new_uid, text_for
+from RTPlanningLib.dicom.identity import identity_of_case, is_uid, new_uid, text_for
 from RTPlanningLib.dicom.rt_dose_writer import DoseToExport, rt_dose_dataset
 from RTPlanningLib.dicom.rt_plan_writer import rt_plan_dataset
 from RTPlanningLib.dicom.structure_set_writer import structure_set_object
@@ -173,6 +173,11 @@ def stage_dicom(
         turned = dicom_grid(case.grid)
         case = _turned(case, turned)
         images = new_images(case)
+    elif images is not None and not all(map(is_uid, (images.series_instance_uid, *images.sop_instance_uids))):
+        raise CaseError(
+            "The CT that the case was read from names its images by texts that are no DICOM UIDs, so nothing can refer "
+            "to them; export it with its CT (--with-ct), which gives them new ones."
+        )
     elif images is None:
         raise PlanError(
             "This case did not come from DICOM, so its structures and doses have no CT to refer to; export it with "

@@ -34,6 +34,8 @@ from RTPlanningLib.dicom.dataset import (
 )
 from RTPlanningLib.dicom.roi_role import role_from_type
 
+# Osmium, the densest element
+_LARGEST_DENSITY_g_cm3 = 22.6
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 
 
@@ -172,6 +174,53 @@ def read_structure_set(
         structures.append(_with_outline(structure, contours, notes))
     progress(1.0, "Structures read")
     return tuple(_one_external(structures, notes)), tuple(notes)
+
+
+def read_density_overrides(file: str | os.PathLike) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Read the mass densities that a structure set assigns to structures (ROI Physical Properties, PS3.3 C.8.8.8).
+
+    Returns
+    -------
+    overrides : dict of structure name to g/cm3
+        Names are made unique as `read_structure_set` does.
+    notes : tuple of str
+        Which are used, and which properties are assigned that are not mass densities and so are not.
+
+    Raises
+    ------
+    CaseError
+        A density that is none; a damaged file.
+    """
+    path = Path(file)
+    where = str(path)
+    dataset = _open(path)
+    names = _unique_names(_items(dataset, "StructureSetROISequence", where), where, [])
+    overrides: dict[str, float] = {}
+    notes: list[str] = []
+    for one in _items(dataset, "RTROIObservationsSequence", where):
+        properties = _items(one, "ROIPhysicalPropertiesSequence", where)
+        name = names.get(whole_number(one, "ReferencedROINumber", where)) if properties else None
+        if name is None:
+            continue
+        for item in properties:
+            kind = text(item, "ROIPhysicalProperty", where)
+            amount = number(item, "ROIPhysicalPropertyValue", where)
+            if kind != "REL_MASS_DENSITY":
+                notes.append(
+                    f"{name}: the structure set assigns {kind or 'a property it does not name'} "
+                    f"{'' if amount is None else f'{amount:g}'}, which is not used; assign a mass density in the plan "
+                    "file if the dose shall see it."
+                )
+                continue
+            if amount is None or not 0.0 <= amount <= _LARGEST_DENSITY_g_cm3:
+                raise CaseError(
+                    f"{path.name}, {name}: ROIPhysicalPropertyValue (3006,00B4) is {amount}, no mass density relative "
+                    "to water. Export the structure set again."
+                )
+            # relative to water of 1 g/cm3
+            overrides[name] = amount
+            notes.append(f"{name}: its mass density is {amount:g} g/cm3, as the structure set assigns it.")
+    return overrides, tuple(notes)
 
 
 def read_contoured_structures(
