@@ -56,6 +56,7 @@ def test_help_is_quick_and_says_what_there_is():
         "run",
         "optimize",
         "evaluate",
+        "export",
         "templates",
         "show",
         "cases",
@@ -68,7 +69,7 @@ def test_help_is_quick_and_says_what_there_is():
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "run", "optimize", "evaluate", "templates", "show", "cases", "machines", "engines"]
+    "command", ["demo", "run", "optimize", "evaluate", "export", "templates", "show", "cases", "machines", "engines"]
 )
 def test_every_command_has_help_with_an_example(command, capsys):
     with pytest.raises(SystemExit) as stopped:
