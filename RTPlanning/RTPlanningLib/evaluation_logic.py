@@ -1,4 +1,4 @@
-"""The logic of evaluation in the scene: biological dose, comparison of doses and plans, sums, probabilities.
+"""The logic of evaluation in the scene: biological dose, comparison of doses and plans, sums, probabilities, checks.
 
 Every method calculates first and changes the scene last: one that fails, or is cancelled by its ``progress``, leaves
 the scene as it was. The same request of the same nodes again updates the nodes it made before.
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
+from DoseEngineLib.calibration import CalibrationCurve
 from DoseEngineLib.dvh import Dvh
 from DoseEngineLib.errors import EvaluationError, PlanError
 from DoseEngineLib.mrml.plan_node import deliveredPlan, isPlanNode
@@ -20,6 +21,7 @@ from RTPlanningLib.evaluation.dose_difference import DoseDifference
 from RTPlanningLib.evaluation.dvh_comparison_file import dvh_comparison_csv, dvh_comparison_json
 from RTPlanningLib.evaluation.gamma import GammaCriterion, GammaResult
 from RTPlanningLib.evaluation.goal_comparison import GoalComparison, compare_goals
+from RTPlanningLib.evaluation.plan_checks import CheckResult
 from RTPlanningLib.evaluation.plan_sum import FIRST, UNION, CombinedDose
 from RTPlanningLib.mrml.biological_dose_node import createBiologicalDose
 from RTPlanningLib.mrml.combined_dose_node import (
@@ -32,6 +34,7 @@ from RTPlanningLib.mrml.comparison_picture import drawComparison
 from RTPlanningLib.mrml.derived_nodes import isDerivationCurrent
 from RTPlanningLib.mrml.dose_difference_node import createDoseDifference
 from RTPlanningLib.mrml.gamma_node import createGamma
+from RTPlanningLib.mrml.plan_checks_node import checkPlanNode, createPlanChecksTable
 from RTPlanningLib.mrml.plan_comparison_nodes import checkPlans, createDvhOverlay, createGoalComparisonTable
 from RTPlanningLib.mrml.plan_evaluation import (
     PlanDvhs,
@@ -375,6 +378,30 @@ class EvaluationLogic:
             notes = {plan: [f"{name}: {note}" for name, note in ofPlan.notes.items()] for plan, ofPlan in dvhs.items()}
             table = createGoalComparisonTable(planNodes, comparison, notes)
         return PlanComparison(chart, table, dvhs, comparison)
+
+    # Checks
+
+    def checkPlan(
+        self, planNode, missing: Sequence[str] = (), calibration: CalibrationCurve | None = None
+    ) -> tuple[object, list[CheckResult]]:
+        """Check a plan before sign-off and put the table ``<plan>_Checks`` into the scene.
+
+        The plan may have no dose yet, or be changed since: checks of the dose then say so.
+
+        Parameters
+        ----------
+        planNode : vtkMRMLScriptedModuleNode
+        missing, calibration
+            See `RTPlanningLib.mrml.plan_checks_node.checkPlanNode`.
+
+        Returns
+        -------
+        tableNode : vtkMRMLTableNode
+        results : list of CheckResult
+        """
+        self._check(planNode)
+        results = checkPlanNode(planNode, missing, calibration)
+        return createPlanChecksTable(planNode, results), results
 
     # State
 

@@ -613,3 +613,32 @@ def test_everything_survives_saving(logic, planNode, otherNode, tmp_path):
         planAgain = again.scene.GetFirstNodeByName(plan)
         assert reopened.createEqd2(planAgain, {"PTV": 10.0}, elsewhere_Gy=3.0).GetName() == names["eqd2"]
         assert float(array(dose_of(planAgain)).max()) <= PEAK_GY
+
+
+# Checks
+
+
+def test_checks_are_a_table_that_is_made_again(scene, logic, planning, planNode, plan):
+    table, results = logic.checkPlan(planNode)
+    assert table.GetName() == f"{planNode.GetName()}_Checks"
+    assert table.GetNumberOfRows() == len(results) == 13
+    found = {result.name: result for result in results}
+    assert found["Density overrides"].verdict in ("passed", "warning")
+    # with a dose every check has an answer
+    assert found["Prescription reached"].verdict != "not applicable"
+    columns = [table.GetTable().GetColumnName(n) for n in range(3)]
+    assert columns == ["Check", "Result", "Text"]
+    assert table.GetCellText(0, 0) == results[0].name
+    far = tuple(replace(beam, isocenter_RAS_mm=(900.0, 0.0, 0.0)) for beam in plan.beams)
+    planning.updatePlan(planNode, replace(plan, beams=far))
+    again, changed = logic.checkPlan(planNode)
+    assert again is table
+    verdicts = {result.name: result.verdict for result in changed}
+    assert verdicts["Isocentre in the target"] == "failed"
+    # the dose is that of the plan as it was
+    assert verdicts["Prescription reached"] == "not applicable"
+
+
+def test_a_plan_of_another_scene_is_not_checked(logic):
+    with pytest.raises(EvaluationError, match="no dose to evaluate"):
+        logic.checkPlan(None)
