@@ -93,6 +93,7 @@ def test_a_plan_comes_back_with_its_doses(logic, planNode, case, plan, tmp_path)
     assert any("Empty is empty" in note for note in export.notes)
     result = logic.lastResult
     total = read_rt_dose(tmp_path / "out" / "RTDOSE.dcm")
+    assert total.comment == "Dose to water, test-sphere 1"
     assert total.dose.grid.is_same_as(result.grid, 1e-6)
     np.testing.assert_allclose(total.dose.dose_Gy, result.dose_Gy, atol=1e-6 * result.dose_Gy.max(), rtol=0)
     for number, beam in enumerate(plan.beams, start=1):

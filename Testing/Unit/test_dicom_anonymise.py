@@ -76,7 +76,7 @@ def export(case: Case, out: Path):
     grid = case.grid.with_spacing(4.0)
     dose = np.random.default_rng(2).random(grid.shape).astype(np.float32) * 53.0
     doses = [
-        DoseToExport(dose, grid),
+        DoseToExport(dose, grid, comment="Dose to water, engine of Müstermann"),
         DoseToExport(
             dose,
             grid,
@@ -142,6 +142,7 @@ def test_the_set_still_holds_together(case, anonymised, tmp_path):
     assert any("Ring around Mr Müstermann is ROI 3" in note for note in anonymised.notes)
     eqd2 = read_rt_dose(anonymised.folder / "RTDOSE_EQD2.dcm", allow_effective=True)
     assert eqd2.comment == "EQD2, alpha/beta 3 Gy and others"
+    assert read_rt_dose(anonymised.folder / "RTDOSE.dcm").comment == "Dose to water"
     assert [beam.BeamName for beam in datasets["RTPLAN.dcm"].BeamSequence] == ["Beam 1", "Beam 2"]
 
 

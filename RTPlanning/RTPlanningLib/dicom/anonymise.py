@@ -35,7 +35,10 @@ _METHODS = (
 # Targets and the body are named by these; organs by the table of structure names.
 _KEPT_NAME = re.compile(r"(i?GTV|CTV|ITV|PTV)[a-z]?([_!+-]?[A-Za-z]?[0-9]{0,5})?|BODY|Body|External|Skin|Couch|Bolus")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9 _.+~^!-]*")
-_EFFECTIVE_DOSE = re.compile(r"(EQD2|BED), alpha/beta ([0-9.]+ Gy|by structure, [0-9.]+ Gy elsewhere)")
+# Comments of our own that say what a dose is; without them one could be taken for another.
+_KEPT_COMMENT = re.compile(
+    r"(EQD2|BED), alpha/beta ([0-9.]+ Gy|by structure, [0-9.]+ Gy elsewhere)|Dose to (water|medium)"
+)
 _TEXTS = ("LO", "LT", "PN", "SH", "ST", "UC", "UT")
 _SHORTEST_IDENTIFIER = 3
 _DAYS = 365, 3650
@@ -212,11 +215,12 @@ class Anonymiser:
         element.value = f"Beam {dataset.get('BeamNumber')}"
 
     def _dose_comment(self, dataset: Dataset, element: DataElement) -> None:
-        # without it an effective dose could be taken for another
-        match = _EFFECTIVE_DOSE.match(str(element.value or ""))
-        element.value = (
-            match.group() + (" and others" if match.end() < len(str(element.value)) else "") if match else ""
-        )
+        said = str(element.value or "")
+        match = _KEPT_COMMENT.match(said)
+        kept = match.group() if match else ""
+        # the names of the structures that have alpha/betas of their own are left out
+        named = kept.startswith(("EQD2", "BED")) and len(kept) < len(said)
+        element.value = f"{kept} and others" if named else kept
 
     def _empty(self, dataset: Dataset, element: DataElement) -> None:
         element.value = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from DoseEngineLib.errors import PlanError
+from DoseEngineLib.mrml.dose_volume import DOSE_TO, provenanceOf
 from DoseEngineLib.mrml.plan_node import (
     BEAM_DOSE,
     REFERENCE_VOLUME,
@@ -78,7 +79,10 @@ def nodesToExport(
     )
     plan = deliveredPlan(node)
     overridden = bool(case.density_overrides_g_cm3)
-    doses = [DoseToExport(arrayFromVolume(doseNode), gridFromVolume(doseNode), overridden_densities=overridden)]
+    made = _made(doseNode)
+    doses = [
+        DoseToExport(arrayFromVolume(doseNode), gridFromVolume(doseNode), comment=made, overridden_densities=overridden)
+    ]
     if options.beams:
         for number, beam in enumerate(plan.beams, start=1):
             beamDose = beamNode(node, BEAM_DOSE, beam.name)
@@ -90,6 +94,7 @@ def nodesToExport(
                     gridFromVolume(beamDose),
                     beam_number=number,
                     name=f"RTDOSE_beam_{number:02d}",
+                    comment=made,
                     overridden_densities=overridden,
                 )
             )
@@ -108,6 +113,17 @@ def nodesToExport(
             )
         )
     return NodesToExport(case, plan, tuple(doses))
+
+
+def _made(doseNode) -> str:
+    """To what the dose is, and by which engine, in a line."""
+    provenance = provenanceOf(doseNode)
+    medium = doseNode.GetAttribute(DOSE_TO)
+    said = [f"Dose to {medium}"] if medium else []
+    if "engine" in provenance:
+        said.append(f"{provenance['engine']} {provenance.get('engine_version', '')}".rstrip())
+    comment = ", ".join(said)
+    return comment if len(comment) <= _LONGEST_COMMENT else said[0]
 
 
 def _comment(options: DicomOptions) -> str:
