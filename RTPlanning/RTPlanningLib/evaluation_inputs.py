@@ -49,6 +49,8 @@ class DoseInput:
     target : str or None
     folder : Path or None
         The folder, where one was given.
+    dicom_file : Path or None
+        The file, where it is DICOM.
     """
 
     dose: DoseDistribution
@@ -58,6 +60,7 @@ class DoseInput:
     fractions: int | None = None
     target: str | None = None
     folder: Path | None = None
+    dicom_file: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,12 +75,15 @@ class StructureInput:
     notes : tuple of str
     goals : tuple of str
         Of the plan, where they came from the scene of a run.
+    structure_set : Path or None
+        Their file, where it is DICOM and the only one.
     """
 
     structures: tuple[Structure, ...]
     case: Case | None = None
     notes: tuple[str, ...] = ()
     goals: tuple[str, ...] = ()
+    structure_set: Path | None = None
 
 
 def read_dose_input(path: str | Path, dose_unit: str = "Gy", name: str | None = None) -> DoseInput:
@@ -99,11 +105,16 @@ def read_dose_input(path: str | Path, dose_unit: str = "Gy", name: str | None = 
     path = Path(path)
     if not path.is_dir():
         dose, frame, notes = read_dose(path, dose_unit)
-        return DoseInput(_named(dose, name), frame, notes)
+        return DoseInput(_named(dose, name), frame, notes, dicom_file=_dicom(path))
     if (path / _RUN_DOSE).is_file() and (path / _RUN_PLAN).is_file():
         return _dose_of_run(path, name)
-    dose, frame, notes = read_dose(_dose_file_in(path), dose_unit)
-    return DoseInput(_named(dose, name), frame, notes, folder=path)
+    file = _dose_file_in(path)
+    dose, frame, notes = read_dose(file, dose_unit)
+    return DoseInput(_named(dose, name), frame, notes, folder=path, dicom_file=_dicom(file))
+
+
+def _dicom(path: Path) -> Path | None:
+    return None if path.name.lower().endswith(_VOLUMES) else path
 
 
 def read_dose_inputs(
@@ -380,7 +391,8 @@ def _read_folder(folder: Path, frame: str, contours_only: bool, progress: Progre
             "The dose and the structures have different frames of reference, so their places cannot be compared "
             f"({frame}, {found.frame_of_reference_uid}). Give files of one plan."
         )
-    return StructureInput(found.structures, found, found.notes)
+    only = structure_sets[0].path if len(structure_sets) == 1 else None
+    return StructureInput(found.structures, found, found.notes, structure_set=only)
 
 
 def _is_volume(scan, slices: int) -> bool:
@@ -400,7 +412,7 @@ def _read_contours(path: Path, frame: str, why: str, progress: Progress) -> Stru
         f"{why} Structures are known by their contours alone: volumes and DVHs are exact for these, pictures show no "
         "CT, and nothing is known of densities."
     )
-    return StructureInput(structures, None, (missing.strip(), *notes))
+    return StructureInput(structures, None, (missing.strip(), *notes), structure_set=path)
 
 
 def _read_surfaces(paths: Sequence[Path]) -> StructureInput:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +17,24 @@ from RTPlanningLib.display.figure_bytes import png_bytes
 from RTPlanningLib.display.slice_view import draw_slices
 from RTPlanningLib.evaluation.dose_evaluation import DoseEvaluation, evaluate_distribution
 from RTPlanningLib.evaluation.goal_templates import GoalTemplate, load_goal_template
+from RTPlanningLib.evaluation.stored_dvh_comparison import compare_with_stored
 from RTPlanningLib.evaluation_inputs import DoseInput, StructureInput, read_dose_input, read_structures, with_fractions
 from RTPlanningLib.output_folder import OutputFolder
 from RTPlanningLib.radiobiology.radiobiology_file import radiobiology_csv
 from RTPlanningLib.report.dvh_csv import write_dvh_csv
-from RTPlanningLib.report.evaluation_report import evaluation_goals_csv, evaluation_json, render_evaluation_report
+from RTPlanningLib.report.evaluation_report import (
+    evaluation_goals_csv,
+    evaluation_json,
+    render_evaluation_report,
+    stored_dvh_csv,
+)
 
 REPORT, DATA, GOALS, DVH = "evaluation.html", "evaluation.json", "goals.csv", "dvh.csv"
 # Only where probabilities were asked for.
 RADIOBIOLOGY = "radiobiology.csv"
-OUTPUTS = (REPORT, DATA, GOALS, DVH, RADIOBIOLOGY)
+# Only where the file of the dose holds DVHs.
+STORED = "stored_dvh.csv"
+OUTPUTS = (REPORT, DATA, GOALS, DVH, RADIOBIOLOGY, STORED)
 # Of dvh.csv: fine enough that no curve falls by more than about a per cent between two rows.
 DVH_STEP_GY = 0.01
 # Shown where there is no CT.
@@ -149,10 +157,26 @@ def evaluate_dose(
             notes=[*given.notes, *found.notes],
             progress=part(progress, 0.3, 0.9),
         )
+        evaluation = _with_stored(evaluation, given, found)
         part(progress, 0.9, 1.0)(0.0, "Writing the report")
         write_evaluation(output.staging, evaluation, found.case, dvh_step_Gy)
         files = output.commit()
     return EvaluationOutput(output.folder, tuple(files), evaluation, time.perf_counter() - start)
+
+
+def _with_stored(evaluation: DoseEvaluation, given: DoseInput, found: StructureInput) -> DoseEvaluation:
+    """Set the DVHs that the dose's own file holds beside ours."""
+    if given.dicom_file is None or found.structure_set is None:
+        return evaluation
+    from RTPlanningLib.dicom.stored_dvh import read_stored_dvhs
+
+    stored, notes = read_stored_dvhs(given.dicom_file, found.structure_set)
+    compared = tuple(
+        compare_with_stored(evaluation.dvhs[name], one, evaluation.dose.max_Gy)
+        for name, one in stored.items()
+        if name in evaluation.dvhs
+    )
+    return replace(evaluation, stored=compared, notes=(*evaluation.notes, *notes))
 
 
 def _target(target: str | None, given: DoseInput, found: StructureInput) -> str | None:
@@ -171,6 +195,8 @@ def write_evaluation(folder: Path, evaluation: DoseEvaluation, case: Case | None
     (folder / GOALS).write_text(evaluation_goals_csv(evaluation), encoding="utf-8", newline="\n")
     if evaluation.radiobiology:
         (folder / RADIOBIOLOGY).write_text(radiobiology_csv(evaluation.radiobiology), encoding="utf-8", newline="\n")
+    if evaluation.stored:
+        (folder / STORED).write_text(stored_dvh_csv(evaluation.stored), encoding="utf-8", newline="\n")
     write_dvh_csv(folder / DVH, evaluation.dvhs, dvh_step_Gy)
 
 

@@ -20,7 +20,7 @@ from DoseEngineLib.plan import Structure
 from RTPlanningLib import cli
 from RTPlanningLib.case import Case
 from RTPlanningLib.evaluation_inputs import read_dose
-from RTPlanningLib.evaluation_workflow import OUTPUTS, RADIOBIOLOGY, evaluate_dose
+from RTPlanningLib.evaluation_workflow import OUTPUTS, RADIOBIOLOGY, STORED, evaluate_dose
 from RTPlanningLib.mrml.case_nodes import createCaseNodes
 from RTPlanningLib.mrml.write_volume import writeVolume
 from RTPlanningLib.output_folder import MANIFEST, OutputError
@@ -68,7 +68,7 @@ def test_files_slicer_writes_are_evaluated(files, tmp_path):
         fractions=30,
         target="PTV",
     )
-    assert {path.name for path in output.files} == set(OUTPUTS) - {RADIOBIOLOGY}
+    assert {path.name for path in output.files} == set(OUTPUTS) - {RADIOBIOLOGY, STORED}
     assert (tmp_path / "out" / MANIFEST).is_file()
     data = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
     assert {goal["goal"]: goal["verdict"] for goal in data["goals"]} == {

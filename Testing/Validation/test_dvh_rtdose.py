@@ -189,6 +189,13 @@ def test_the_convention_of_the_ends_is_an_option_of_the_command_line(plan, share
         assert found[name]["Mean_Gy"] == pytest.approx(expected.mean_Gy, rel=1e-6)
         if end_caps == "none":
             assert found[name]["Mean_Gy"] == pytest.approx(plan.stored[name].mean_Gy, rel=TOLERANCE)
+    # the page sets the file's own curves beside ours, by Ebert's criterion
+    beside = {one["structure"]: one for one in data["stored_dvhs"]}
+    assert set(beside) == set(plan.stored)
+    for name in LARGE:
+        print(f"{name}, end caps {end_caps}: {beside[name]['agreement_percent']:.1f} % of points")
+        assert beside[name]["stored_mean_Gy"] == pytest.approx(plan.stored[name].mean_Gy, abs=0.001)
+        assert beside[name]["agreement_percent"] >= (99.5 if end_caps == "none" else 95.0)
 
 
 # dicompyler-core 0.5.6 with pydicom 2.4.5, default settings: volume in cm3, mean in Gy, D98%, D95%, D50%, D2% in Gy,

@@ -23,6 +23,7 @@ from RTPlanningLib.evaluation.goal_templates import (
     apply_goal_template,
 )
 from RTPlanningLib.evaluation.goals import GoalResult, evaluate_goals
+from RTPlanningLib.evaluation.stored_dvh_comparison import StoredComparison
 from RTPlanningLib.radiobiology.fractionation import Fractionation
 from RTPlanningLib.radiobiology.parameters import load_parameters
 from RTPlanningLib.radiobiology.plan_radiobiology import RadiobiologyResult, evaluate_ntcp, evaluate_tcp
@@ -80,6 +81,8 @@ class DoseEvaluation:
     radiobiology : tuple of RadiobiologyResult
     templates : tuple of GoalTemplate
     notes : tuple of str
+    stored : tuple of StoredComparison
+        DVHs that the file of the dose holds, beside these.
     """
 
     dose: DoseDistribution
@@ -93,6 +96,7 @@ class DoseEvaluation:
     radiobiology: tuple[RadiobiologyResult, ...]
     templates: tuple[GoalTemplate, ...]
     notes: tuple[str, ...]
+    stored: tuple[StoredComparison, ...] = ()
 
     def verdicts(self) -> dict[str, int]:
         """Count the goals' verdicts; goals without a structure count as "without structure"."""

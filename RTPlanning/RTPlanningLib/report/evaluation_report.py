@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from io import StringIO
 from typing import Any
 
@@ -15,6 +16,7 @@ from RTPlanningLib.evaluation.dose_distribution import grid_summary
 from RTPlanningLib.evaluation.dose_evaluation import OWN_GOALS, DoseEvaluation, JudgedGoal
 from RTPlanningLib.evaluation.goal_templates import GoalTemplate, absence_of
 from RTPlanningLib.evaluation.metrics import parse_metric
+from RTPlanningLib.evaluation.stored_dvh_comparison import StoredComparison
 from RTPlanningLib.report.html_report import render_page
 from RTPlanningLib.report.report_data import Picture, software_versions
 
@@ -59,6 +61,7 @@ def render_evaluation_report(
                 _structure_row(dvh, colors.get(name), metrics, evaluation.prescription_Gy)
                 for name, dvh in evaluation.dvhs.items()
             ],
+            "stored": [_stored_row(one) for one in evaluation.stored],
             "slices": [Picture(data, caption) for caption, data in slices],
             "radiobiology": [_probability_row(row) for row in found],
             "without_radiobiology": " ".join(without) if found else "",
@@ -93,6 +96,7 @@ def evaluation_json(evaluation: DoseEvaluation) -> str:
         ],
         "structures": [_structure_dict(dvh) for dvh in evaluation.dvhs.values()],
         "radiobiology": [row.as_dict() for row in evaluation.radiobiology],
+        "stored_dvhs": [one.as_dict() for one in evaluation.stored],
         "notes": list(evaluation.notes),
     }
     return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -118,6 +122,26 @@ def evaluation_goals_csv(evaluation: DoseEvaluation) -> str:
             + (one.unmatched.reason, one.unmatched.published.source)
         )
     return stream.getvalue()
+
+
+def stored_dvh_csv(stored: Sequence[StoredComparison]) -> str:
+    """Return figures of the DVHs stored with a dose beside ours as CSV text, a line a structure."""
+    stream = StringIO()
+    writer = csv.DictWriter(stream, [field.name for field in fields(StoredComparison)], lineterminator="\n")
+    writer.writeheader()
+    for one in stored:
+        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in one.as_dict().items()})
+    return stream.getvalue()
+
+
+def _stored_row(one: StoredComparison) -> dict[str, Any]:
+    pairs = [(one.volume_cm3, one.stored_volume_cm3), (one.mean_Gy, one.stored_mean_Gy)]
+    pairs += [(one.D98_Gy, one.stored_D98_Gy), (one.D50_Gy, one.stored_D50_Gy), (one.D2_Gy, one.stored_D2_Gy)]
+    cells = []
+    for number, (ours, theirs) in enumerate(pairs):
+        text = volume_text if number == 0 else "{:.2f}".format
+        cells.append((text(ours), "–" if theirs is None else text(theirs)))
+    return {"name": one.structure, "cells": cells, "agreement": f"{one.agreement_percent:.1f}"}
 
 
 def _checked(template: GoalTemplate) -> str:
