@@ -328,6 +328,13 @@ writes recompute.html, .json and .csv, gamma and difference as volumes, and what
         "--allow", metavar="WHAT", nargs="+", action="extend", default=[], help="calculate without: wedges, blocks, ..."
     )
     recompute.add_argument("--spacing", metavar="MM", type=float, default=2.5, help="dose grid (default: %(default)s)")
+    recompute.add_argument(
+        "--arc-step",
+        metavar="DEG",
+        type=float,
+        default=4.0,
+        help="control points of an arc this close are calculated together; 0: each by itself (default: %(default)s)",
+    )
     recompute.add_argument("--dvh", metavar="FILE", type=Path, help="planned DVHs as CSV, where there is no dose")
     recompute.add_argument(
         "--name",
@@ -1002,6 +1009,7 @@ def _recompute(options: argparse.Namespace) -> None:
             leaves=options.leaves,
             allow=options.allow,
             spacing_mm=options.spacing,
+            arc_step_deg=options.arc_step,
             plan_uid=options.plan,
             ct_series_uid=options.ct_series,
             structure_set_uid=options.structure_set,

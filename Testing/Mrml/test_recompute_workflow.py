@@ -247,6 +247,26 @@ def test_leaf_models_are_read_off_stored_fluences(folder, tmp_path):
         recompute(folder, tmp_path / "wrong", leaves="theirs")
 
 
+def test_arcs_are_calculated_in_steps_and_it_is_said(tmp_path):
+    case = make_case()
+    plan = make_plan(case)
+    turned = tuple(
+        replace(point, gantry_deg=(356.0 + 2.0 * n) % 360.0) for n, point in enumerate(plan.beams[0].control_points)
+    )
+    arc = replace(plan.beams[0], name="Arc", control_points=turned)
+    export_dicom(case, tmp_path / "dicom", plan=replace(plan, beams=(arc,)))
+    comparison = recompute(tmp_path / "dicom", tmp_path / "out").comparison
+    assert [point.gantry_deg for point in comparison.plan.beams[0].control_points] == [356, 358, 0, 2, 4, 6]
+    assert comparison.plan.engine_options == {"arc_step_deg": 4.0}
+    page = (tmp_path / "out" / PAGE).read_text(encoding="utf-8")
+    assert "in steps of up to 4 degrees" in page
+    assert "356 → 6" in page
+    alone = recompute(tmp_path / "dicom", tmp_path / "alone", arc_step_deg=0.0).comparison
+    assert alone.plan.engine_options == {}
+    ours, exact = (one.recomputed["PTV"].mean_Gy for one in (comparison, alone))
+    assert ours == pytest.approx(exact, rel=0.005)
+
+
 def test_command_line(clinic, tmp_path, capsys):
     arguments = ["recompute", str(clinic), "--engine", ENGINE, "--spacing", "4", "--out", str(tmp_path / "out")]
     assert cli.main(arguments) == cli.OK

@@ -8,7 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from DoseEngineLib.engine import create_engine
 from DoseEngineLib.errors import EngineError
+from DoseEngineLib.iec61217 import beam_frame
 from DoseEngineLib.machine import load_machine
 from DoseEngineLib.photon.fluence import aperture_fluence, beam_segments, extra_focal_fluence
 from DoseEngineLib.plan import Aperture, Beam, ControlPoint
@@ -71,6 +73,30 @@ def test_an_arc_keeps_a_direction_for_every_segment():
     segments = beam_segments(sliding_window(10, gantry=lambda n: (355.0 + 2.0 * n) % 360.0), LINAC, "HFS", 2.0)
     assert len(segments) == 9
     assert sum(segment.weight for segment in segments) == pytest.approx(1.0)
+
+
+def test_joined_arcs_keep_all_fluence_and_turn_about_their_middle():
+    beam = sliding_window(10, gantry=lambda n: (355.0 + 2.0 * n) % 360.0)
+    apart = beam_segments(beam, LINAC, "HFS", 2.0)
+    joined = beam_segments(beam, LINAC, "HFS", 2.0, arc_step_deg=4.0)
+    # nine segments of 2 degrees in pairs, the last one alone
+    assert [round(9 * segment.weight) for segment in joined] == [2, 2, 2, 2, 1]
+    total = sum(segment.weight * segment.fluence.values for segment in apart)
+    np.testing.assert_allclose(sum(one.weight * one.fluence.values for one in joined), total, atol=2e-6)
+    # across north: from 355 to 359 degrees, and from 359 to 3
+    for segment, gantry in zip(joined, (357.0, 1.0, 5.0, 9.0, 12.0), strict=True):
+        np.testing.assert_allclose(segment.frame.source_direction, beam_frame(gantry).source_direction, atol=1e-12)
+    back = sliding_window(10, gantry=lambda n: (13.0 - 2.0 * n) % 360.0)
+    assert len(beam_segments(back, LINAC, "HFS", 2.0, arc_step_deg=4.0)) == 5
+    assert len(beam_segments(beam, LINAC, "HFS", 2.0, arc_step_deg=1.0)) == 9
+    assert len(beam_segments(sliding_window(9), LINAC, "HFS", 2.0, arc_step_deg=4.0)) == 1
+
+
+@pytest.mark.parametrize("label", ["photon-pencil-beam", "photon-collapsed-cone"])
+def test_engines_refuse_steps_that_would_smear_an_arc(label):
+    assert create_engine(label, arc_step_deg=4.0).arc_step_deg == 4.0
+    with pytest.raises(EngineError, match="arc_step_deg"):
+        create_engine(label, arc_step_deg=20.0)
 
 
 def test_leaves_may_not_appear_within_a_beam():

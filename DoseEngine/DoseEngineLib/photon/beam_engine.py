@@ -17,6 +17,9 @@ from DoseEngineLib.patient import Patient
 from DoseEngineLib.plan import Beam, Plan
 from DoseEngineLib.progress import Progress, part
 
+# Beyond this, leaves that belong to one end of a joined arc would shape the dose of the other.
+_WIDEST_ARC_STEP_DEG = 10.0
+
 
 class PhotonBeamEngine(DoseEngine):
     """An engine that computes photon beams one by one.
@@ -27,13 +30,21 @@ class PhotonBeamEngine(DoseEngine):
         Refuse requests whose arrays would need more.
     allow_isocenter_outside : bool
         Compute beams whose isocentre is outside the image (extended distances).
+    arc_step_deg : float
+        Control points of an arc within this angle are calculated from one direction, their fluences added up; 0: every
+        segment between two control points from its own.
     """
 
     dose_to: str = "water"
 
-    def __init__(self, max_memory_GB: float = 8.0, allow_isocenter_outside: bool = False) -> None:
+    def __init__(
+        self, max_memory_GB: float = 8.0, allow_isocenter_outside: bool = False, arc_step_deg: float = 0.0
+    ) -> None:
         if not max_memory_GB > 0:
             raise EngineError(f"max_memory_GB must be positive; got {max_memory_GB}.")
+        if not 0.0 <= arc_step_deg <= _WIDEST_ARC_STEP_DEG:
+            raise EngineError(f"arc_step_deg must be in 0..{_WIDEST_ARC_STEP_DEG:g} degrees; got {arc_step_deg}.")
+        self.arc_step_deg = float(arc_step_deg)
         self.max_memory_GB = float(max_memory_GB)
         self.allow_isocenter_outside = bool(allow_isocenter_outside)
 

@@ -127,7 +127,7 @@ class PhotonCollapsedConeEngine(PhotonBeamEngine):
     ) -> np.ndarray:
         pitch = self.pitch_for(grid)
         per_MU = _photons_per_cm2_per_MU(machine, self.rings, self.azimuths, pitch)
-        segments = beam_segments(beam, machine, position, _FLUENCE_PIXEL_MM)
+        segments = beam_segments(beam, machine, position, _FLUENCE_PIXEL_MM, self.arc_step_deg)
         dose = np.zeros(grid.shape, np.float32)
         for number, segment in enumerate(segments):
 

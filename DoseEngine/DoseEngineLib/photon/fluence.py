@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtr
@@ -378,11 +379,24 @@ def collimation_distance_mm(aperture: Aperture, machine: Machine) -> float:
     return (machine.jaw_x.distance_mm + machine.jaw_y.distance_mm) / 2
 
 
-def beam_segments(beam: Beam, machine: Machine, patient_position: str, pixel_mm: float = 1.0) -> list[BeamSegment]:
+def beam_segments(
+    beam: Beam, machine: Machine, patient_position: str, pixel_mm: float = 1.0, arc_step_deg: float = 0.0
+) -> list[BeamSegment]:
     """Split a beam into directions with the fluence delivered from each.
 
     Control points that differ only in the aperture are merged into one fluence, moving leaves integrated in steps of
     1 mm; a rotating beam is computed at the middle of each segment between two control points.
+
+    Parameters
+    ----------
+    beam : Beam
+    machine : Machine
+        With the leaves of the beam.
+    patient_position : str
+    pixel_mm : float
+    arc_step_deg : float
+        Segments of an arc that together turn the gantry by no more than this are given one direction, the mean of
+        theirs by MU, and one fluence. 0: every segment has its own.
 
     Raises
     ------
@@ -390,6 +404,7 @@ def beam_segments(beam: Beam, machine: Machine, patient_position: str, pixel_mm:
         An arc segment of more than 10 degrees, or an MLC that appears or disappears within a beam.
     """
     merged: dict[tuple[float, float, float], list[tuple[np.ndarray, float]]] = {}
+    turned: dict[tuple[float, float, float], float] = {}
     points = beam.control_points
     for aperture in dict.fromkeys(point.aperture for point in points):
         # travels between two positions that a machine can take stay within its limits
@@ -413,7 +428,11 @@ def beam_segments(beam: Beam, machine: Machine, patient_position: str, pixel_mm:
                     f"{index + 1}; add control points so that no step exceeds {_MAXIMUM_ARC_STEP_DEG:g} degrees."
                 )
             angles.append(getattr(start, name) + turn / 2)
-        merged.setdefault(tuple(angles), []).append((_motion(positions[index], positions[index + 1]), share))
+        key = tuple(angles)
+        merged.setdefault(key, []).append((_motion(positions[index], positions[index + 1]), share))
+        turned[key] = (stop.gantry_deg - start.gantry_deg + 180.0) % 360.0 - 180.0
+    if arc_step_deg > 0:
+        merged = _joined(merged, turned, arc_step_deg)
     segments = []
     distance = collimation_distance_mm(points[0].aperture, machine)
     for (gantry, collimator, couch), parts in merged.items():
@@ -423,6 +442,44 @@ def beam_segments(beam: Beam, machine: Machine, patient_position: str, pixel_mm:
         sources = _summed_sources(np.concatenate([steps for steps, _ in parts]), shares, machine, pixel_mm)
         segments.append(BeamSegment(frame, sources, distance, weight))
     return segments
+
+
+def _joined(
+    parts_of: dict[tuple[float, float, float], list[tuple[np.ndarray, float]]],
+    turned: dict[tuple[float, float, float], float],
+    arc_step_deg: float,
+) -> dict[tuple[float, float, float], list[tuple[np.ndarray, float]]]:
+    """Join neighbouring directions of an arc, in order, as long as together they turn by no more than a step."""
+    groups: list[dict[str, Any]] = []
+    for key, parts in parts_of.items():
+        gantry, collimator, couch = key
+        share = sum(part for _, part in parts)
+        ends = gantry - turned[key] / 2, gantry + turned[key] / 2
+        if groups:
+            last = groups[-1]
+            # angles count on from the group's, across north too
+            shift = 360.0 * np.round((last["middle"] - gantry) / 360.0)
+            low = min(last["low"], *(end + shift for end in ends))
+            high = max(last["high"], *(end + shift for end in ends))
+            if last["rest"] == (collimator, couch) and high - low <= arc_step_deg + 1e-6:
+                whole = last["share"] + share
+                middle = (last["middle"] * last["share"] + (gantry + shift) * share) / whole
+                last.update(low=low, high=high, middle=middle, share=whole, parts=[*last["parts"], *parts])
+                continue
+        groups.append(
+            {
+                "low": min(ends),
+                "high": max(ends),
+                "middle": gantry,
+                "share": share,
+                "rest": (collimator, couch),
+                "parts": list(parts),
+            }
+        )
+    joined: dict[tuple[float, float, float], list[tuple[np.ndarray, float]]] = {}
+    for group in groups:
+        joined.setdefault((group["middle"], *group["rest"]), []).extend(group["parts"])
+    return joined
 
 
 def _motion(start: np.ndarray, stop: np.ndarray) -> np.ndarray:

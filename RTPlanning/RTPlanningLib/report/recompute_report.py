@@ -135,7 +135,12 @@ def _cards(found: Recomputation) -> list[tuple[str, str]]:
 
 
 def _percent(row: MetricDifference) -> str:
-    return f"{row.difference_Gy:+.2f} Gy" if row.percent is None else f"{row.percent:+.1f} %"
+    return f"{_signed(row.difference_Gy, 2)} Gy" if row.percent is None else f"{_signed(row.percent, 1)} %"
+
+
+def _signed(value: float, digits: int) -> str:
+    # adding zero turns a rounded -0.0 into 0.0
+    return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−")
 
 
 def _structures(found: Recomputation, colors: Mapping[str, Sequence[float]]) -> list[dict[str, Any]]:
@@ -150,8 +155,8 @@ def _structures(found: Recomputation, colors: Mapping[str, Sequence[float]]) -> 
                 {
                     "recomputed": f"{row.recomputed_Gy:.2f}",
                     "planned": f"{row.planned_Gy:.2f}",
-                    "difference": f"{row.difference_Gy:+.2f}".replace("-", "−"),
-                    "percent": "" if row.percent is None else f"{row.percent:+.1f} %".replace("-", "−"),
+                    "difference": _signed(row.difference_Gy, 2),
+                    "percent": "" if row.percent is None else f"{_signed(row.percent, 1)} %",
                     "marked": marked,
                 }
             )
@@ -182,7 +187,7 @@ def _region(region: RegionComparison) -> dict[str, Any]:
         "gamma": ("–", "–") if gamma is None else (f"{gamma.pass_rate_percent:.2f}", f"{gamma.judged}"),
         "difference": ("–", "–")
         if statistics is None
-        else tuple(f"{statistics[key]:+.3f}".replace("-", "−") for key in ("mean", "standard_deviation")),
+        else (_signed(statistics["mean"], 3), f"{statistics['standard_deviation']:.3f}"),
     }
 
 
