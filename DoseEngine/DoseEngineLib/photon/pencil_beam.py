@@ -91,7 +91,7 @@ class PhotonPencilBeamEngine(PhotonBeamEngine):
         kernel = dose_kernel(machine)
         fluence_per_MU = photons_per_cm2_per_MU(machine)
         dose = np.zeros(grid.shape, np.float32)
-        segments = beam_segments(beam, machine, position)
+        segments = beam_segments(beam, machine, position, arc_step_deg=self.arc_step_deg)
         for number, segment in enumerate(segments):
             progress(number / len(segments), f"{self.title}: {beam.name}")
             add_segment(dose, inside, grid, patient, segment, kernel, machine, fluence_per_MU * segment.weight)
