@@ -162,7 +162,10 @@ def whole_number(dataset: Dataset, keyword: str, where: str) -> int:
 def decimal_strings(dataset: Dataset, keyword: str, where: str) -> np.ndarray:
     """Return a required, long DS element as floats (NaN allowed), without an object for each number."""
     name = _tag_name(tag_for_keyword(keyword))
-    element = dataset.get_item(keyword) if keyword in dataset else None
+    try:
+        element = dataset.get_item(keyword) if keyword in dataset else None
+    except Exception as error:  # an unknown value representation, from a damaged file
+        raise CaseError(f"{where}: {name} is malformed ({error}). {_AGAIN}") from error
     raw = element.value if element is not None else None
     try:
         if isinstance(raw, bytes):
