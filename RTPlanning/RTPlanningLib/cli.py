@@ -956,7 +956,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from RTPlanningLib.evaluation_workflow import evaluate_dose
 
     names = _names(options)
-    if options.structures is None and options.case is None and not options.dose.is_dir():
+    if options.structures is None and options.case is None and options.dose.is_file():
         options.parser.error("a dose file needs --structures or --case")
     with _progress_bar() as progress:
         output = evaluate_dose(
@@ -1052,7 +1052,7 @@ def _compare(options: argparse.Namespace) -> None:
     from RTPlanningLib.comparison_workflow import compare_doses
     from RTPlanningLib.evaluation.gamma import GammaCriterion
 
-    if options.structures is None and options.case is None and not options.doses[0].is_dir():
+    if options.structures is None and options.case is None and options.doses[0].is_file():
         options.parser.error("dose files need --structures or --case")
     percent, distance = _gamma_criterion(options)
     with _progress_bar() as progress:

@@ -125,3 +125,11 @@ def test_impossible_sums_are_refused():
         PlanDose(water, weight=0.0)
     with pytest.raises(EvaluationError, match="0 delivered fractions"):
         PlanDose(water, fractions=0)
+
+
+def test_doses_that_meet_nowhere_are_told():
+    grids = [Grid.from_spacing((4, 4, 4), 2.0, (offset, 0.0, 0.0)) for offset in (0.0, 6.0, 100.0)]
+    doses = [DoseDistribution(name, np.full((4, 4, 4), 10.0), grid) for name, grid in zip("abc", grids)]
+    assert not any("meets none" in note for note in sum_plans(doses[:2]).notes)
+    (said,) = [note for note in sum_plans(doses).notes if "meets none" in note]
+    assert said.startswith("The grid of c ")

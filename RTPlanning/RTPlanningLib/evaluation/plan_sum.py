@@ -225,6 +225,11 @@ def _combine(
         if known:
             variance += (plan.factor * resample(dose.uncertainty_Gy, dose.grid, target).astype(float)) ** 2
         notes += _cut_notes(dose, target, covered)
+        if number and not any(_meet(dose.grid, other.grid) for other in doses[:number]):
+            notes.append(
+                f"The grid of {dose.name} meets none of the others': nothing is added up there. Check that they are in "
+                "the same frame of reference."
+            )
         records.append(
             {
                 **dose.summary(),
@@ -254,6 +259,13 @@ def _combine(
             "notes": notes,
         },
         notes=tuple(notes),
+    )
+
+
+def _meet(one: Grid, other: Grid) -> bool:
+    """Whether some voxel of a grid has its centre in the other."""
+    return bool(
+        resample(np.ones(one.shape, bool), one, other).any() or resample(np.ones(other.shape, bool), other, one).any()
     )
 
 
