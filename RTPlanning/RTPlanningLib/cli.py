@@ -675,6 +675,9 @@ def _structure_arguments(parser: argparse.ArgumentParser, default: str) -> None:
         default="half",
         help="how far contours reach beyond the first and last: half a slice, or not at all (default: %(default)s)",
     )
+    parser.add_argument(
+        "--skip", metavar="NAME", nargs="+", action="extend", default=[], help="leave these structures out"
+    )
 
 
 def _goal_arguments(parser: argparse.ArgumentParser, *, with_fractions: bool = True) -> None:
@@ -977,6 +980,7 @@ def _evaluate(options: argparse.Namespace) -> None:
             dose_unit=options.dose_unit,
             contours_only=options.contours_only,
             end_caps=options.end_caps,
+            skip=options.skip,
             dvh_step_Gy=options.dvh_step,
             force=options.force,
             progress=progress,
@@ -1080,6 +1084,7 @@ def _compare(options: argparse.Namespace) -> None:
             dose_unit=options.dose_unit,
             contours_only=options.contours_only,
             end_caps=options.end_caps,
+            skip=options.skip,
             dvh_step_Gy=options.dvh_step,
             force=options.force,
             progress=progress,
@@ -1134,6 +1139,7 @@ def _sum(options: argparse.Namespace) -> None:
             dose_unit=options.dose_unit,
             contours_only=options.contours_only,
             end_caps=options.end_caps,
+            skip=options.skip,
             dvh_step_Gy=options.dvh_step,
             force=options.force,
             progress=progress,

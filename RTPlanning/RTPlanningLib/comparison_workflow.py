@@ -95,6 +95,7 @@ def compare_doses(
     dose_unit: str = "Gy",
     contours_only: bool = False,
     end_caps: str = "half",
+    skip: Sequence[str] = (),
     dvh_step_Gy: float = DVH_STEP_GY,
     force: bool = False,
     progress: Progress | None = None,
@@ -106,7 +107,7 @@ def compare_doses(
     doses : sequence of path
         Two to five: dose files, or folders with one dose, as of earlier runs, which also give what was prescribed.
     out : path
-    structures, case, contours_only, end_caps
+    structures, case, contours_only, end_caps, skip
         As in `read_structures`; by default the structures of the first dose's folder. All doses are judged on these.
     labels : sequence of str, optional
         One a dose; by default names of plans, folders or files.
@@ -140,6 +141,7 @@ def compare_doses(
             frame_of_reference_uid=given[0].frame_of_reference_uid,
             contours_only=contours_only,
             end_caps=end_caps,
+            skip=skip,
             progress=part(progress, 0.1, 0.2),
         )
         known = [structure.name for structure in found.structures]

@@ -298,6 +298,7 @@ def read_structures(
     frame_of_reference_uid: str = "",
     contours_only: bool = False,
     end_caps: str = "half",
+    skip: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> StructureInput:
     """Read structures, with their CT where there is one.
@@ -316,6 +317,8 @@ def read_structures(
     end_caps : {"half", "none"}
         How far a structure reaches beyond its first and last contour: half the distance of the slices, or not at all.
         Planning systems differ here.
+    skip : sequence of str
+        Names of structures to leave out, for example one with a broken contour.
     progress : callable, optional
 
     Raises
@@ -331,15 +334,31 @@ def read_structures(
         sample = load_sample(case)
         found = StructureInput(sample.structures, sample, sample.notes)
     elif isinstance(structures, str | Path):
-        found = _read_place(Path(structures), frame_of_reference_uid, contours_only, progress or silent)
+        found = _read_place(Path(structures), frame_of_reference_uid, contours_only, skip, progress or silent)
     else:
         found = _read_surfaces([Path(one) for one in structures])
+    found = _without(found, skip)
     return found if end_caps == "half" else _without_end_caps(found)
 
 
-def _read_place(path: Path, frame: str, contours_only: bool, progress: Progress) -> StructureInput:
+def _without(found: StructureInput, skip: Sequence[str]) -> StructureInput:
+    """Leave structures out, but for those that a reader has left out by itself."""
+    kept = tuple(structure for structure in found.structures if structure.name not in skip)
+    left_out = [name for name in skip if f"{name}: left out as asked." in found.notes]
+    unknown = set(skip) - {structure.name for structure in found.structures} - set(left_out)
+    if unknown:
+        known = ", ".join(structure.name for structure in found.structures)
+        raise CaseError(f"There is no structure {', '.join(sorted(unknown))} to leave out; there are: {known}.")
+    if len(kept) == len(found.structures):
+        return found
+    notes = [f"{structure.name}: left out as asked." for structure in found.structures if structure.name in skip]
+    case = None if found.case is None else replace(found.case, structures=kept)
+    return replace(found, structures=kept, case=case, notes=(*found.notes, *notes))
+
+
+def _read_place(path: Path, frame: str, contours_only: bool, skip: Sequence[str], progress: Progress) -> StructureInput:
     if path.is_dir():
-        return _read_folder(path, frame, contours_only, progress)
+        return _read_folder(path, frame, contours_only, skip, progress)
     if not path.is_file():
         raise CaseError(f"There are no structures at {path}; give {_STRUCTURES_IN_WORDS}.")
     name = path.name.lower()
@@ -352,10 +371,12 @@ def _read_place(path: Path, frame: str, contours_only: bool, progress: Progress)
         return _read_surfaces([path])
     if name.endswith(_VOLUMES):
         raise CaseError(f"{path.name} is a volume; structures are read from {_STRUCTURES_IN_WORDS}.")
-    return _read_contours(path, frame, "", progress)
+    return _read_contours(path, frame, "", skip, progress)
 
 
-def _read_folder(folder: Path, frame: str, contours_only: bool, progress: Progress) -> StructureInput:
+def _read_folder(
+    folder: Path, frame: str, contours_only: bool, skip: Sequence[str], progress: Progress
+) -> StructureInput:
     if (folder / _RUN_SCENE).is_file() and (folder / _RUN_PLAN).is_file():
         return _read_scene(folder / _RUN_SCENE)
     segmentations = _files(folder, (_SEGMENTATION, ".vtm"))
@@ -365,7 +386,7 @@ def _read_folder(folder: Path, frame: str, contours_only: bool, progress: Progre
             "file of one."
         )
     if segmentations:
-        return _read_place(segmentations[0], frame, contours_only, progress)
+        return _read_place(segmentations[0], frame, contours_only, skip, progress)
     from RTPlanningLib.dicom import read_case, scan_folder
 
     scan = scan_folder(folder)
@@ -381,9 +402,9 @@ def _read_folder(folder: Path, frame: str, contours_only: bool, progress: Progre
             listed = ", ".join(str(file.path.relative_to(folder)) for file in structure_sets)
             raise CaseError(f"{folder} holds {len(structure_sets)} structure sets ({listed}); give the file of one.")
         what = "was left aside, as asked" if contours_only and slices else f"has {slices} slice{'s' * (slices != 1)}"
-        return _read_contours(structure_sets[0].path, frame, f"The CT of {folder.name} {what}.", progress)
+        return _read_contours(structure_sets[0].path, frame, f"The CT of {folder.name} {what}.", skip, progress)
     try:
-        found = read_case(folder, progress=progress)
+        found = read_case(folder, skip_rois=skip, progress=progress)
     except CaseError as error:
         raise CaseError(f"{error} To evaluate by contours, without the CT, ask for contours only.") from error
     if frame and found.frame_of_reference_uid and frame != found.frame_of_reference_uid:
@@ -402,10 +423,10 @@ def _is_volume(scan, slices: int) -> bool:
     return slices > 1 or any(file.is_ct and file.sop_class_uid != CTImageStorage for file in scan.files)
 
 
-def _read_contours(path: Path, frame: str, why: str, progress: Progress) -> StructureInput:
+def _read_contours(path: Path, frame: str, why: str, skip: Sequence[str], progress: Progress) -> StructureInput:
     from RTPlanningLib.dicom.structure_set import read_contoured_structures
 
-    structures, notes = read_contoured_structures(path, frame, progress)
+    structures, notes = read_contoured_structures(path, frame, skip_rois=skip, progress=progress)
     if not structures:
         raise CaseError(f"{path.name} holds no structure with a volume. {' '.join(notes)}".rstrip())
     missing = (

@@ -86,6 +86,7 @@ def evaluate_dose(
     dose_unit: str = "Gy",
     contours_only: bool = False,
     end_caps: str = "half",
+    skip: Sequence[str] = (),
     dvh_step_Gy: float = DVH_STEP_GY,
     force: bool = False,
     progress: Progress | None = None,
@@ -111,7 +112,7 @@ def evaluate_dose(
         As in `evaluate_distribution`.
     dose_unit : {"Gy", "cGy"}
         Of a volume; an RT Dose says its own.
-    contours_only, end_caps
+    contours_only, end_caps, skip
         As in `read_structures`.
     dvh_step_Gy : float
         Distance of the rows of ``dvh.csv``.
@@ -138,6 +139,7 @@ def evaluate_dose(
             frame_of_reference_uid=given.frame_of_reference_uid,
             contours_only=contours_only,
             end_caps=end_caps,
+            skip=skip,
             progress=part(progress, 0.05, 0.3),
         )
         course = given.fractions if fractions is None else fractions

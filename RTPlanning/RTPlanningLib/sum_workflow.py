@@ -107,6 +107,7 @@ def sum_doses(
     dose_unit: str = "Gy",
     contours_only: bool = False,
     end_caps: str = "half",
+    skip: Sequence[str] = (),
     dvh_step_Gy: float = DVH_STEP_GY,
     force: bool = False,
     progress: Progress | None = None,
@@ -137,7 +138,7 @@ def sum_doses(
         What to call the doses and the result.
     allow_mixed_media : bool
         Add dose to water to dose to medium.
-    structures, case, contours_only, end_caps
+    structures, case, contours_only, end_caps, skip
         As in `read_structures`. The sum is judged on them where they are given, or needed for ``eqd2``.
     templates, goals, prescription_Gy, target, names
         As in `evaluate_distribution`.
@@ -173,6 +174,7 @@ def sum_doses(
                 frame_of_reference_uid=given[0].frame_of_reference_uid,
                 contours_only=contours_only,
                 end_caps=end_caps,
+                skip=skip,
                 progress=part(progress, 0.1, 0.2),
             )
         _check_use(found, eqd2, chosen, goals, subtract)

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import slicer
 import vtk
@@ -342,3 +343,26 @@ def test_a_dose_file_alone_asks_for_structures(dose, tmp_path, capsys):
         cli.main(f"evaluate {dose} --out {tmp_path / 'out'}".split())
     assert stopped.value.code == cli.USAGE
     assert "--structures or --case" in capsys.readouterr().err
+
+
+def test_structures_are_left_out_as_asked(tmp_path):
+    _, with_ct, alone = contoured(tmp_path)
+    surfaces = segmentation(tmp_path / "s.seg.vtm", "Closed surface", Cord=ball(), Heart=ball(4.0))
+    for place in (with_ct, alone, surfaces):
+        found = read_structures(place, skip=["Cord"])
+        assert [one.name for one in found.structures] == ["Heart"]
+        assert "Cord: left out as asked." in found.notes
+        with pytest.raises(CaseError, match="no structure Spleen"):
+            read_structures(place, skip=["Spleen"])
+
+
+def test_a_broken_contour_can_be_left_out(tmp_path, capsys):
+    dose, _, alone = contoured(tmp_path)
+    dataset = pydicom.dcmread(alone)
+    dataset.ROIContourSequence[1].ContourSequence[0].ContourData = ["0", "0", "0", "1"]
+    dataset.save_as(alone)
+    arguments = f"evaluate {dose} --structures {alone} --out {tmp_path / 'out'}"
+    assert cli.main(arguments.split()) == cli.FAILED
+    assert "The contour is broken" in capsys.readouterr().err
+    assert cli.main([*arguments.split(), "--skip", "Cord"]) == cli.OK
+    assert "Cord" not in (tmp_path / "out" / "dvh.csv").read_text(encoding="utf-8")

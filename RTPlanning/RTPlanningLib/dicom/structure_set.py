@@ -125,24 +125,12 @@ def read_structure_set(
 
     rois = _items(dataset, "StructureSetROISequence", where)
     names = _unique_names(rois, where, notes)
-    unknown = [name for name in skip_rois if name not in names.values()]
-    if unknown:
-        raise CaseError(
-            f"skip_rois: {path.name} has no structure {', '.join(unknown)}; it has: {', '.join(names.values())}."
-        )
+    _check_skipped(skip_rois, names, path)
     types = {
         whole_number(one, "ReferencedROINumber", where): text(one, "RTROIInterpretedType", where)
         for one in _items(dataset, "RTROIObservationsSequence", where)
     }
-    drawn: dict[int, Dataset] = {}
-    for one in _items(dataset, "ROIContourSequence", where):
-        number = whole_number(one, "ReferencedROINumber", where)
-        if number in drawn:
-            raise CaseError(f"{path}: ROI number {number} has two sets of contours; export the structure set again.")
-        drawn[number] = one
-    nameless = sorted(set(drawn) - set(names))
-    if nameless:
-        notes.append(f"Left out contours of ROI numbers {nameless}, which {path.name} does not name.")
+    drawn = _drawn(dataset, path, names, notes)
 
     slice_of = {uid: k for k, uid in enumerate(ct.sop_instance_uids)}
     structures = []
@@ -224,7 +212,11 @@ def read_density_overrides(file: str | os.PathLike) -> tuple[dict[str, float], t
 
 
 def read_contoured_structures(
-    file: str | os.PathLike, frame_of_reference_uid: str = "", progress: Progress | None = None
+    file: str | os.PathLike,
+    frame_of_reference_uid: str = "",
+    *,
+    skip_rois: Sequence[str] = (),
+    progress: Progress | None = None,
 ) -> tuple[tuple[Structure, ...], tuple[str, ...]]:
     """Read an RTSTRUCT's structures by their contours alone, where the CT they were drawn on is not at hand.
 
@@ -236,6 +228,8 @@ def read_contoured_structures(
     file : path
     frame_of_reference_uid : str
         Of the dose that the structures are for; a structure set of another one is refused.
+    skip_rois : sequence of str
+        Names of structures to leave out, for example one with a broken contour.
     progress : callable, optional
 
     Returns
@@ -268,16 +262,20 @@ def read_contoured_structures(
         whole_number(one, "ReferencedROINumber", where): text(one, "RTROIInterpretedType", where)
         for one in _items(dataset, "RTROIObservationsSequence", where)
     }
-    drawn = {
-        whole_number(one, "ReferencedROINumber", where): one for one in _items(dataset, "ROIContourSequence", where)
+    drawn = _drawn(dataset, path, names, notes)
+    _check_skipped(skip_rois, names, path)
+    contours = {
+        n: _contours(drawn.get(n), name, path, None, {}, notes)[0] for n, name in names.items() if name not in skip_rois
     }
-    contours = {n: _contours(drawn.get(n), name, path, None, {}, notes)[0] for n, name in names.items()}
     spacing_mm = contoured_spacing_mm(list(contours.values()))
     if spacing_mm is not None:
         notes.append(f"{path.name}: slices are taken to be {spacing_mm:g} mm apart, as most of its contours are.")
     structures = []
     for done, (roi_number, name) in enumerate(names.items()):
         progress(done / len(names), f"Filling {name}")
+        if name in skip_rois:
+            notes.append(f"{name}: left out as asked.")
+            continue
         if not contours[roi_number]:
             notes.append(f"{name}: has no closed contours; left out.")
             continue
@@ -290,6 +288,28 @@ def read_contoured_structures(
             notes.append(f"{name}: left out, its contours make no solid ({error})")
     progress(1.0, "Structures read")
     return tuple(_one_external(structures, notes)), tuple(notes)
+
+
+def _drawn(dataset: Dataset, path: Path, names: dict[int, str], notes: list[str]) -> dict[int, Dataset]:
+    """ROI number -> its contours; those of ROIs without a name are noted."""
+    drawn: dict[int, Dataset] = {}
+    for one in _items(dataset, "ROIContourSequence", str(path)):
+        number = whole_number(one, "ReferencedROINumber", str(path))
+        if number in drawn:
+            raise CaseError(f"{path}: ROI number {number} has two sets of contours; export the structure set again.")
+        drawn[number] = one
+    nameless = sorted(set(drawn) - set(names))
+    if nameless:
+        notes.append(f"Left out contours of ROI numbers {nameless}, which {path.name} does not name.")
+    return drawn
+
+
+def _check_skipped(skip_rois: Sequence[str], names: dict[int, str], path: Path) -> None:
+    unknown = [name for name in skip_rois if name not in names.values()]
+    if unknown:
+        raise CaseError(
+            f"skip_rois: {path.name} has no structure {', '.join(unknown)}; it has: {', '.join(names.values())}."
+        )
 
 
 def _check_belongs(dataset: Dataset, ct: CtSeries, path: Path, skip_rois: Sequence[str], notes: list[str]) -> None:
