@@ -276,7 +276,12 @@ is listed and not judged. See: rtplanning templates, rtplanning probabilities"""
     _goal_arguments(evaluate)
     evaluate.add_argument("--radiobiology", action="store_true", help="add complication probabilities (NTCP)")
     evaluate.add_argument(
-        "--ntcp", metavar="STRUCTURE=SET", nargs="+", action="extend", default=[], help="with these parameters for it"
+        "--ntcp",
+        metavar="STRUCTURE=SET",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="add its probability with these parameters",
     )
     evaluate.add_argument("--tcp", metavar="SET", help="add the target's control probability with these parameters")
     evaluate.add_argument(

@@ -355,8 +355,8 @@ def _eqd2(one: DoseInput, delivered: int | None, structures: Sequence[Structure]
     count = dose.fractions if delivered is None else delivered
     if count < 1 or int(count) != count:
         raise EvaluationError(f"{dose.name}: {count} delivered fractions; give a whole number from 1.")
-    with_own = [structure for structure in structures if structure.name in options.alpha_beta_Gy]
-    missing = sorted(set(options.alpha_beta_Gy) - {structure.name for structure in with_own})
+    by_name = {structure.name: structure for structure in structures}
+    missing = sorted(set(options.alpha_beta_Gy) - set(by_name))
     if missing:
         known = ", ".join(structure.name for structure in structures)
         raise EvaluationError(
@@ -364,7 +364,8 @@ def _eqd2(one: DoseInput, delivered: int | None, structures: Sequence[Structure]
         )
     values = alpha_beta_map(
         dose.grid,
-        with_own,
+        # in the order they were named: where they overlap, the first counts
+        [by_name[name] for name in options.alpha_beta_Gy],
         options.alpha_beta_Gy,
         elsewhere_Gy=options.elsewhere_Gy,
         overlap=options.overlap,

@@ -223,6 +223,21 @@ def test_eqd2_of_two_courses_is_that_of_the_textbook(inputs, tmp_path, capsys):
     assert record["fractions"] == 50
 
 
+@pytest.mark.parametrize(("first", "second"), [("External", "PTV"), ("PTV", "External")])
+def test_where_structures_overlap_the_one_named_first_counts(inputs, tmp_path, first, second):
+    one, _, structures = inputs
+    ratios = {"External": 10.0, "PTV": 3.0}
+    options = Eqd2Options(2.0, {first: ratios[first], second: ratios[second]})
+    output = sum_doses([one], tmp_path / "out", courses=[20], eqd2=options, structures=structures)
+    middle = tuple(n // 2 for n in GRID.shape)
+    # 60 Gy in 20 fractions of 3 Gy, in the PTV, which the body holds too
+    ratio = ratios[first]
+    assert output.dose.dose_Gy[middle] == pytest.approx(60.0 * (3.0 + ratio) / (2.0 + ratio), rel=1e-5)
+    # each is judged by its own all the same
+    assert output.evaluation.dvhs["PTV"].max_Gy == pytest.approx(60.0 * 6.0 / 5.0, rel=1e-5)
+    assert output.evaluation.dvhs["External"].max_Gy == pytest.approx(60.0 * 13.0 / 12.0, rel=1e-5)
+
+
 def test_a_part_of_a_course_keeps_its_dose_a_fraction(inputs, tmp_path):
     one, _, _ = inputs
     output = sum_doses([one], tmp_path / "a", courses=[20], delivered=[5], eqd2=Eqd2Options(3.0, {}))
