@@ -135,9 +135,9 @@ def test_several_surfaces_and_a_folder_of_them(tmp_path):
     paths = [model(tmp_path / "One.vtp", ball()), model(tmp_path / "Two.vtp", ball(4.0))]
     assert [s.name for s in read_structures(paths).structures] == ["One", "Two"]
     assert [s.name for s in read_structures(tmp_path).structures] == ["One", "Two"]
-    again = model(tmp_path / "One.stl", ball())
-    with pytest.raises(CaseError, match="Several structures are called One"):
-        read_structures([paths[0], again])
+    again = read_structures([paths[0], model(tmp_path / "One.stl", ball())])
+    assert [s.name for s in again.structures] == ["One", "One (2)"]
+    assert any("one was called One (2)" in note for note in again.notes)
 
 
 def test_a_surface_with_a_hole_is_filled_by_slicer_and_that_is_said(tmp_path):

@@ -48,7 +48,7 @@ def readSurfaces(paths: Sequence[str | Path]) -> tuple[tuple[Structure, ...], tu
     Raises
     ------
     CaseError
-        A missing or unreadable file, two structures of one name, or nothing that encloses a volume.
+        A missing or unreadable file, or nothing that encloses a volume.
     """
     found: list[_Shape] = []
     for path in map(Path, paths):
@@ -62,11 +62,16 @@ def readSurfaces(paths: Sequence[str | Path]) -> tuple[tuple[Structure, ...], tu
         else:
             known = ", ".join((*SEGMENTATION_SUFFIXES, *MODEL_SUFFIXES))
             raise CaseError(f"{path.name} is no file of surfaces; give one of {known}.")
-    names = [shape.name for shape in found]
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        raise CaseError(f"Several structures are called {', '.join(doubled)}; rename them, or leave one file out.")
     notes = [shape.note for shape in found if shape.note]
+    taken: set[str] = set()
+    for shape in found:
+        wanted, copy = shape.name, 2
+        while shape.name in taken:
+            shape.name = f"{wanted} ({copy})"
+            copy += 1
+        taken.add(shape.name)
+        if shape.name != wanted:
+            notes.append(f"Several structures are called {wanted}; one was called {shape.name}.")
     spacing_mm = contoured_spacing_mm([shape.contours for shape in found if shape.contours])
     if spacing_mm is not None:
         notes.append(f"Contours are taken to be drawn on slices {spacing_mm:g} mm apart, as most of them are.")
