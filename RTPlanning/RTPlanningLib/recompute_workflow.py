@@ -24,11 +24,17 @@ from RTPlanningLib.dicom.rt_plan_set import choose_plan, choose_structure_set, r
 from RTPlanningLib.display.color_overlay import difference_overlay, gamma_overlay
 from RTPlanningLib.display.figure_bytes import png_bytes
 from RTPlanningLib.display.slice_view import draw_slices
-from RTPlanningLib.evaluation.dose_comparison import ComparedDose, PairComparison, compare_distributions
+from RTPlanningLib.evaluation.dose_comparison import (
+    ComparedDose,
+    PairComparison,
+    RegionComparison,
+    compare_distributions,
+)
+from RTPlanningLib.evaluation.dose_difference import dose_difference
 from RTPlanningLib.evaluation.dose_distribution import DoseDistribution
 from RTPlanningLib.evaluation.dvh import Dvh
 from RTPlanningLib.evaluation.dvh_table import match_dvhs, read_dvh_table
-from RTPlanningLib.evaluation.gamma import GammaCriterion
+from RTPlanningLib.evaluation.gamma import GammaCriterion, gamma_index
 from RTPlanningLib.evaluation.recomputation import LeafModelRow, Recomputation
 from RTPlanningLib.headless import HeadlessSlicer
 from RTPlanningLib.output_folder import OutputFolder
@@ -365,18 +371,23 @@ def _compare(
         fractions = result.plan.fractions
         reference = replace(found.dose.dose, name="planned", fractions=fractions)
         ours = DoseDistribution.from_result(result, _RECOMPUTED)
-        given = (
-            (prescription.dose_Gy, prescription.fractions, prescription.target) if prescription else (None, None, None)
-        )
-        comparison = compare_distributions(
-            [ComparedDose(reference, *given), ComparedDose(ours, *given)],
-            case.structures,
-            criterion=criterion,
-            progress=progress,
-        )
-        pair = comparison.pairs[0]
-        notes += comparison.notes
-        planned = {name: dvh for name, dvh in comparison.evaluations["planned"].dvhs.items() if name in dvhs}
+        if any(not structure.is_empty for structure in case.structures):
+            given = (
+                (prescription.dose_Gy, prescription.fractions, prescription.target)
+                if prescription
+                else (None, None, None)
+            )
+            comparison = compare_distributions(
+                [ComparedDose(reference, *given), ComparedDose(ours, *given)],
+                case.structures,
+                criterion=criterion,
+                progress=progress,
+            )
+            pair = comparison.pairs[0]
+            notes += comparison.notes
+            planned = {name: dvh for name, dvh in comparison.evaluations[reference.name].dvhs.items() if name in dvhs}
+        else:
+            pair = _everywhere(reference, ours, criterion or GammaCriterion(), progress)
         source = f"the dose {found.dose.dose.provenance.get('file', '')}"
     if table:
         matched, more = match_dvhs(table, dvhs, names)
@@ -385,7 +396,7 @@ def _compare(
             notes.append("The plan has a dose, so the DVH table was left aside.")
         elif matched:
             planned, source = matched, f"the DVH table {Path(table_path).name}"
-    if not planned:
+    if not planned and pair is None:
         notes.append("There is neither a dose nor a DVH table of the plan to compare with.")
     partly = [name for name, dvh in dvhs.items() if dvh.covered_fraction < 1.0]
     if partly:
@@ -401,6 +412,16 @@ def _compare(
         plan_notes=found.plan_notes,
         notes=tuple(dict.fromkeys((*case.notes, *notes))),
     )
+
+
+def _everywhere(
+    reference: DoseDistribution, evaluated: DoseDistribution, criterion: GammaCriterion, progress: Progress
+) -> PairComparison:
+    """Gamma and difference of two doses on which no structure is drawn."""
+    gamma = gamma_index(reference, evaluated, criterion, progress=progress)
+    threshold_Gy = criterion.threshold_percent / 100.0 * gamma.normalization_Gy
+    difference = dose_difference(reference, evaluated, threshold_Gy=threshold_Gy)
+    return PairComparison(reference.name, evaluated.name, (RegionComparison(None, gamma, difference),))
 
 
 # Writing

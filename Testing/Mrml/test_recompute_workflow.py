@@ -154,6 +154,19 @@ def test_a_folder_without_anything_to_compare_with_says_so(folder, tmp_path):
     assert "Dose and volume" in (tmp_path / "out" / PAGE).read_text(encoding="utf-8")
 
 
+def test_doses_are_compared_without_structures_too(folder, tmp_path):
+    (folder / "RTSTRUCT.dcm").unlink()
+    comparison = recompute(folder, tmp_path / "out").comparison
+    assert comparison.differences() == []
+    assert comparison.target is None
+    # the body found in the image is the box that was drawn
+    assert comparison.pair.everywhere.gamma.pass_rate_percent > 99.0
+    assert any("no structure" in note for note in comparison.notes)
+    page = (tmp_path / "out" / PAGE).read_text(encoding="utf-8")
+    assert "Dose difference and gamma" in page
+    assert "Dose and volume" not in page
+
+
 def test_targets_of_other_names_are_found_or_asked_for(folder, tmp_path):
     def rename(dataset):
         dataset.DoseReferenceSequence[0].DoseReferenceDescription = "Boost"

@@ -358,6 +358,24 @@ def test_closed_pairs_may_overlap_by_rounding_only(tmp_path):
         changed(tmp_path, overlap(1.0))
 
 
+def test_leaves_parked_far_out_behind_the_jaws_are_drawn_in(tmp_path):
+    def parked(dataset, beam, points):
+        values = list(points[0].BeamLimitingDevicePositionSequence[2].LeafJawPositions)
+        values[0], values[PAIRS] = -215.0, -210.0
+        points[0].BeamLimitingDevicePositionSequence[2].LeafJawPositions = values
+
+    found = changed(tmp_path, parked)
+    assert found.plan.beams[0].control_points[0].aperture.leaf_positions_mm[0] == (-200.0, -200.0)
+    assert any("drawn in" in note for note in found.notes)
+
+    def jaws_too(dataset, beam, points):
+        parked(dataset, beam, points)
+        points[0].BeamLimitingDevicePositionSequence[0].LeafJawPositions = [-220, 70]
+
+    with pytest.raises(CaseError, match="exceed the travel"):
+        changed(tmp_path, jaws_too)
+
+
 MODIFIERS = {
     "wedges": lambda d, b, p: setattr(b, "WedgeSequence", [item(WedgeNumber=1, WedgeType="STANDARD", WedgeAngle=45)]),
     "blocks": lambda d, b, p: setattr(b, "BlockSequence", [item(BlockType="SHIELDING")]),

@@ -60,11 +60,14 @@ class ReadControlPoints:
     isocenter_LPS_mm : (3,) array
     divided : int
         Segments that were divided because they turn too far.
+    drawn_in : bool
+        Whether leaf tips stood further out than the machine's can, behind its jaws, and were drawn in.
     """
 
     points: tuple[ControlPoint, ...]
     isocenter_LPS_mm: np.ndarray
     divided: int
+    drawn_in: bool = False
 
 
 def read_devices(beam: Dataset, where: str) -> Devices:
@@ -106,7 +109,12 @@ def read_devices(beam: Dataset, where: str) -> Devices:
 
 
 def read_control_points(
-    items: Sequence[Dataset], devices: Devices, wide_open: Aperture, final_weight: float, where: str
+    items: Sequence[Dataset],
+    devices: Devices,
+    wide_open: Aperture,
+    final_weight: float,
+    where: str,
+    leaf_travel_mm: tuple[float, float] | None = None,
 ) -> ReadControlPoints:
     """Read the control points of a beam.
 
@@ -121,6 +129,8 @@ def read_control_points(
         Final Cumulative Meterset Weight (300A,010E).
     where : str
         File and beam, for messages.
+    leaf_travel_mm : (float, float), optional
+        Of the machine. Leaf tips beyond it that jaws cover are drawn in to it, which changes no dose.
 
     Raises
     ------
@@ -137,6 +147,7 @@ def read_control_points(
     positions: dict[str, np.ndarray] = {}
     turns: list[dict[str, str]] = []
     isocenter = None
+    drawn_in = False
     points = []
     weights = []
     for index, item in enumerate(items):
@@ -176,14 +187,30 @@ def read_control_points(
                 )
         weight = numbers(item, "CumulativeMetersetWeight", at, 1)[0]
         weights.append(float(weight))
-        points.append((dict(held), _aperture(positions, devices, wide_open, at)))
+        aperture = _aperture(positions, devices, wide_open, at)
+        reached = _drawn_in(aperture, leaf_travel_mm)
+        drawn_in = drawn_in or reached is not aperture
+        points.append((dict(held), reached))
     shares = _shares(weights, final_weight, where)
     made = [
         ControlPoint(angles["gantry_deg"], angles["collimator_deg"], angles["couch_deg"], aperture, share)
         for (angles, aperture), share in zip(points, shares, strict=True)
     ]
     finished, divided = _divide(made, turns, where)
-    return ReadControlPoints(finished, isocenter, divided)
+    return ReadControlPoints(finished, isocenter, divided, drawn_in)
+
+
+def _drawn_in(aperture: Aperture, travel_mm: tuple[float, float] | None) -> Aperture:
+    """The aperture with leaf tips within their travel, where the X jaws cover what lies beyond it; else unchanged."""
+    if travel_mm is None or aperture.leaf_positions_mm is None:
+        return aperture
+    low, high = travel_mm
+    if aperture.jaw_x_mm[0] < low or aperture.jaw_x_mm[1] > high:
+        return aperture
+    tips = np.array(aperture.leaf_positions_mm)
+    if tips.min() >= low and tips.max() <= high:
+        return aperture
+    return replace(aperture, leaf_positions_mm=tuple(map(tuple, np.clip(tips, low, high).tolist())))
 
 
 def _read_positions(item: Dataset, devices: Devices, positions: dict[str, np.ndarray], at: str, *, first: bool) -> None:

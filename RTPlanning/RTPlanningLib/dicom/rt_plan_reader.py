@@ -425,7 +425,10 @@ def _read_beam(
         remarks.append(f"no {absent} jaws: those of {base.name} were opened wide")
     wide_open = Aperture((base.jaw_x.minimum_mm, base.jaw_x.maximum_mm), (base.jaw_y.minimum_mm, base.jaw_y.maximum_mm))
     final = float(numbers(item, "FinalCumulativeMetersetWeight", at, 1)[0])
-    read = read_control_points(points, devices, wide_open, final, at)
+    travel = None if base.mlc is None else (base.mlc.minimum_mm, base.mlc.maximum_mm)
+    read = read_control_points(points, devices, wide_open, final, at, travel)
+    if read.drawn_in:
+        remarks.append(f"leaf tips further out than those of {base.name} can be, behind the jaws, were drawn in")
     if read.divided:
         remarks.append(f"{read.divided} of its arc segments were divided into steps of at most 5 degrees")
     isocenter = tuple(float(v) + 0.0 for v in ras_from_lps(read.isocenter_LPS_mm))
