@@ -210,6 +210,8 @@ def resample(values: np.ndarray, source: Grid, target: Grid, order: int = 1, fil
     if is_mask:
         # interpolated, a single voxel could vanish
         order = 0
+        if np.abs(matrix - np.diag(np.diag(matrix))).max() * max(target.shape) < 1e-6:
+            return _nearest_of_parallel(values, np.diag(matrix), offset, target.shape, bool(fill >= 0.5))
     data = values.astype(np.float32, copy=False)
     result = ndimage.affine_transform(
         data, matrix, offset, output_shape=target.shape, order=order, mode="nearest", prefilter=order > 1
@@ -228,3 +230,18 @@ def resample(values: np.ndarray, source: Grid, target: Grid, order: int = 1, fil
         outside |= (index < low[axis] - 1e-4) | (index > high[axis] + 1e-4)
     result[outside] = fill
     return result >= 0.5 if is_mask else result
+
+
+def _nearest_of_parallel(
+    values: np.ndarray, scale: np.ndarray, offset: np.ndarray, shape: tuple[int, int, int], fill: bool
+) -> np.ndarray:
+    """Nearest values where both grids have parallel axes: voxel n of the result lies at scale * n + offset."""
+    places, outside = [], []
+    for axis in range(3):
+        index = scale[axis] * np.arange(shape[axis]) + offset[axis]
+        places.append(np.clip(np.floor(index + 0.5).astype(int), 0, values.shape[axis] - 1))
+        outside.append((index < -0.5 - 1e-4) | (index > values.shape[axis] - 0.5 + 1e-4))
+    result = values[np.ix_(*places)]
+    for axis, beyond in enumerate(outside):
+        result[(slice(None),) * axis + (beyond,)] = fill
+    return result

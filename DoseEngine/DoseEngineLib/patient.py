@@ -171,6 +171,11 @@ class Patient:
         """The part of the grid that holds the body."""
         return self.grid.crop(self.body)[0]
 
+    @cached_property
+    def body_box(self) -> tuple[Grid, tuple[slice, slice, slice]]:
+        """The part of the grid that holds the body and a voxel around it, and the slices that cut it out."""
+        return self.grid.crop(self.body, margin_mm=float(self.grid.spacing_mm.max()))
+
 
 def _check_array(what: str, values: np.ndarray, grid: Grid) -> None:
     if values.shape != grid.shape:

@@ -32,7 +32,7 @@ RUNS = 5
 SHARES = (1e-2, 1e-3, 1e-4, 1e-5)
 TIME_BAR = 20.0
 # With it ours has just no fewer nonzeros than the peer, in all and above 1e-4 of the largest of their bixel.
-CUTOFF = 2.2e-3
+CUTOFF = 2.25e-3
 ENGINE = "photon-pencil-beam"
 
 

@@ -129,3 +129,24 @@ def test_crop_and_resample_refuse_other_shapes_and_empty_masks():
         grid.crop(np.zeros((3, 3, 3), bool))
     with pytest.raises(GeometryError, match="shape"):
         resample(np.zeros((3, 3, 3)), grid, grid)
+
+
+def test_masks_on_parallel_grids_are_read_as_on_turned_ones():
+    """Voxel by voxel along the axes, or by an affine transform: the same nearest voxels, beyond the source too."""
+    rng = np.random.default_rng(9)
+    source = Grid.from_spacing((9, 11, 13), 3.0, (5.0, -20.0, 7.0))
+    mask = rng.random(source.shape) < 0.4
+    target = Grid.from_spacing((20, 22, 24), 1.9, (1.0, -24.3, 2.2))
+    turned = np.array(
+        [[np.cos(0.3), -np.sin(0.3), 0, 4.0], [np.sin(0.3), np.cos(0.3), 0, 8], [0, 0, 1, 0], [0, 0, 0, 1]]
+    )
+    direct = resample(mask, source, target)
+    # the same two grids, described in a turned frame with a shear too small to see, take the other way
+    shear = np.eye(4)
+    shear[0, 1] = 1e-5
+    general = resample(
+        mask, Grid(source.shape, turned @ source.affine), Grid(target.shape, turned @ target.affine @ shear)
+    )
+    assert direct.any()
+    assert not direct.all()
+    assert np.count_nonzero(direct != general) <= 2

@@ -207,7 +207,7 @@ def test_jit_agrees_with_plain_python():
     rng = np.random.default_rng(3)
     sizes = dict(depth=rng.random((4, 4, 4)).astype(np.float32) * 30, first=np.array([-20.0, -20, 990]),
                  step=np.array([15.0, 15, 10]), table=rng.random((100, 2)), live=np.ones(100, bool),
-                 kernel_sigma=np.array([1.0, 9.0]),
+                 kernel_sigma=np.array([1.0, 9.0]), reaches=np.array([6.0, 22.0]),
                  values=rng.random(12 * 64).astype(np.float32), offset=np.arange(12) * 64, half=np.full(12, 4),
                  pixel=4.0 + np.arange(12.0), level_sigma=2.0 ** (np.arange(12) / 2))  # fmt: skip
     rest = dict(sharp=True, sad=1000.0, source_sigma=0.7, collimation=500.0, source_distance=0.0,

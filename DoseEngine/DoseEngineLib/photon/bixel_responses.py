@@ -15,7 +15,7 @@ from scipy.special import ndtr
 
 from DoseEngineLib.errors import EngineError
 from DoseEngineLib.machine import Machine
-from DoseEngineLib.photon.lanes import LANES, add_lanes, march_lanes, product_of_lanes
+from DoseEngineLib.photon.lanes import LANES, join_lanes, march_lanes, product_of_lanes
 from DoseEngineLib.photon.modulated_fluence import extra_focal_view, opening_distance_mm
 
 # Their numbers are fixed, so that loops over them become vector instructions.
@@ -256,10 +256,8 @@ def _wide_responses(response, count, low, here, of_extra, pitch, scratch, norm):
     centre = np.float32(low + (nearest + 0.5) * pitch)
     _start_line(response, nearest, centre, here, of_extra, np.float32(pitch), scratch, norm)
     after = count - 1 - nearest
-    march_lanes(response, nearest, after, 1, scratch, _RIGHT + _NARROW, _FALL + _NARROW, 1)
-    march_lanes(response, nearest, after, 1, scratch, _RIGHT + PRIMARY_LANES, _FALL + PRIMARY_LANES, 2)
-    march_lanes(response, nearest, nearest, -1, scratch, _LEFT + _NARROW, _FALL + _NARROW, 1)
-    march_lanes(response, nearest, nearest, -1, scratch, _LEFT + PRIMARY_LANES, _FALL + PRIMARY_LANES, 2)
+    march_lanes(response, nearest, after, 1, scratch, _RIGHT, _FALL, 1, 2)
+    march_lanes(response, nearest, nearest, -1, scratch, _LEFT, _FALL, 1, 2)
 
 
 # erf(x) = 1 - (a1 t + ... + a5 t^5) exp(-x^2), t = 1 / (1 + p x), to 1.5e-7: Abramowitz and Stegun 7.1.26
@@ -304,13 +302,10 @@ def _narrow_responses(response, count, low, pitch, here, reach, scratch, factor,
 def _join(response, starts, used, axis, near):
     """Responses of blocks from those of the level below."""
     for level in range(1, starts.size):
-        below, at = starts[level - 1], starts[level]
-        for c in range(used[level, axis]):
-            one = below + 2 * c
-            if near:
-                add_lanes(response, at + c, one, one + 1, 0)
-            add_lanes(response, at + c, one, one + 1, 1)
-            add_lanes(response, at + c, one, one + 1, 2)
+        if near:
+            join_lanes(response, starts[level], starts[level - 1], used[level, axis], 0, 2)
+        else:
+            join_lanes(response, starts[level], starts[level - 1], used[level, axis], 1, 2)
 
 
 @numba.njit(cache=True, fastmath={"contract", "reassoc", "nnan", "nsz"}, error_model="numpy")

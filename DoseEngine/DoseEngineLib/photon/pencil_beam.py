@@ -31,12 +31,14 @@ from DoseEngineLib.photon.pencil_influence import pencil_influence
 from DoseEngineLib.photon.pencil_kernel import PencilKernel
 from DoseEngineLib.photon.pencil_terms import (
     TABLE_STEP_MM,
+    depth_on_rays,
     depth_table,
-    fan_depth,
+    fan_rays,
     grid_to_beam,
     live_depths,
     softening_ratio,
     upstream_density,
+    upstream_reach_mm,
 )
 from DoseEngineLib.photon.raytrace import trace_depth_fan
 from DoseEngineLib.photon.scale_space import LEVELS_PER_OCTAVE, make_scale_space
@@ -261,6 +263,7 @@ def add_segment(
             table,
             live_depths(table),
             kernel.sigma_mm,
+            upstream_reach_mm(kernel.sigma_mm),
             space.values,
             space.offset,
             space.half_count,
@@ -325,14 +328,16 @@ def _sharp_value(values, half, pixel, u, v, sigma):
 
 @numba.njit(cache=True, parallel=True)
 def _accumulate(
-    dose, inside, to_beam, depth, first, step, table, live, kernel_sigma, values, offset, half, pixel, level_sigma,
-    sharp, sad, source_sigma, collimation, source_distance, softening, photons,
+    dose, inside, to_beam, depth, first, step, table, live, kernel_sigma, reaches, values, offset, half, pixel,
+    level_sigma, sharp, sad, source_sigma, collimation, source_distance, softening, photons,
 ):  # fmt: skip
     nk, nj, ni = dose.shape
     levels = offset.size
     count = kernel_sigma.size
     lowest = np.log2(level_sigma[0])
     last_depth = table.shape[0] - 1.000001
+    flat = depth.reshape(depth.size)
+    planes, ray_row, planes_a_mm = np.uint64(depth.shape[2]), np.uint64(depth.shape[1] * depth.shape[2]), 1.0 / step[2]
     for row in numba.prange(nk * nj):
         k = row // nj
         j = row - k * nj
@@ -346,7 +351,9 @@ def _accumulate(
             scale = sad / distance
             u = x * scale
             v = y * scale
-            depth_here = fan_depth(depth, first, step, u, v, distance)
+            start, here, right, below, both = fan_rays(u, v, first, step, depth.shape)
+            plane = (distance - first[2]) * planes_a_mm
+            depth_here = depth_on_rays(flat, planes, ray_row, start, here, right, below, both, plane)
             ratio = softening_ratio(softening, u, v, sad)
             d = min(depth_here * ratio / TABLE_STEP_MM, last_depth)
             at = int(d)
@@ -365,7 +372,10 @@ def _accumulate(
                 weight = table[at, n] * (1 - share) + table[at + 1, n] * share
                 if weight == 0.0:
                     continue
-                upstream = upstream_density(kernel_sigma[n], depth_here, depth, first, step, u, v, distance)
+                reach = reaches[n] if reaches[n] < depth_here else depth_here
+                upstream = upstream_density(
+                    reach, depth_here, flat, planes, ray_row, start, here, right, below, both, plane, planes_a_mm
+                )
                 sigma = kernel_sigma[n] * scale / upstream
                 variance = sigma * sigma + blur * blur
                 if edge and variance < (_SHARP_PIXELS * pixel[0]) ** 2:

@@ -41,14 +41,14 @@ from DoseEngineLib.photon.modulated_fluence import jaw_factors
 from DoseEngineLib.photon.pencil_terms import (
     LEAST_DENSITY,
     TABLE_STEP_MM,
+    depth_on_rays,
     depth_table,
-    fan_ray,
+    fan_rays,
     grid_to_beam,
     live_depths,
-    ray_depth,
-    ray_upstream_density,
     softening_ratio,
-    upstream_reach,
+    upstream_density,
+    upstream_reach_mm,
 )
 from DoseEngineLib.photon.raytrace import between, trace_depth_fan
 from DoseEngineLib.photon.water_dose import dose_kernel, photons_per_cm2_per_MU
@@ -133,11 +133,13 @@ def pencil_influence(
     pattern = _pattern(voxels, grid)
     table = phi_table()
     terms = []
+    memory = None
     for number, (beam, machine, lattice) in enumerate(zip(beams, machines, lattices, strict=True)):
         report(0.5 * number / len(beams), f"Dose influence: rays of {beam.name}")
-        terms.append(
-            _beam_terms(patient, beam, machine, patient_position, grid, voxels, lattice, cutoff, pattern, table)
-        )
+        fan = trace_depth_fan(patient, beam.frame(patient_position), machine.sad_mm, memory)
+        memory = fan.depth_mm if memory is None or fan.depth_mm.size > memory.size else memory
+        terms.append(_beam_terms(fan, beam, machine, patient_position, grid, voxels, lattice, cutoff, pattern, table))
+    del fan, memory
     clock.append(time.perf_counter())
     # the entries are counted, not guessed, before any is computed
     entries = sum(int(term.counts.sum(dtype=np.int64)) for term in terms)
@@ -199,9 +201,8 @@ def _inputs(term: _Terms) -> tuple:
     return term.place, term.amplitude, term.variance, term.radius2, term.source
 
 
-def _beam_terms(patient, beam, machine, patient_position, grid, voxels, lattice, cutoff, pattern, table) -> _Terms:
+def _beam_terms(fan, beam, machine, patient_position, grid, voxels, lattice, cutoff, pattern, table) -> _Terms:
     frame = beam.frame(patient_position)
-    fan = trace_depth_fan(patient, frame, machine.sad_mm)
     kernel = dose_kernel(machine)
     monitor, seen_past_jaws = jaw_factors(beam, machine)
     lanes = primary_lanes(kernel.sigma_mm, lattice.pitch, f"Beam {beam.name}")
@@ -215,8 +216,9 @@ def _beam_terms(patient, beam, machine, patient_position, grid, voxels, lattice,
     of_lanes = np.zeros((depths.shape[0], PRIMARY_LANES), np.float32)
     of_lanes[:, lanes] = depths
     of_beam = (
-        of_lanes, live_depths(depths), kernel.sigma_mm, lanes, np.array(machine.softening, dtype=float),
-        photons_per_cm2_per_MU(machine) * monitor, lattice.pitch, sides, table,
+        of_lanes, live_depths(depths), kernel.sigma_mm, upstream_reach_mm(kernel.sigma_mm), lanes,
+        np.array(machine.softening, dtype=float), photons_per_cm2_per_MU(machine) * monitor, lattice.pitch, sides,
+        table,
     )  # fmt: skip
     # the largest entry of a beam lies under it; where no voxel does, any counts
     for within in (sides, np.array([[-np.inf, -np.inf], [np.inf, np.inf]])):
@@ -259,7 +261,9 @@ def _terms(place, amplitude, variance, peak, voxels, nj, ni, to_beam, fan, withi
 def _fill_terms(place, amplitude, variance, peak, these, voxels, nj, ni, to_beam, fan, within, source, beam):
     """Gaussians of some voxels from a `DepthFan`, the largest entry of each; -1 where not under the beam."""
     depth, first, step = fan
-    depths, live, kernel_sigma, lanes, softening, photons, pitch, sides, table = beam
+    flat = depth.reshape(depth.size)
+    planes, ray_row, planes_a_mm = np.uint64(depth.shape[2]), np.uint64(depth.shape[1] * depth.shape[2]), 1.0 / step[2]
+    depths, live, kernel_sigma, reaches, lanes, softening, photons, pitch, sides, table = beam
     sad, primary_weight = source[0], source[3]
     sigmas = np.zeros(PRIMARY_LANES, np.float32)
     for n in range(kernel_sigma.size):
@@ -278,8 +282,9 @@ def _fill_terms(place, amplitude, variance, peak, these, voxels, nj, ni, to_beam
         scale = sad / distance
         u, v = x * scale, y * scale
         place[p, 0], place[p, 1], place[p, 2] = u, v, distance
-        column, row, a, b = fan_ray(depth, first, step, u, v)
-        depth_here = ray_depth(depth, first, step, column, row, a, b, distance)
+        start, here, right, below, both = fan_rays(u, v, first, step, depth.shape)
+        plane = (distance - first[2]) * planes_a_mm
+        depth_here = depth_on_rays(flat, planes, ray_row, start, here, right, below, both, plane)
         d = min(depth_here * softening_ratio(softening, u, v, sad) / TABLE_STEP_MM, depths.shape[0] - 1.000001)
         at = np.uint64(d)
         under = within[0, 0] <= u <= within[1, 0] and within[0, 1] <= v <= within[1, 1]
@@ -298,10 +303,12 @@ def _fill_terms(place, amplitude, variance, peak, these, voxels, nj, ni, to_beam
             lane = np.uint64(lanes[n])
             if depths[at + np.uint64(1), lane] + depths[at, lane] == 0.0 or kernel_sigma[n] < least_sigma:
                 continue
-            before = reach
-            reach = upstream_reach(kernel_sigma[n], depth_here)
-            if reach != before:
-                upstream = ray_upstream_density(reach, depth_here, depth, first, step, column, row, a, b, distance)
+            reach_here = reaches[n] if reaches[n] < depth_here else depth_here
+            if reach_here != reach:
+                reach = reach_here
+                upstream = upstream_density(
+                    reach, depth_here, flat, planes, ray_row, start, here, right, below, both, plane, planes_a_mm
+                )
             widening[lane] = upstream
         share, primary = np.float32(d - at), np.float32(photons * primary_weight * scale * scale)
         scale_here = np.float32(scale)
@@ -339,41 +346,44 @@ def _fill(
     blocks, parts,
 ):  # fmt: skip
     tasks, bixels = begin.shape
+    data_bits = data.view(np.uint32)
     most = 0
     for task in range(tasks):
         most = max(most, counts[task].sum())
     # memory that is new to the process costs more than filling it: each part uses its own again for all its tasks
-    sorted_values = np.empty((parts, most), np.float32)
-    sorted_voxels = np.empty((parts, most), np.int32)
+    sorted_entries = np.empty((parts, most), np.uint64)
     for number in numba.prange(parts):
         bixel, block = np.empty(most, np.int32), np.empty(most, np.int32)
-        ends, to = np.empty(_TASK, np.int64), np.empty(bixels, np.int64)
+        ends, to = np.empty(_TASK, np.int64), np.empty(bixels, np.uint32)
         values = np.empty(most, np.float32)
+        bits = values.view(np.uint32)
         # entries are sorted by bixel here first: all columns at once would be out of reach of the fastest memory
-        in_order, of_voxel = sorted_values[number], sorted_voxels[number]
+        in_order = sorted_entries[number]
         for task in range(number, tasks, parts):
             voxels = (task * _TASK, min((task + 1) * _TASK, place.shape[0]))
             choose_blocks(bixel, block, ends, voxels, place, radius2, pattern, choice)
             fill_values(values, bixel, block, ends, voxels, place, amplitude, variance, source, axes, blocks, off_axis)
-            filled = 0
-            for b in range(bixels):
+            filled = np.uint32(0)
+            for b in range(np.uint64(bixels)):
                 to[b] = filled
-                filled += counts[task, b]
-            e = np.uint64(0)
-            for p in range(voxels[0], voxels[1]):
-                for n in range(e, np.uint64(ends[p - voxels[0]])):
+                filled += np.uint32(counts[task, b])
+            begin_of_voxel = np.uint64(0)
+            for p in range(np.uint64(voxels[0]), np.uint64(voxels[1])):
+                end_of_voxel = np.uint64(ends[p - np.uint64(voxels[0])])
+                for n in range(begin_of_voxel, end_of_voxel):
                     b = np.uint64(bixel[n])
-                    at = np.uint64(to[b])
-                    in_order[at] = values[n]
-                    of_voxel[at] = p
-                    to[b] += 1
-                e = np.uint64(ends[p - voxels[0]])
+                    at = to[b]
+                    # a value and its voxel in one word
+                    in_order[np.uint64(at)] = (p << np.uint64(32)) | np.uint64(bits[n])
+                    to[b] = at + np.uint32(1)
+                begin_of_voxel = end_of_voxel
             at = np.uint64(0)
-            for b in range(bixels):
+            for b in range(np.uint64(bixels)):
                 there, number_here = np.uint64(begin[task, b]), np.uint64(counts[task, b])
                 for n in range(number_here):
-                    data[there + n] = in_order[at + n]
-                    indices[there + n] = of_voxel[at + n]
+                    entry = in_order[at + n]
+                    data_bits[there + n] = np.uint32(entry)
+                    indices[there + n] = np.int32(entry >> np.uint64(32))
                 at += number_here
 
 

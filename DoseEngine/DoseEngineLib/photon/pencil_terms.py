@@ -42,43 +42,53 @@ def grid_to_beam(grid: Grid, frame: BeamFrame) -> np.ndarray:
     return to_beam @ grid.affine
 
 
+# min and max of Python look after what is not a number, which costs more than all the rest; a conditional does not.
 @numba.njit(cache=True, inline="always")
-def fan_depth(depth, first, step, u, v, distance):
-    """Trilinear radiological depth in a `DepthFan`; its edge values hold beyond it."""
-    i, j, a, b = fan_ray(depth, first, step, u, v)
-    return ray_depth(depth, first, step, i, j, a, b, distance)
+def _within(x, last):
+    x = x if x > 0.0 else 0.0
+    return x if x < last else last
 
 
-@numba.njit(cache=True, inline="always")
-def fan_ray(depth, first, step, u, v):
-    """Where in a `DepthFan` the ray through (u, v) lies: two indices, two shares of the next."""
-    a = min(max((u - first[0]) / step[0], 0.0), depth.shape[1] - 1.000001)
-    b = min(max((v - first[1]) / step[1], 0.0), depth.shape[0] - 1.000001)
+@numba.njit(cache=True)
+def fan_rays(u, v, first, step, shape):
+    """The four rays of a `DepthFan` around (u, v).
+
+    Returns
+    -------
+    start : uint64
+        Where the first of them begins in the flat array of depths.
+    here, right, below, both : float32
+        Shares of it, of the next in u, of the next in v, and of the next in both.
+    """
+    a = _within((u - first[0]) / step[0], shape[1] - 1.000001)
+    b = _within((v - first[1]) / step[1], shape[0] - 1.000001)
     i, j = np.uint64(a), np.uint64(b)
-    return i, j, a - i, b - j
+    a, b = np.float32(a - i), np.float32(b - j)
+    start = (j * np.uint64(shape[1]) + i) * np.uint64(shape[2])
+    one = np.float32(1.0)
+    return start, (one - a) * (one - b), a * (one - b), (one - a) * b, a * b
 
 
-@numba.njit(cache=True, inline="always")
-def ray_depth(depth, first, step, i, j, a, b, distance):
-    """Radiological depth on a ray of `fan_ray`."""
-    c = min(max((distance - first[2]) / step[2], 0.0), depth.shape[2] - 1.000001)
-    k = np.uint64(c)
-    c -= k
-    one = np.uint64(1)
-    a, b, c = np.float32(a), np.float32(b), np.float32(c)
-    # the two planes on each of the four rays lie side by side in memory
-    near = between(
-        between(depth[j, i, k], depth[j, i + one, k], a),
-        between(depth[j + one, i, k], depth[j + one, i + one, k], a),
-        b,
-    )
-    k += one
-    far = between(
-        between(depth[j, i, k], depth[j, i + one, k], a),
-        between(depth[j + one, i, k], depth[j + one, i + one, k], a),
-        b,
-    )
-    return between(near, far, c)
+@numba.njit(cache=True)
+def depth_on_rays(flat, planes, row, start, here, right, below, both, plane):
+    """Radiological depth on rays of `fan_rays`; edge values hold beyond the fan.
+
+    Parameters
+    ----------
+    flat : (w * u * v,) float32 array
+        `DepthFan.depth_mm` as one strip.
+    planes, row : uint64
+        Planes of the fan, and how far apart in ``flat`` rays are that follow each other in v.
+    plane : float
+        Where on the rays, in planes.
+    """
+    plane = _within(plane, planes - 1.000001)
+    k = np.uint64(plane)
+    at = start + k
+    near = here * flat[at] + right * flat[at + planes] + below * flat[at + row] + both * flat[at + row + planes]
+    at += np.uint64(1)
+    far = here * flat[at] + right * flat[at + planes] + below * flat[at + row] + both * flat[at + row + planes]
+    return between(near, far, np.float32(plane - k))
 
 
 @numba.njit(cache=True, inline="always")
@@ -94,25 +104,18 @@ def softening_ratio(softening, u, v, sad):
     return ratio
 
 
-@numba.njit(cache=True, inline="always")
-def upstream_density(kernel_sigma, depth_here, depth, first, step, u, v, distance):
-    """Mean density, at most 1, along the ray over the reach of a Gaussian."""
-    i, j, a, b = fan_ray(depth, first, step, u, v)
-    reach = upstream_reach(kernel_sigma, depth_here)
-    return ray_upstream_density(reach, depth_here, depth, first, step, i, j, a, b, distance)
+def upstream_reach_mm(kernel_sigma_mm: np.ndarray) -> np.ndarray:
+    """How far upstream of a point the density matters to each Gaussian, mm; not further than to where rays begin."""
+    return np.minimum(_REACH_MM + 2.0 * kernel_sigma_mm, _LONGEST_REACH_MM)
 
 
-@numba.njit(cache=True, inline="always")
-def upstream_reach(kernel_sigma, depth_here):
-    """How far upstream of a point the density matters to a Gaussian, mm."""
-    return min(min(_REACH_MM + 2.0 * kernel_sigma, _LONGEST_REACH_MM), depth_here)
-
-
-@numba.njit(cache=True, inline="always")
-def ray_upstream_density(reach, depth_here, depth, first, step, i, j, a, b, distance):
-    """As `upstream_density`, on a ray of `fan_ray`."""
+@numba.njit(cache=True)
+def upstream_density(reach, depth_here, flat, planes, row, start, here, right, below, both, plane, planes_a_mm):
+    """Mean density, at most 1, over a reach along rays of `fan_rays`; see `depth_on_rays`."""
     upstream = 1.0
     if reach > _SHORTEST_REACH_MM:
-        upstream = (depth_here - ray_depth(depth, first, step, i, j, a, b, distance - reach)) / reach
-        upstream = min(max(upstream, LEAST_DENSITY), 1.0)
+        begin = depth_on_rays(flat, planes, row, start, here, right, below, both, plane - reach * planes_a_mm)
+        upstream = (depth_here - begin) / reach
+        upstream = upstream if upstream < 1.0 else 1.0
+        upstream = upstream if upstream > LEAST_DENSITY else LEAST_DENSITY
     return upstream

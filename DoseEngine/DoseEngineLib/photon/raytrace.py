@@ -37,15 +37,21 @@ class DepthFan:
     step: np.ndarray
 
 
-def trace_depth_fan(patient: Patient, frame: BeamFrame, sad_mm: float) -> DepthFan:
+def trace_depth_fan(patient: Patient, frame: BeamFrame, sad_mm: float, memory: np.ndarray | None = None) -> DepthFan:
     """Trace rays from the source through the body.
+
+    Parameters
+    ----------
+    memory : float32 array, optional
+        That of an earlier fan, to be written over where it is large enough: memory that is new to a process costs more
+        than filling it.
 
     Raises
     ------
     GeometryError
         When the body reaches into the treatment head or behind the source.
     """
-    body_grid, slices = patient.grid.crop(patient.body, margin_mm=float(patient.grid.spacing_mm.max()))
+    body_grid, slices = patient.body_box
     corners = frame.to_beam(body_grid.corners_RAS_mm)
     distance = sad_mm - corners[:, 2]
     if distance.min() < NEAREST_MM:
@@ -65,8 +71,10 @@ def trace_depth_fan(patient: Patient, frame: BeamFrame, sad_mm: float) -> DepthF
     to_ras[:3, 3] = frame.source_RAS_mm(sad_mm)
     to_index = body_grid.inverse_affine @ to_ras
     density = np.ascontiguousarray(patient.density_g_cm3[slices], dtype=np.float32)
+    size = int(count[0] * count[1] * planes)
     # numpy asks for large pages of memory, which are cheaper to come by
-    depth = np.empty((count[1], count[0], planes), np.float32)
+    flat = np.empty(size, np.float32) if memory is None or memory.size < size else memory.reshape(-1)[:size]
+    depth = flat.reshape(count[1], count[0], planes)
     _trace(depth, density, to_index, first, step, float(sad_mm))
     return DepthFan(depth, first, step)
 
@@ -136,16 +144,15 @@ def _trace(depth, density, to_index, first, step, sad_mm):
             for start, stop, among in (
                 (begin, low_step, False), (low_step, high_step, True), (high_step, end, False)
             ):  # fmt: skip
+                t = first[2] + (start - 0.5) * step[2]
+                at = (to_index[0, 3] + sx * t, to_index[1, 3] + sy * t, to_index[2, 3] + sz * t)
+                to_next = (sx * step[2], sy * step[2], sz * step[2])
                 if among:
-                    for plane in range(np.uint64(start), np.uint64(stop)):
-                        t = first[2] + (plane - 0.5) * step[2]
-                        i, j, k = to_index[0, 3] + sx * t, to_index[1, 3] + sy * t, to_index[2, 3] + sz * t
-                        total += length * _density_among(density, i, j, k)
-                        ray[plane] = total
+                    total = _step_among(ray, density, start, stop, at, to_next, length, total)
                 else:
                     for plane in range(np.uint64(start), np.uint64(stop)):
-                        t = first[2] + (plane - 0.5) * step[2]
-                        i, j, k = to_index[0, 3] + sx * t, to_index[1, 3] + sy * t, to_index[2, 3] + sz * t
+                        n = plane - np.uint64(start)
+                        i, j, k = at[0] + n * to_next[0], at[1] + n * to_next[1], at[2] + n * to_next[2]
                         total += length * density_at(density, i, j, k)
                         ray[plane] = total
             for plane in range(np.uint64(end), np.uint64(planes)):
@@ -162,23 +169,38 @@ def _steps_within(low, high, first, step, planes, more):
     return begin, end
 
 
-@numba.njit(cache=True, inline="always")
-def _density_among(density, i, j, k):
-    """As `density_at`, for places among the centres of voxels."""
-    one = np.uint64(1)
-    i0, j0, k0 = np.uint64(i), np.uint64(j), np.uint64(k)
-    a, b, c = np.float32(i - i0), np.float32(j - j0), np.float32(k - k0)
-    low = between(
-        between(density[k0, j0, i0], density[k0, j0, i0 + one], a),
-        between(density[k0, j0 + one, i0], density[k0, j0 + one, i0 + one], a),
-        b,
-    )
-    high = between(
-        between(density[k0 + one, j0, i0], density[k0 + one, j0, i0 + one], a),
-        between(density[k0 + one, j0 + one, i0], density[k0 + one, j0 + one, i0 + one], a),
-        b,
-    )
-    return between(low, high, c)
+# Places in voxels as whole numbers: so much is one voxel.
+_VOXEL = 2**32
+
+
+@numba.njit(cache=True, fastmath={"contract"})
+def _step_among(ray, density, start, stop, at, to_next, length, total):
+    """Go on along a ray among the centres of voxels, where nothing need be looked after; the depth at the end."""
+    nj, ni = np.uint64(density.shape[1]), np.uint64(density.shape[2])
+    voxels = density.reshape(density.size)
+    one, half_bits, part = np.uint64(1), np.uint64(32), np.uint64(_VOXEL - 1)
+    to_share = np.float32(1.0 / _VOXEL)
+    i, j, k = np.int64(at[0] * _VOXEL), np.int64(at[1] * _VOXEL), np.int64(at[2] * _VOXEL)
+    di, dj, dk = np.int64(to_next[0] * _VOXEL), np.int64(to_next[1] * _VOXEL), np.int64(to_next[2] * _VOXEL)
+    for plane in range(np.uint64(start), np.uint64(stop)):
+        ui, uj, uk = np.uint64(i), np.uint64(j), np.uint64(k)
+        here = ((uk >> half_bits) * nj + (uj >> half_bits)) * ni + (ui >> half_bits)
+        a, b, c = (
+            np.float32(np.int64(ui & part)) * to_share,
+            np.float32(np.int64(uj & part)) * to_share,
+            np.float32(np.int64(uk & part)) * to_share,
+        )
+        low = between(
+            between(voxels[here], voxels[here + one], a), between(voxels[here + ni], voxels[here + ni + one], a), b
+        )
+        here += nj * ni
+        high = between(
+            between(voxels[here], voxels[here + one], a), between(voxels[here + ni], voxels[here + ni + one], a), b
+        )
+        total += length * between(low, high, c)
+        ray[plane] = total
+        i, j, k = i + di, j + dj, k + dk
+    return total
 
 
 @numba.njit(cache=True, inline="always")

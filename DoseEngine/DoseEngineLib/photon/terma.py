@@ -91,7 +91,7 @@ def make_terma_lattice(
         When the field passes the body at more than `FIELD_MARGIN_MM`, or the lattice needs too much memory.
     """
     sad = machine.sad_mm
-    body_grid, slices = patient.grid.crop(patient.body, margin_mm=float(patient.grid.spacing_mm.max()))
+    body_grid, slices = patient.body_box
     corners = segment.frame.to_beam(body_grid.corners_RAS_mm)
     near, far = sad - corners[:, 2].max(), sad - corners[:, 2].min()
     if near < NEAREST_MM:

@@ -60,6 +60,7 @@ def _with_electrons(kernel: PencilKernel, part: ElectronContamination) -> Pencil
     )
 
 
+@lru_cache(maxsize=64)
 def photons_per_cm2_per_MU(machine: Machine) -> float:
     """Photon fluence in air on the axis at the SAD for each MU of a wide open field, from the machine's calibration."""
     calibration = machine.calibration
