@@ -91,6 +91,41 @@ class RTPlanningLogic:
         setGoals(planNode, goals)
         return planNode
 
+    def importDicomPlan(
+        self, file: str | Path, volumeNode, segmentationNode=None, *, target: str | None = None, **wishes
+    ) -> tuple[object, tuple[str, ...]]:
+        """Read a photon RT Plan into a plan node for a CT and its structures; returns ``(planNode, notes)``.
+
+        Parameters
+        ----------
+        file : path
+        volumeNode : vtkMRMLScalarVolumeNode
+            The CT it was planned on.
+        segmentationNode : vtkMRMLSegmentationNode, optional
+        target : str, optional
+            Structure of the prescription, where the plan calls it otherwise.
+        **wishes
+            As in `RTPlanningLib.dicom.rt_plan_reader.read_rt_plan`: ``machine``, ``allow`` and so on.
+
+        Raises
+        ------
+        PlanningError
+            A plan that cannot be read or is for another CT; then nothing was added.
+        """
+        # pydicom is not needed before something is imported
+        from RTPlanningLib.dicom.rt_plan_reader import read_rt_plan
+        from RTPlanningLib.dicom.rt_plan_set import check_belongs, with_target
+
+        read = read_rt_plan(file, **wishes)
+        case = caseFromNodes(volumeNode, segmentationNode)
+        notes = list(read.notes)
+        if case.frame_of_reference_uid:
+            check_belongs(read, case, notes)
+        else:
+            notes.append("The CT volume names no frame of reference; the plan was taken to be in its coordinates.")
+        plan = with_target(read.plan, case.structures, target, notes)
+        return self.createPlan(plan, volumeNode, segmentationNode), tuple(notes)
+
     def planNodes(self) -> list:
         """Return every plan node of the scene."""
         return planNodes(self.scene)

@@ -12,7 +12,7 @@ import numpy as np
 from DoseEngineLib.engine import DoseResult, create_engine
 from DoseEngineLib.errors import CaseError
 from DoseEngineLib.machine import load_machine
-from DoseEngineLib.plan import LeafModel, Plan, Structure
+from DoseEngineLib.plan import LeafModel, Plan
 from DoseEngineLib.progress import Progress, part
 from RTPlanningLib.case import Case
 from RTPlanningLib.dicom.case_reader import read_case
@@ -20,7 +20,13 @@ from RTPlanningLib.dicom.folder import scan_folder
 from RTPlanningLib.dicom.rt_dose import RtDose
 from RTPlanningLib.dicom.rt_plan_fluence import read_stored_fluences, stored_leaf_model
 from RTPlanningLib.dicom.rt_plan_reader import RtPlan, read_rt_plan
-from RTPlanningLib.dicom.rt_plan_set import choose_plan, choose_structure_set, read_dose_of_plan
+from RTPlanningLib.dicom.rt_plan_set import (
+    check_belongs,
+    choose_plan,
+    choose_structure_set,
+    read_dose_of_plan,
+    with_target,
+)
 from RTPlanningLib.display.color_overlay import difference_overlay, gamma_overlay
 from RTPlanningLib.display.figure_bytes import png_bytes
 from RTPlanningLib.display.slice_view import draw_slices
@@ -249,60 +255,16 @@ def _read(
         patient_position=wishes.patient_position,
         progress=part(progress, 0.1, 0.8),
     )
-    _check_belongs(read, case, file.path, notes)
+    check_belongs(read, case, notes)
     dose = read_dose_of_plan(scan, read.sop_instance_uid, notes)
     if dose is not None and dose.frame_of_reference_uid not in ("", case.frame_of_reference_uid):
         raise CaseError(
             f"The dose of the plan has frame of reference {dose.frame_of_reference_uid}, the CT "
             f"{case.frame_of_reference_uid}: their places cannot be compared. Give files of one plan."
         )
-    plan = _with_target(read.plan, case.structures, target, notes)
+    plan = with_target(read.plan, case.structures, target, notes)
     plan, rows = _with_leaf_model(plan, read, file.path, leaves, notes)
     return _Found(case, read, plan, dose, rows, tuple(notes))
-
-
-def _check_belongs(read: RtPlan, case: Case, path: Path, notes: list[str]) -> None:
-    if read.frame_of_reference_uid and case.frame_of_reference_uid != read.frame_of_reference_uid:
-        raise CaseError(
-            f"The plan {path.name} has frame of reference {read.frame_of_reference_uid}, the CT "
-            f"{case.frame_of_reference_uid}: its isocentre is not in the CT's coordinates. Give the CT it is of."
-        )
-    if not read.frame_of_reference_uid:
-        notes.append("The plan names no frame of reference; it was taken to be the CT's.")
-    if read.patient_id != case.patient_id:
-        if not read.frame_of_reference_uid:
-            raise CaseError(
-                f"The plan {path.name} is of patient ID {read.patient_id!r}, the CT of {case.patient_id!r}, and the "
-                "plan names no frame of reference. Give files of one patient."
-            )
-        notes.append(f"The plan is of patient ID {read.patient_id!r}, the CT of {case.patient_id!r}.")
-    if read.plan.patient_position != case.patient_position:
-        notes.append(
-            f"The plan is for a patient lying {read.plan.patient_position}, the CT was taken {case.patient_position}; "
-            "the plan's position counts for the beams."
-        )
-
-
-def _with_target(plan: Plan, structures: Sequence[Structure], wanted: str | None, notes: list[str]) -> Plan:
-    """Give the prescription a target that is among the structures, or none."""
-    prescription = plan.prescription
-    names = [structure.name for structure in structures if not structure.is_empty]
-    if wanted is not None and wanted not in names:
-        raise CaseError(f"There is no structure {wanted!r} for the target; there are: {', '.join(names) or 'none'}.")
-    if prescription is None:
-        if wanted is not None:
-            notes.append(f"The plan prescribes no dose, so {wanted} counts as no target.")
-        return plan
-    said = prescription.target or "(without a name)"
-    target = wanted or (prescription.target if prescription.target in names else None)
-    if target is None:
-        targets = [s.name for s in structures if s.role == "PTV" and not s.is_empty]
-        if len(targets) == 1:
-            target = targets[0]
-            notes.append(f"The plan's target {said} was taken to be {target}, the only PTV.")
-        else:
-            notes.append(f"The plan's target {said} is not among the structures; say which it is (target).")
-    return replace(plan, prescription=replace(prescription, target=target))
 
 
 def _with_leaf_model(

@@ -19,9 +19,11 @@ from DoseEngineLib.patient import Patient
 from DoseEngineLib.plan import Aperture, Beam, ControlPoint, Plan, Prescription, Structure
 from RTPlanningLib import cli
 from RTPlanningLib.case import Case
+from RTPlanningLib.dicom import read_case
 from RTPlanningLib.dicom.export import export_dicom
 from RTPlanningLib.dicom.identity import new_uid
 from RTPlanningLib.dicom.rt_dose_writer import DoseToExport
+from RTPlanningLib.logic import RTPlanningLogic
 from RTPlanningLib.recompute_workflow import DIFFERENCE, GAMMA, PAGE, TABLE, recompute_plan
 
 ENGINE = "photon-pencil-beam"
@@ -278,6 +280,28 @@ def test_arcs_are_calculated_in_steps_and_it_is_said(tmp_path):
     assert alone.plan.engine_options == {}
     ours, exact = (one.recomputed["PTV"].mean_Gy for one in (comparison, alone))
     assert ours == pytest.approx(exact, rel=0.005)
+
+
+def test_plans_become_nodes(clinic, folder, scene):
+    logic = RTPlanningLogic(scene)
+    case = read_case(clinic)
+    nodes = logic.loadCase(case)
+    planNode, notes = logic.importDicomPlan(clinic / "RTPLAN.dcm", *nodes)
+    plan = logic.planFromNode(planNode)
+    original = make_plan(make_case())
+    assert notes == ()
+    assert [beam.meterset_MU for beam in plan.beams] == [180.0, 60.0]
+    leaves = (one.beams[0].control_points[3].aperture.leaf_positions_mm for one in (plan, original))
+    np.testing.assert_allclose(*leaves, rtol=0, atol=1e-9)
+    assert (plan.prescription.target, plan.prescription.dose_Gy, plan.fractions) == ("PTV", 20.0, 20)
+
+    def elsewhere(dataset):
+        dataset.FrameOfReferenceUID = "1.2.3"
+
+    change_plan(folder, elsewhere)
+    with pytest.raises(CaseError, match="not in the CT's coordinates"):
+        logic.importDicomPlan(folder / "RTPLAN.dcm", *nodes)
+    assert len(logic.planNodes()) == 1
 
 
 def test_command_line(clinic, tmp_path, capsys):

@@ -1,13 +1,17 @@
-"""The plan of a DICOM folder, and the dose that its planning system gave it."""
+"""What goes with a plan: the files of its folder, the CT it is for, the structure it is prescribed to."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from DoseEngineLib.errors import CaseError
+from DoseEngineLib.plan import Plan, Structure
+from RTPlanningLib.case import Case
 from RTPlanningLib.dicom.dataset import read_header, text, value
 from RTPlanningLib.dicom.folder import DicomFile, FolderScan
 from RTPlanningLib.dicom.rt_dose import RtDose, read_rt_dose
+from RTPlanningLib.dicom.rt_plan_reader import RtPlan
 
 _SUMMATIONS = ("PLAN", "MULTI_PLAN")
 
@@ -106,3 +110,70 @@ def _of(file: DicomFile) -> tuple[str, str, set[str]]:
 
 def _some(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def check_belongs(read: RtPlan, case: Case, notes: list[str]) -> None:
+    """Refuse a plan for another CT than the case's.
+
+    Raises
+    ------
+    CaseError
+        Another frame of reference, or another patient where the plan names none.
+    """
+    name = read.label or read.plan.name
+    if read.frame_of_reference_uid and case.frame_of_reference_uid != read.frame_of_reference_uid:
+        raise CaseError(
+            f"The plan {name} has frame of reference {read.frame_of_reference_uid}, the CT "
+            f"{case.frame_of_reference_uid}: its isocentre is not in the CT's coordinates. Give the CT it is of."
+        )
+    if not read.frame_of_reference_uid:
+        notes.append("The plan names no frame of reference; it was taken to be the CT's.")
+    if read.patient_id != case.patient_id:
+        if not read.frame_of_reference_uid:
+            raise CaseError(
+                f"The plan {name} is of patient ID {read.patient_id!r}, the CT of {case.patient_id!r}, and the "
+                "plan names no frame of reference. Give files of one patient."
+            )
+        notes.append(f"The plan is of patient ID {read.patient_id!r}, the CT of {case.patient_id!r}.")
+    if read.plan.patient_position != case.patient_position:
+        notes.append(
+            f"The plan is for a patient lying {read.plan.patient_position}, the CT was taken {case.patient_position}; "
+            "the plan's position counts for the beams."
+        )
+
+
+def with_target(plan: Plan, structures: Sequence[Structure], wanted: str | None, notes: list[str]) -> Plan:
+    """Give the prescription of a plan a target that is among the structures, or none.
+
+    Parameters
+    ----------
+    plan : Plan
+    structures : sequence of Structure
+    wanted : str or None
+        What the user says.
+    notes : list of str
+        Told what was decided.
+
+    Raises
+    ------
+    CaseError
+        A wanted target that is not there.
+    """
+    prescription = plan.prescription
+    names = [structure.name for structure in structures if not structure.is_empty]
+    if wanted is not None and wanted not in names:
+        raise CaseError(f"There is no structure {wanted!r} for the target; there are: {', '.join(names) or 'none'}.")
+    if prescription is None:
+        if wanted is not None:
+            notes.append(f"The plan prescribes no dose, so {wanted} counts as no target.")
+        return plan
+    said = prescription.target or "(without a name)"
+    target = wanted or (prescription.target if prescription.target in names else None)
+    if target is None:
+        targets = [s.name for s in structures if s.role == "PTV" and not s.is_empty]
+        if len(targets) == 1:
+            target = targets[0]
+            notes.append(f"The plan's target {said} was taken to be {target}, the only PTV.")
+        else:
+            notes.append(f"The plan's target {said} is not among the structures; say which it is (target).")
+    return replace(plan, prescription=replace(prescription, target=target))
