@@ -1,4 +1,4 @@
-"""DICOM in and out: ``read_case``, ``list_series``, ``read_ct_series``, ``read_structure_set``, ``export_dicom``.
+"""DICOM in and out: ``read_case``, ``read_rt_plan``, ``list_series``, ``read_structure_set``, ``export_dicom`` and more.
 
 The names are resolved on first use, so that importing the package loads no pydicom.
 """
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from RTPlanningLib.dicom.folder import list_series as list_series
     from RTPlanningLib.dicom.folder import scan_folder as scan_folder
     from RTPlanningLib.dicom.rt_dose_writer import DoseToExport as DoseToExport
+    from RTPlanningLib.dicom.rt_plan_reader import RtPlan as RtPlan
+    from RTPlanningLib.dicom.rt_plan_reader import read_rt_plan as read_rt_plan
+    from RTPlanningLib.dicom.rt_plan_writer import rt_plan_dataset as rt_plan_dataset
     from RTPlanningLib.dicom.structure_set import read_structure_set as read_structure_set
 
 _HOME = {
@@ -30,6 +33,9 @@ _HOME = {
     "export_dicom": "export",
     "list_series": "folder",
     "scan_folder": "folder",
+    "RtPlan": "rt_plan_reader",
+    "read_rt_plan": "rt_plan_reader",
+    "rt_plan_dataset": "rt_plan_writer",
     "read_structure_set": "structure_set",
 }
 __all__ = sorted(_HOME)
