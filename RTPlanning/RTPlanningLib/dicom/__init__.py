@@ -1,4 +1,4 @@
-"""DICOM in and out: ``read_case``, ``read_rt_plan``, ``list_series``, ``read_structure_set``, ``export_dicom`` and more.
+"""DICOM in and out: ``read_case``, ``read_rt_plan``, ``read_structure_set``, ``export_dicom`` and more.
 
 The names are resolved on first use, so that importing the package loads no pydicom.
 """
