@@ -1,0 +1,6 @@
+"""Inverse planning: objectives and dose influence in, weights and leaves out."""
+
+import DoseEngineLib
+from DoseEngineLib.kernel_cache import drop_stale_kernels
+
+drop_stale_kernels(__path__[0], DoseEngineLib.__path__[0])
