@@ -21,7 +21,7 @@ from DoseEngineLib.plan import Plan, Structure
 from DoseEngineLib.progress import Progress, part
 from OptimizerLib.errors import OptimizationError
 from OptimizerLib.multicriteria.even_start import even_start
-from OptimizerLib.multicriteria.lexicographic import optimize_by_priority
+from OptimizerLib.multicriteria.lexicographic import GoalCallback, optimize_by_priority
 from OptimizerLib.multicriteria.trade_off import Goal, TradeOff
 from OptimizerLib.occupancy import occupancy
 from OptimizerLib.planning_goals import PlanningGoals, PlanningTerms
@@ -30,7 +30,8 @@ from OptimizerLib.row_terms import RowContext
 from OptimizerLib.sequencing.aperture_refinement import DeliveryLosses, RefinementResult, refine_apertures
 from OptimizerLib.sequencing.dose_correction import CorrectedResult, refine_to_dose
 from OptimizerLib.sequencing.modulated_beams import METHODS, delivered_weights, sequence
-from OptimizerLib.solvers import DEFAULT_SOLVER, IterationState, Solution, create_solver, optimality
+from OptimizerLib.solvers import DEFAULT_SOLVER, IterationState, Solution, Solver, create_solver, optimality
+from OptimizerLib.solvers.solver import checked_start
 
 DELIVERIES = ("step_and_shoot", "sliding_window", "ideal")
 INFLUENCE_ENGINE = "photon-pencil-beam"
@@ -107,11 +108,24 @@ class FluenceSettings:
 
 @dataclass(frozen=True)
 class HistoryEntry:
-    """Objectives after an iteration: their sum, and each term's share of it."""
+    """Objectives after an iteration.
+
+    Attributes
+    ----------
+    iteration : int
+        0 at the start; it counts on through all levels.
+    value : float
+        What is minimized: the sum of the level's objectives and of the fluence terms.
+    terms : tuple of float
+        Value of every row, of all levels.
+    level : int
+        Priority level that has its turn.
+    """
 
     iteration: int
     value: float
     terms: tuple[float, ...]
+    level: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +143,7 @@ class FluencePlan:
     solution : Solution
         Weights in MU a fraction, a bixel each: the ideal fluence.
     history : tuple of HistoryEntry
-        Empty when rows have more than one level.
+        Level by level.
     plan : Plan
         Beams with control points and MU; for the delivery "ideal" the plan as it came.
     delivered_weights : (bixels,) array
@@ -140,6 +154,8 @@ class FluencePlan:
     correction : CorrectedResult or None
         Where the plan was refined against its engine's dose.
     settings : FluenceSettings
+    notes : tuple of str
+        What the rows left open, and what would close it.
     """
 
     influence: DoseInfluence
@@ -154,6 +170,7 @@ class FluencePlan:
     refinement: RefinementResult | None
     correction: CorrectedResult | None
     settings: FluenceSettings
+    notes: tuple[str, ...] = ()
 
     def normalized_plan(self) -> Plan:
         """The plan with weights in place of MU where its prescription says how to scale it.
@@ -176,6 +193,7 @@ def plan_fluence(
     targets: Sequence[str] = (),
     influence: DoseInfluence | None = None,
     start: np.ndarray | None = None,
+    search: bool = True,
     callback: Callable[[IterationState], None] | None = None,
     progress: Progress | None = None,
 ) -> FluencePlan:
@@ -195,8 +213,11 @@ def plan_fluence(
         One calculated before for this patient and these beams; it is checked.
     start : (bixels,) array, optional
         Weights to go on from; by default equal ones of a fitting size.
+    search : bool
+        False takes the start as it is, such as fluence that was navigated to: only leaves are found for it.
     callback : callable, optional
-        Called with an `IterationState` each iteration; it may stop the search, which then goes on to the leaves.
+        Called with an `IterationState` each iteration, of every level; its ``stop()`` ends the search with the fluence
+        found so far, and leaves follow. With levels, ``value`` is that of the level that has its turn.
     progress : callable, optional
         ``progress(fraction, text)``; it may raise `Cancelled`.
 
@@ -208,26 +229,28 @@ def plan_fluence(
     settings = settings or FluenceSettings()
     if not goals.levels:
         raise OptimizationError('There are no objectives; write at least one row, e.g. "PTV uniform 50 Gy".')
+    if not search and start is None:
+        raise OptimizationError("There is no fluence to take as it is; give one to start from, or let it be searched.")
     if influence is None:
         influence = fluence_influence(patient, plan, goals, settings, targets, part(progress, 0.0, 0.3))
     else:
         influence.check(patient, plan)
-    prescription_Gy = plan.prescription.dose_Gy if plan.prescription else None
-    by_name = {structure.name: structure for structure in patient.structures}
-    _check_names(goals.structures, by_name)
-    seen = {name: _seen(by_name[name], influence) for name in goals.structures}
-    terms = goals.make(_row_context(influence, patient, seen, prescription_Gy))
-    rows_of = {name: entry.rows for name, entry in seen.items()}
+    rows_of, terms = planning_terms(patient, plan, goals, influence)
     trade_off = _trade_off(influence, rows_of, terms)
     begin = even_start(trade_off) if start is None else np.asarray(start, dtype=float)
     history: list[HistoryEntry] = []
 
     slow = False
 
-    def record(state: IterationState) -> None:
+    def record(state: IterationState, level: int = goals.levels[0]) -> None:
         nonlocal slow
-        history.append(HistoryEntry(state.iteration, state.value, state.values))
-        if settings.solver == DEFAULT_SOLVER and len(history) > _WHILE and not state.problem.constraints:
+        history.append(HistoryEntry(state.iteration, state.value, state.values, level))
+        if (
+            len(goals.levels) == 1
+            and settings.solver == DEFAULT_SOLVER
+            and len(history) > _WHILE
+            and not state.problem.constraints
+        ):
             before = history[-1 - _WHILE].value
             slow = before - state.value < _WHILE * settings.tolerance * abs(state.value)
             if slow:
@@ -235,17 +258,21 @@ def plan_fluence(
         if callback is not None:
             callback(state)
 
-    limits = {"max_iterations": settings.iterations, "tolerance": settings.tolerance}
-    solver = create_solver(settings.solver, **({} if settings.solver == "highs" else limits))
+    solver = solver_of(settings)
     searching = part(progress, 0.3, 0.6)
-    if len(trade_off.goals) == 1:
+    if not search:
+        solution, refined_problem = _as_given(trade_off.problem, begin), trade_off.problem
+    elif len(trade_off.goals) == 1:
         solution = solver.solve(trade_off.problem, begin, searching, record)
         refined_problem = trade_off.problem
         if slow and not solution.converged:
             message = f"Ended after {solution.iterations} iterations: little was gained by the last {_WHILE}."
             solution = replace(solution, converged=True, message=message)
     else:
-        solution, refined_problem = _by_priority(trade_off, begin, solver, searching)
+        level_of = dict(zip(trade_off.names, goals.levels, strict=True))
+        solution, refined_problem = _by_priority(
+            trade_off, begin, solver, searching, lambda state, goal: record(state, level_of[goal])
+        )
     delivering = part(progress, 0.6, 0.75 if settings.corrections else 1.0)
     delivered, weights, losses, refinement = _deliver(
         refined_problem, influence, plan, solution.weights, settings, delivering
@@ -258,8 +285,31 @@ def plan_fluence(
         delivered, weights = correction.plan, delivered_weights(influence, correction.plan)
     return FluencePlan(
         influence, goals, trade_off.problem, _term_names(goals), solution, tuple(history), delivered, weights, losses,
-        refinement, correction, settings,
+        refinement, correction, settings, _open_questions(patient, goals, influence, solution.weights),
     )  # fmt: skip
+
+
+def planning_terms(
+    patient: Patient, plan: Plan, goals: PlanningGoals, influence: DoseInfluence
+) -> tuple[dict[str, np.ndarray], PlanningTerms]:
+    """Rows of an influence that each structure of the goals has a part in, and the terms of the goals there."""
+    by_name = {structure.name: structure for structure in patient.structures}
+    _check_names(goals.structures, by_name)
+    seen = {name: _seen(by_name[name], influence) for name in goals.structures}
+    prescription_Gy = plan.prescription.dose_Gy if plan.prescription else None
+    terms = goals.make(_row_context(influence, patient, seen, prescription_Gy))
+    for name, entry in seen.items():
+        if not entry.rows.size:
+            raise OptimizationError(
+                f"{name} has no voxel of the optimization's grid in the body; use a finer spacing_mm."
+            )
+    return {name: entry.rows for name, entry in seen.items()}, terms
+
+
+def solver_of(settings: FluenceSettings) -> Solver:
+    """The solver that settings ask for."""
+    limits = {"max_iterations": settings.iterations, "tolerance": settings.tolerance}
+    return create_solver(settings.solver, **({} if settings.solver == "highs" else limits))
 
 
 def _correct(
@@ -398,11 +448,6 @@ def _row_context(
 
 
 def _trade_off(influence: DoseInfluence, rows_of: Mapping[str, np.ndarray], terms: PlanningTerms) -> TradeOff:
-    for name, rows in rows_of.items():
-        if not rows.size:
-            raise OptimizationError(
-                f"{name} has no voxel of the optimization's grid in the body; use a finer spacing_mm."
-            )
     return TradeOff(
         influence.matrix,
         rows_of,
@@ -413,9 +458,48 @@ def _trade_off(influence: DoseInfluence, rows_of: Mapping[str, np.ndarray], term
     )
 
 
-def _by_priority(trade_off: TradeOff, begin: np.ndarray, solver, progress: Progress) -> tuple[Solution, Problem]:
+def _as_given(problem: Problem, weights: np.ndarray) -> Solution:
+    """A solution that nobody searched for."""
+    weights = checked_start(problem, weights)
+    value, gradient = problem.value_and_gradient(weights)
+    return Solution(
+        weights,
+        float(value),
+        (float(value),),
+        optimality(weights, gradient / max(abs(value), 1e-300)),
+        False,
+        "Fluence taken as it was given, without a search.",
+        violation_Gy=problem.violation_Gy(weights),
+    )
+
+
+def _open_questions(
+    patient: Patient, goals: PlanningGoals, influence: DoseInfluence, weights: np.ndarray
+) -> tuple[str, ...]:
+    """What the rows do not decide: fluence of bixels at the rim, which hardly reach any voxel that a row looks at."""
+    external = {structure.name for structure in patient.structures if structure.role == "EXTERNAL"}
+    if any(row.structure is None and row.weight > 0 for row in goals.rows):
+        return ()
+    if any(row.structure in external and (row.constraint or row.weight > 0) for row in goals.rows):
+        return ()
+    names = [(beam.name, weights[columns]) for beam, columns in zip(influence.beams, influence.beam_slices())]
+    peaks = [(float(there.max() / np.median(there[there > 0])), name) for name, there in names if (there > 0).any()]
+    if not peaks:
+        return ()
+    worst, beam = max(peaks)
+    return (
+        "No row limits dose to the body or differences between bixels, so nothing but the rows' structures decides "
+        f"the fluence at the rim: the largest bixel has {worst:.3g} times the median fluence of its beam ({beam}). "
+        f'Add a row such as "{next(iter(external), "External")} falloff 50 Gy -> 15 Gy in 30 mm from PTV" or '
+        '"fluence smoothness, weight 0.01".',
+    )
+
+
+def _by_priority(
+    trade_off: TradeOff, begin: np.ndarray, solver: Solver, progress: Progress, callback: GoalCallback
+) -> tuple[Solution, Problem]:
     """Optimize level by level; return also the problem that holds higher levels while apertures are refined."""
-    found = optimize_by_priority(trade_off, start=begin, solver=solver, progress=progress)
+    found = optimize_by_priority(trade_off, start=begin, solver=solver, progress=progress, callback=callback)
     problem = trade_off.problem
     value, gradient = problem.value_and_gradient(found.weights)
     solution = Solution(
@@ -427,10 +511,11 @@ def _by_priority(trade_off: TradeOff, begin: np.ndarray, solver, progress: Progr
         found.message,
         violation_Gy=problem.violation_Gy(found.weights),
     )
+    at = len(trade_off.goals) - 1 if found.stopped_at is None else trade_off.names.index(found.stopped_at)
     last = np.zeros(len(trade_off.goals))
-    last[-1] = 1.0
+    last[at] = 1.0
     held = np.where(np.isfinite(found.limits), found.limits, 1.0)
-    penalty = np.where(last > 0, 0.0, _HOLD * max(found.values[-1], 1e-6) / np.maximum(held, 1e-6) ** 2)
+    penalty = np.where(last > 0, 0.0, _HOLD * max(found.values[at], 1e-6) / np.maximum(held, 1e-6) ** 2)
     limits = np.where(last > 0, np.inf, found.limits)
     return solution, trade_off.scalarized(last, limits, np.zeros(last.shape), np.maximum(penalty, 1e-12))
 

@@ -102,6 +102,7 @@ class OptimizerLogic:
         *,
         targets: Sequence[str] = (),
         start: OptimizedFluence | None = None,
+        search: bool = True,
         calibration: CalibrationCurve | None = None,
     ) -> FluencePlan:
         """Optimize the fluence of a plan's beams, make it deliverable and calculate the dose with the plan's engine.
@@ -128,6 +129,8 @@ class OptimizerLogic:
             Structures that bixels are laid around; by default the prescription's target and all PTVs of the rows.
         start : OptimizedFluence, optional
             Fluence to go on from, such as `optimizedFluence` returns.
+        search : bool
+            False takes the start as it is: leaves and dose follow at once.
         calibration : CalibrationCurve, optional
 
         Raises
@@ -157,6 +160,7 @@ class OptimizerLogic:
             targets=targets,
             influence=influence,
             start=None if start is None else start.start_for(influence),
+            search=search,
             callback=callback,
             progress=part(progress, 0.2, 0.8),
         )

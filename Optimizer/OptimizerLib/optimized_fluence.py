@@ -37,10 +37,12 @@ class OptimizedFluence:
     term_names : tuple of str
         Of the terms of each history entry.
     history : tuple of HistoryEntry
-        Empty where rows had more than one level.
+        Level by level.
     converged : bool
     message : str
         How the search ended.
+    notes : tuple of str
+        What the rows left open.
 
     Raises
     ------
@@ -58,6 +60,7 @@ class OptimizedFluence:
     history: tuple[HistoryEntry, ...] = ()
     converged: bool = False
     message: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         bixels = sum(beam.size for beam in self.beams)
@@ -83,6 +86,7 @@ class OptimizedFluence:
             found.history,
             found.solution.converged,
             found.solution.message,
+            found.notes,
         )
 
     def maps(self, weights_MU: np.ndarray | None = None) -> list[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
@@ -142,8 +146,10 @@ class OptimizedFluence:
             "settings": asdict(self.settings),
             "term_names": list(self.term_names),
             "history": [[entry.iteration, entry.value, list(entry.terms)] for entry in self.history],
+            "history_levels": [entry.level for entry in self.history],
             "converged": self.converged,
             "message": self.message,
+            "notes": list(self.notes),
         }
         return json.dumps(data, allow_nan=False, ensure_ascii=False)
 
@@ -174,6 +180,8 @@ class OptimizedFluence:
             {**entry, "isocenter_RAS_mm": tuple(entry["isocenter_RAS_mm"]), "lattice_mm": tuple(entry["lattice_mm"])}
             for entry in data["beams"]
         ]
+        # files from before levels had a history are of one level
+        levels = data.get("history_levels", [1] * len(data["history"]))
         return cls(
             beams=tuple(BixelBeam(**entry) for entry in beams),
             weights_MU=data["weights_MU"],
@@ -182,9 +190,13 @@ class OptimizedFluence:
             targets=tuple(data["targets"]),
             settings=FluenceSettings(**data["settings"]),
             term_names=tuple(data["term_names"]),
-            history=tuple(HistoryEntry(n, value, tuple(terms)) for n, value, terms in data["history"]),
+            history=tuple(
+                HistoryEntry(n, value, tuple(terms), level)
+                for (n, value, terms), level in zip(data["history"], levels, strict=True)
+            ),
             converged=bool(data["converged"]),
             message=str(data["message"]),
+            notes=tuple(data.get("notes", ())),
         )
 
     def save(self, path: str | Path) -> Path:

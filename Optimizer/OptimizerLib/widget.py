@@ -230,9 +230,10 @@ class OptimizerPanel(PlanPanel):
 
     def _fluenceOutcome(self, found: FluencePlan) -> str:
         losses = found.losses
-        return _("{message} Objectives: {ideal:.4g} with ideal fluence, {delivered:.4g} with leaves.").format(
+        text = _("{message} Objectives: {ideal:.4g} with ideal fluence, {delivered:.4g} with leaves.").format(
             message=found.solution.message, ideal=losses.ideal, delivered=losses.refined
         )
+        return " ".join([text, *found.notes])
 
     def _outcome(self, solution: Solution) -> str:
         text = _("Objectives from {start:.3g} to {end:.3g} in {steps} steps.").format(

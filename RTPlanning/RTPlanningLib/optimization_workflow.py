@@ -46,6 +46,7 @@ class OptimizationResult:
         solution = self.found.solution
         return [
             f"{self.found.influence.bixels} bixels: {solution.message} Sum of the objectives: {loss_text(self.found)}",
+            *(f"Note: {note}" for note in self.found.notes),
             *self.planning.headlines(),
         ]
 
@@ -57,6 +58,7 @@ def optimize_case(
     *,
     plan_file: str | Path | None = None,
     start: OptimizedFluence | None = None,
+    search: bool = True,
     keep_influence: bool = False,
     dicom: DicomOptions | None = None,
     force: bool = False,
@@ -74,6 +76,8 @@ def optimize_case(
         As `RTPlanningLib.workflow.plan_case`.
     start : OptimizedFluence, optional
         To go on from.
+    search : bool
+        False takes the start as it is, such as fluence that was navigated to: leaves and dose follow at once.
     keep_influence : bool
         Write the dose influence too; it is large.
     callback : callable, optional
@@ -103,6 +107,7 @@ def optimize_case(
             callback,
             targets=optimization.targets,
             start=start,
+            search=search,
         )
         results.append(found)
         logic.optimizerLogic.optimizedFluence(planNode).save(folder / FLUENCE)

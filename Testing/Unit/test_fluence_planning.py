@@ -182,6 +182,99 @@ def test_levels_are_kept_in_order(patient, found):
     assert target > target_mixed
 
 
+LEVELS = ("Organ Mean <= 0.1 Gy, weight 10", "PTV uniform 2 Gy, weight 100, level 2", "fluence smoothness, weight 0.01")
+
+
+def test_the_history_says_which_level_has_its_turn(patient, found):
+    """Iterations count on, both levels are there in order, terms of all rows and the sum of the level's own."""
+    seen = []
+    made = plan_fluence(
+        patient, plan(), goals(*LEVELS), replace(SETTINGS, delivery="ideal"), influence=found.influence,
+        callback=seen.append,
+    )  # fmt: skip
+    assert [entry.iteration for entry in made.history] == list(range(len(made.history)))
+    levels = [entry.level for entry in made.history]
+    assert levels == sorted(levels)
+    assert set(levels) == {1, 2}
+    assert [state.value for state in seen] == [entry.value for entry in made.history]
+    for entry in made.history:
+        organ, target, smooth = entry.terms
+        assert entry.value == pytest.approx((organ if entry.level == 1 else target) + smooth)
+    first = [entry for entry in made.history if entry.level == 1]
+    assert first[-1].value < first[0].value
+    assert made.history[-1].terms == pytest.approx(made.problem.values(made.solution.weights))
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_a_stop_in_any_level_keeps_the_fluence_of_the_moment(patient, found, level):
+    """What the callback saw last is what comes out, leaves are made for it, and a search from there goes on."""
+    last, turns = [], [0]
+
+    def stop(state) -> None:
+        organ, target, smooth = state.values
+        turns[0] += bool(state.value == pytest.approx((organ if level == 1 else target) + smooth))
+        if turns[0] == 3:
+            last.append(state.weights)
+            state.stop()
+
+    made = plan_fluence(patient, plan(), goals(*LEVELS), SETTINGS, influence=found.influence, callback=stop)
+    assert len(last) == 1
+    assert made.solution.weights == pytest.approx(last[0])
+    assert made.history[-1].level == level
+    assert not made.solution.converged
+    assert f"Stopped on request at level {level}" in made.solution.message
+    assert ("no turn had: level 2" in made.solution.message) == (level == 1)
+    assert all(beam.meterset_MU > 0 for beam in made.plan.beams)
+    ideal = replace(SETTINGS, delivery="ideal")
+    again = plan_fluence(
+        patient, plan(), goals(*LEVELS), ideal, influence=found.influence, start=made.solution.weights
+    )  # fmt: skip
+    whole = plan_fluence(patient, plan(), goals(*LEVELS), ideal, influence=found.influence)
+    assert again.history[0].terms == pytest.approx(made.history[-1].terms)
+    assert again.solution.converged
+    assert again.history[-1].value == pytest.approx(whole.history[-1].value, rel=0.05)
+
+
+def test_fluence_can_be_taken_as_it_is(patient, found):
+    """Without a search leaves are found for the fluence that was given."""
+    given = 0.5 * found.solution.weights
+    made = plan_fluence(patient, plan(), goals(), SETTINGS, influence=found.influence, start=given, search=False)
+    assert made.solution.weights == pytest.approx(given)
+    assert made.history == ()
+    assert "as it was given" in made.solution.message
+    assert made.losses.ideal == pytest.approx(sum(found.problem.values(given)))
+    with pytest.raises(OptimizationError, match="no fluence to take"):
+        plan_fluence(patient, plan(), goals(), SETTINGS, influence=found.influence, search=False)
+
+
+@pytest.mark.parametrize(
+    ("rows", "noted"),
+    [
+        (("PTV uniform 2 Gy",), True),
+        (("PTV uniform 2 Gy", "Organ Max <= 1 Gy", "External Max <= 3 Gy, weight 0"), True),
+        (("PTV uniform 2 Gy", "fluence smoothness, weight 0.01"), False),
+        (("PTV uniform 2 Gy", "External Max <= 3 Gy, constraint"), False),
+    ],
+)
+def test_fluence_that_no_row_bounds_is_said_to_be(patient, found, rows, noted):
+    """The note measures what it speaks of and names the remedy; with a body row or a fluence term there is none."""
+    settings = replace(SETTINGS, delivery="ideal", iterations=15)
+    made = plan_fluence(patient, plan(), goals(*rows), settings, influence=found.influence)
+    assert len(made.notes) == noted
+    if noted:
+        ratios = []
+        for columns in found.influence.beam_slices():
+            there = made.solution.weights[columns]
+            ratios.append(there.max() / np.median(there[there > 0]))
+        assert f"{max(ratios):.3g} times the median" in made.notes[0]
+        assert "fluence smoothness, weight 0.01" in made.notes[0]
+        # the remedy does what is said of it
+        mended = plan_fluence(
+            patient, plan(), goals(*rows, "fluence smoothness, weight 0.01"), settings, influence=found.influence
+        )  # fmt: skip
+        assert mended.solution.weights.max() < made.solution.weights.max()
+
+
 def test_a_search_can_go_on_from_where_it_was(patient, found):
     """From the optimum the search ends at once, with the same value."""
     again = plan_fluence(

@@ -219,3 +219,29 @@ def test_requests_that_make_no_sense_say_why():
         optimize_by_priority(quadratic(), resolution=0.0)
     with pytest.raises(OptimizationError, match="finite values that suffice"):
         optimize_by_priority(quadratic(), {"Cord": float("nan")})
+
+
+def test_a_callback_follows_every_turn_and_can_end_the_search():
+    """It is told whose turn it is and that goal's value; the plan at its stop is what comes out."""
+    influence, voxels = doses(1)
+    trade_off = linear(influence, voxels, 20.0)
+    seen = []
+    optimize_by_priority(trade_off, callback=lambda state, goal: seen.append((state.iteration, goal, state.value)))
+    assert [number for number, _, _ in seen] == list(range(len(seen)))
+    assert list(dict.fromkeys(goal for _, goal, _ in seen)) == list(trade_off.names)
+
+    last = []
+
+    def stop(state, goal) -> None:
+        if goal == "Lung":
+            last.append(state.weights)
+            state.stop()
+
+    plan = optimize_by_priority(trade_off, callback=stop)
+    assert len(last) == 1
+    np.testing.assert_array_equal(plan.weights, last[0])
+    assert plan.stopped_at == "Lung"
+    assert [step.goal for step in plan.steps] == ["Target", "Lung"]
+    assert not plan.converged
+    assert plan.message.startswith("Stopped on request at Lung; no turn had: Body, Cord.")
+    np.testing.assert_allclose(plan.values, trade_off.values(last[0]))

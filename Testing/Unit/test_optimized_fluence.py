@@ -32,16 +32,17 @@ def fluence() -> OptimizedFluence:
         ("PTV",),
         FluenceSettings(bixel_mm=10.0, levels=7),
         ("PTV uniform 50 Gy, weight 3",),
-        (HistoryEntry(0, 4.5, (4.5,)), HistoryEntry(1, 1.25, (1.25,))),
+        (HistoryEntry(0, 4.5, (4.5,)), HistoryEntry(1, 1.25, (1.25,), 2)),
         True,
         "Optimum found.",
+        ("No row limits dose to the body.",),
     )
 
 
 def assert_same(one: OptimizedFluence, other: OptimizedFluence) -> None:
     np.testing.assert_array_equal(one.weights_MU, other.weights_MU)
     np.testing.assert_array_equal(one.delivered_MU, other.delivered_MU)
-    for name in ("objectives", "targets", "settings", "term_names", "history", "converged", "message"):
+    for name in ("objectives", "targets", "settings", "term_names", "history", "converged", "message", "notes"):
         assert getattr(one, name) == getattr(other, name)
     for mine, theirs in zip(one.beams, other.beams, strict=True):
         np.testing.assert_array_equal(mine.x_mm, theirs.x_mm)
@@ -83,6 +84,15 @@ def test_a_start_on_finer_and_further_bixels_keeps_the_fluence_of_each_place(flu
 def test_a_start_from_another_direction_is_refused(fluence, other):
     with pytest.raises(OptimizationError, match=rf"{other.name}.*Gantry 40, Gantry 90"):
         fluence.start_for(SimpleNamespace(beams=(other,)))
+
+
+def test_a_file_without_levels_and_notes_is_read_too(fluence):
+    data = json.loads(fluence.to_json())
+    for name in ("history_levels", "notes"):
+        del data[name]
+    read = OptimizedFluence.from_json(json.dumps(data))
+    assert [entry.level for entry in read.history] == [1, 1]
+    assert read.notes == ()
 
 
 def test_what_is_no_fluence_is_refused(fluence, tmp_path):

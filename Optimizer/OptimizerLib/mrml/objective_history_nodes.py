@@ -15,7 +15,7 @@ from OptimizerLib.fluence_planning import HistoryEntry
 HISTORY_TABLE = "objectiveHistoryTableRef"
 HISTORY_CHART = "objectiveHistoryChartRef"
 _SERIES = "objectiveHistorySeriesRef"
-_ITERATION, _TOTAL = "Iteration", "Total"
+_ITERATION, _TOTAL, _LEVEL = "Iteration", "Total", "Level"
 # Distinct on white and on black; the total stands out.
 _TOTAL_COLOR = (0.85, 0.15, 0.15)
 _COLORS = (
@@ -49,6 +49,9 @@ def createObjectiveHistoryNodes(planNode, termNames: Sequence[str], history: Seq
     columns = {_ITERATION: [entry.iteration for entry in history], _TOTAL: [entry.value for entry in history]}
     for number, name in enumerate(termNames):
         columns[_column(number, name)] = [entry.terms[number] for entry in history]
+    drawn = list(columns)[1:]
+    if len({entry.level for entry in history}) > 1:
+        columns[_LEVEL] = [entry.level for entry in history]
     for name, values in columns.items():
         column = numpy_to_vtk(np.asarray(values, dtype=np.float64), deep=True)
         column.SetName(name)
@@ -62,7 +65,7 @@ def createObjectiveHistoryNodes(planNode, termNames: Sequence[str], history: Seq
     planNode.SetNodeReferenceID(HISTORY_CHART, chart.GetID())
     placeNode(table, study)
     chartItem = placeNode(chart, study)
-    for number, name in enumerate(list(columns)[1:]):
+    for number, name in enumerate(drawn):
         series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", name)
         series.SetAndObserveTableNodeID(table.GetID())
         series.SetXColumnName(_ITERATION)

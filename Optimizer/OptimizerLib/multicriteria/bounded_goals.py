@@ -45,6 +45,8 @@ class BoundedPlan:
         Largest excess over a constraint; zero when all are met.
     converged : bool
     message : str
+    stopped : bool
+        Whether the callback ended it before it was done.
     """
 
     weights: np.ndarray
@@ -57,6 +59,7 @@ class BoundedPlan:
     excess_Gy: float
     converged: bool
     message: str
+    stopped: bool = False
 
     def least_possible(self, total_weight: float) -> float:
         """Lower bound of ``normal @ values`` over all plans whose weights sum to no more than ``total_weight``.
@@ -79,6 +82,7 @@ def minimize_within_limits(
     accuracy: float = 1e-4,
     accuracy_Gy: float = 2e-3,
     certainty: float | None = None,
+    callback: Callback | None = None,
 ) -> BoundedPlan:
     """Minimize ``importance @ values`` with ``values <= limits`` and constraints, by the method of multipliers.
 
@@ -105,6 +109,9 @@ def minimize_within_limits(
         below ``normal @ values``, for four times the largest of the total weights of plan, start and
         `TradeOff.typical_total_weight`; by default a thousandth of ``importance @ values``, at least a tenth of the
         resolution.
+    callback : callable, optional
+        Called with an `IterationState` of the trade-off's problem at the start and after each iteration, whose
+        ``value`` is ``importance @ values``; its ``stop()`` ends the work with the plan of that moment.
 
     Notes
     -----
@@ -124,6 +131,7 @@ def minimize_within_limits(
     multipliers, pressures = np.zeros(limits.shape), None
     total = _HEAVIER * max(float(weights.sum()), trade_off.typical_total_weight)
     stiffness, last_misfit, last_uncertain = _STIFFNESS, np.inf, np.inf
+    relay = _Relay(trade_off, importance, callback)
     for round_ in range(_ROUNDS):
         # a tenth above a limit, or 1 Gy above a constraint, costs about as much as the objective itself is worth
         problem = trade_off.scalarized(
@@ -136,7 +144,7 @@ def minimize_within_limits(
             problem,
             weights,
             part(progress, round_ / _ROUNDS, (round_ + 1) / _ROUNDS),
-            _stop_within(_FINER * enough, total),
+            relay.and_then(_stop_within(_FINER * enough, total)),
         )
         weights = solution.weights
         values = trade_off.values(weights)
@@ -165,6 +173,8 @@ def minimize_within_limits(
         if excess <= accuracy and excess_Gy <= accuracy_Gy:
             # not where limits are exceeded: a plan without dose is worth nothing and would make them cost nothing
             worth = min(worth, max(abs(float(importance @ values)), least_worth))
+        if relay.stopped:
+            break
         if met and (uncertain <= enough or uncertain > 0.5 * last_uncertain):
             break
         misfit = max(excess / accuracy, unused / accuracy, excess_Gy / accuracy_Gy)
@@ -172,7 +182,9 @@ def minimize_within_limits(
             stiffness *= _STIFFENING
         last_misfit = misfit
         last_uncertain = uncertain if met else np.inf
-    if met:
+    if relay.stopped:
+        message = "Stopped on request."
+    elif met:
         message = "Optimum found." if uncertain <= enough else solution.message
     elif excess_Gy > accuracy_Gy:
         worst = int(np.argmax([there.max() for there in excesses_Gy]))
@@ -187,8 +199,37 @@ def minimize_within_limits(
             f"{trade_off.names[worst]} stays {100 * excess:.3g} % above its limit of {limits[worst]:.5g}: the limits "
             "cannot be met together, or the solver needs more iterations."
         )
-    converged = met and (solution.converged or uncertain <= enough)
-    return BoundedPlan(weights, values, normal, lagrangian, slope, descent, excess, excess_Gy, bool(converged), message)
+    converged = bool(met and not relay.stopped and (solution.converged or uncertain <= enough))
+    return BoundedPlan(
+        weights, values, normal, lagrangian, slope, descent, excess, excess_Gy, converged, message, relay.stopped
+    )
+
+
+class _Relay:
+    """Tells a callback of every iteration of all rounds, in terms of the goals alone, and hands on its stop."""
+
+    def __init__(self, trade_off: TradeOff, importance: np.ndarray, callback: Callback | None) -> None:
+        self._trade_off = trade_off
+        self._importance = importance
+        self._callback = callback
+        self._told = 0
+        self.stopped = False
+
+    def and_then(self, other: Callback) -> Callback:
+        def tell(state: IterationState) -> None:
+            # every round begins where the last one ended
+            if self._callback is not None and not (state.iteration == 0 and self._told):
+                outer = IterationState(self._trade_off.problem, self._told, 0.0, state.weights)
+                outer.value = float(self._importance @ self._trade_off.goal_values(outer.values))
+                self._told += 1
+                self._callback(outer)
+                if outer.is_stopped:
+                    self.stopped = True
+                    state.stop()
+                    return
+            other(state)
+
+        return tell
 
 
 def _stop_within(distance: float, total: float) -> Callback:

@@ -8,7 +8,7 @@ goals that had sufficed are minimized in turn as far as the limits permit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from OptimizerLib.errors import OptimizationError
 from OptimizerLib.multicriteria.bounded_goals import BoundedPlan, minimize_within_limits
 from OptimizerLib.multicriteria.even_start import even_start
 from OptimizerLib.multicriteria.trade_off import TradeOff
-from OptimizerLib.solvers import QuasiNewton, Solver
+from OptimizerLib.solvers import IterationState, QuasiNewton, Solver
 
 _ACCURACY = 1e-4
 # Constraints exceeded by more than this are taken for contradictory.
@@ -71,6 +71,8 @@ class PrioritizedPlan:
     converged : bool
         Whether every step was and all limits are kept to 1e-4.
     message : str
+    stopped_at : str or None
+        Goal at which the callback ended the search; those after it had no turn.
     """
 
     goals: tuple[str, ...]
@@ -81,6 +83,10 @@ class PrioritizedPlan:
     steps: tuple[PriorityStep, ...]
     converged: bool
     message: str
+    stopped_at: str | None = None
+
+
+GoalCallback = Callable[[IterationState, str], None]
 
 
 def optimize_by_priority(
@@ -90,6 +96,7 @@ def optimize_by_priority(
     solver: Solver | None = None,
     progress: Progress | None = None,
     *,
+    callback: GoalCallback | None = None,
     slack: float = 0.03,
     resolution: float = 1e-3,
 ) -> PrioritizedPlan:
@@ -108,6 +115,10 @@ def optimize_by_priority(
         `QuasiNewton` by default.
     progress : callable, optional
         ``progress(fraction, text)``; it may raise `Cancelled`.
+    callback : callable, optional
+        ``callback(state, goal)`` with an `IterationState` of the trade-off's problem and the goal whose turn it is, at
+        the start of each turn and after each iteration. The state's ``value`` is that goal's, its ``iteration`` counts
+        on through all turns. ``stop()`` ends the whole search: the plan is that of the moment.
     slack : float
         Share of its value that a goal may lose to those after it: 3 % by default, as in the papers; 0 is strict order.
     resolution : float
@@ -137,11 +148,18 @@ def optimize_by_priority(
     steps: list[PriorityStep] = []
     plan: BoundedPlan | None = None
     left_room: list[int] = []
+    told = 0
     turns = len(trade_off.goals) + len(sufficient)
 
     def turn(phase: int, goal: int) -> float:
         nonlocal weights, plan
         name = trade_off.names[goal]
+
+        def tell(state: IterationState) -> None:
+            nonlocal told
+            state.iteration, told = told, told + 1
+            callback(state, name)
+
         done = len(steps) / turns
         importance = np.zeros(limits.shape)
         importance[goal] = 1.0
@@ -154,10 +172,13 @@ def optimize_by_priority(
             lambda f, text: report(done + f / turns, f"Phase {phase}, {name}: {text}"),
             resolution=resolution,
             accuracy=_ACCURACY,
+            callback=None if callback is None else tell,
         )
+        weights = plan.weights
+        if plan.stopped:
+            return float(plan.values[goal])
         if plan.excess > 100 * _ACCURACY or plan.excess_Gy > _LARGEST_EXCESS_GY:
             raise OptimizationError(f"{name} could not be optimized. {plan.message} Loosen a bound or the slack.")
-        weights = plan.weights
         return float(plan.values[goal])
 
     def loosened(value: float, goal: int) -> float:
@@ -168,6 +189,9 @@ def optimize_by_priority(
         now = trade_off.values(weights)
         done_already = bool(now[goal] <= enough and _excess(now, limits, resolution) <= _ACCURACY)
         value = float(now[goal]) if done_already else turn(1, goal)
+        if not done_already and plan.stopped:
+            steps.append(_step(1, name, value, limits[goal], plan))
+            return _stopped(trade_off, plan, limits, steps, resolution, report)
         if value <= enough:
             left_room.append(goal)
             limits[goal] = min(enough, limits[goal])
@@ -176,6 +200,9 @@ def optimize_by_priority(
         steps.append(_step(1, name, value, limits[goal], None if done_already else plan))
     for goal in left_room:
         value = turn(2, goal)
+        if plan.stopped:
+            steps.append(_step(2, trade_off.names[goal], value, limits[goal], plan))
+            return _stopped(trade_off, plan, limits, steps, resolution, report)
         limits[goal] = loosened(value, goal)
         steps.append(_step(2, trade_off.names[goal], value, limits[goal], plan))
     values = trade_off.values(weights)
@@ -190,6 +217,36 @@ def optimize_by_priority(
         message = f"The limits are exceeded by {100 * excess:.3g} %; allow the solver more iterations."
     report(1.0, message)
     return PrioritizedPlan(trade_off.names, weights, values, limits, excess, tuple(steps), converged, message)
+
+
+def _stopped(
+    trade_off: TradeOff,
+    plan: BoundedPlan,
+    limits: np.ndarray,
+    steps: list[PriorityStep],
+    resolution: float,
+    report: Progress,
+) -> PrioritizedPlan:
+    """The plan at which the search was ended, and what is not done."""
+    at = steps[-1]
+    excess = _excess(plan.values, limits, resolution)
+    message = f"Stopped on request at {at.goal}"
+    waiting = trade_off.names[trade_off.names.index(at.goal) + 1 :] if at.phase == 1 else ()
+    if waiting:
+        message += f"; no turn had: {', '.join(waiting)}"
+    message += "."
+    # limits are only neared from outside: in the middle of a turn the goals before may stand above theirs
+    if excess > _ACCURACY:
+        limited = np.flatnonzero(np.isfinite(limits))
+        over = (plan.values - limits)[limited] / np.maximum(np.abs(limits[limited]), resolution)
+        worst = trade_off.names[limited[np.argmax(over)]]
+        message += f" {worst} stands {100 * excess:.3g} % above its limit."
+    if plan.excess_Gy > _LARGEST_EXCESS_GY:
+        message += f" A constraint is exceeded by {plan.excess_Gy:.2f} Gy."
+    report(1.0, message)
+    return PrioritizedPlan(
+        trade_off.names, plan.weights, plan.values, limits, excess, tuple(steps), False, message, at.goal
+    )
 
 
 def _excess(values: np.ndarray, limits: np.ndarray, resolution: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -83,7 +84,7 @@ class IterationState:
         """Whether `stop` was called."""
         return self._stopped
 
-    @property
+    @cached_property
     def values(self) -> tuple[float, ...]:
         """Value of each objective, then of each fluence term."""
         return self.problem.values(self.weights)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -12,7 +13,7 @@ from OptimizerLib.fluence_planning import HistoryEntry
 from RTPlanningLib.display.axis_style import GRID, INK, style_axes
 from RTPlanningLib.display.figure_bytes import new_figure
 
-_TOTAL, _IDEAL = INK, "#c62838"
+_TOTAL, _IDEAL, _EDGE = INK, "#c62838", "#9aa4af"
 _TERMS = ("#1f77b4", "#2ca02c", "#ff7f0e", "#9467bd", "#8c564b", "#e377c2", "#17becf", "#bcbd22", "#7f7f7f")
 # Terms that never mattered would stretch the axis over many decades.
 _LEAST_SHARE = 1e-4
@@ -56,7 +57,7 @@ def draw_convergence(
             if max(values) > 0:
                 color = _TERMS[number % len(_TERMS)]
                 axes.plot(steps, values, color=color, linewidth=1.0, label=_short(name))
-        axes.plot(steps, [entry.value for entry in history], color=_TOTAL, linewidth=1.8, label="total")
+        _draw_totals(axes, history)
         axes.set_xlabel("Iteration of the fluence", fontsize=8, color=INK)
         axes.set_ylim(bottom=max(end * _LEAST_SHARE, 1e-12))
         axes.legend(fontsize=6.5, facecolor="white", framealpha=0.9, edgecolor=GRID, labelcolor=INK, loc="best")
@@ -73,6 +74,33 @@ def draw_convergence(
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     figure.tight_layout(pad=0.5)
     return figure
+
+
+def _draw_totals(axes: Axes, history: Sequence[HistoryEntry]) -> None:
+    """What was minimized; with levels one line each, that of the level which had its turn."""
+    levels = sorted({entry.level for entry in history})
+    for number, level in enumerate(levels):
+        turn = [entry for entry in history if entry.level == level]
+        label = "total" if len(levels) == 1 else "total of the level"
+        axes.plot(
+            [entry.iteration for entry in turn],
+            [entry.value for entry in turn],
+            color=_TOTAL,
+            linewidth=1.8,
+            label=label if number == 0 else None,
+        )
+        if len(levels) > 1:
+            axes.axvline(turn[0].iteration, color=_EDGE, linewidth=0.8)
+            axes.annotate(
+                f"level {level}",
+                (turn[0].iteration, 1.0),
+                (3, -3),
+                xycoords=("data", "axes fraction"),
+                textcoords="offset points",
+                va="top",
+                fontsize=7,
+                color=INK,
+            )
 
 
 def _short(name: str) -> str:

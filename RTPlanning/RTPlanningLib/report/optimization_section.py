@@ -161,8 +161,11 @@ def write_objectives_csv(path: str | Path, found: FluencePlan) -> None:
     with Path(path).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("Stage", "Iteration", "Sum", *found.term_names))
+        several = len(found.goals.levels) > 1
         for entry in found.history:
-            writer.writerow(("Fluence", entry.iteration, f"{entry.value:.8g}", *(f"{v:.8g}" for v in entry.terms)))
+            # with levels the sum is that of the level whose turn it is, the terms are those of all
+            stage = f"Fluence, level {entry.level}" if several else "Fluence"
+            writer.writerow((stage, entry.iteration, f"{entry.value:.8g}", *(f"{v:.8g}" for v in entry.terms)))
         for stage, (total, terms) in zip(*stage_values(found), strict=True):
             writer.writerow((stage, "", f"{total:.8g}", *(f"{v:.8g}" for v in terms)))
 
@@ -182,6 +185,8 @@ def _facts(found: FluencePlan, delivered: Plan) -> Iterable[tuple[str, str]]:
         if found.correction is not None:
             how += f", then {settings.corrections} times against the dose of {found.plan.engine}"
     yield "Delivery", how
+    for note in found.notes:
+        yield "Note", note
     yield "Objectives", loss_text(found)
     if found.losses.recovered is not None and found.refinement is not None and len(found.goals.levels) == 1:
         yield "Won back by refinement", f"{100.0 * found.losses.recovered:.0f} % of what sequencing had lost"
