@@ -13,7 +13,8 @@ from OptimizerLib.planning_goals import PlanningGoals
 from RTPlanningLib.headless import HeadlessSlicer
 from RTPlanningLib.samples import load_sample
 
-GOALS = PlanningGoals.from_entries(["PTV uniform 50 Gy, weight 100", "Core Max <= 30 Gy, weight 10"])
+ROWS = ("PTV uniform 50 Gy, weight 100", "Core Max <= 30 Gy, weight 10", "fluence smoothness, weight 0.1")
+GOALS = PlanningGoals.from_entries(ROWS)
 SETTINGS = FluenceSettings(bixel_mm=10.0, spacing_mm=8.0, iterations=30, levels=4, corrections=0, tolerance=1e-6)
 
 
@@ -93,10 +94,10 @@ def test_plan_fluence_history_and_dose_are_in_the_scene(scene, logic, planNode, 
     (again,) = logic.planNodes()
     kept = logic.optimizerLogic.optimizedFluence(again)
     np.testing.assert_array_equal(kept.weights_MU, found.solution.weights)
-    assert kept.objectives == ("PTV uniform 50 Gy, weight 100", "Core Max <= 30 Gy, weight 10")
+    assert kept.objectives == ROWS
     assert kept.settings == SETTINGS
     assert len(referencedNodes(again, BEAM_FLUENCE)) == 3
-    assert again.GetNodeReference(HISTORY_CHART).GetNumberOfPlotSeriesNodes() == 3
+    assert again.GetNodeReference(HISTORY_CHART).GetNumberOfPlotSeriesNodes() == 1 + len(ROWS)
 
 
 def test_a_changed_weight_goes_on_from_the_last_fluence(scene, logic, planNode, monkeypatch):
@@ -105,7 +106,7 @@ def test_a_changed_weight_goes_on_from_the_last_fluence(scene, logic, planNode, 
     first = logic.optimizeFluence(planNode, GOALS, SETTINGS)
     count = len(nodeIDs(scene))
     monkeypatch.setattr(module, "fluence_influence", lambda *_: pytest.fail("the influence was calculated again"))
-    changed = PlanningGoals.from_entries(["PTV uniform 50 Gy, weight 100", "Core Max <= 30 Gy, weight 12"])
+    changed = PlanningGoals.from_entries([ROWS[0], "Core Max <= 30 Gy, weight 12", ROWS[2]])
     kept = logic.optimizerLogic.optimizedFluence(planNode)
     second = logic.optimizeFluence(planNode, changed, SETTINGS, start=kept)
     assert second.influence is first.influence
