@@ -74,7 +74,7 @@ class _Terms:
     place: np.ndarray  # (v, 3) float32 u, v at the isocentre plane; distance from the source along the axis
     amplitude: np.ndarray  # (v, lanes) float32, Gy a MU: primary, lateral integral over the isocentre plane
     variance: np.ndarray  # (v, lanes) float32, mm2, without the blur by a source
-    radius2: np.ndarray  # (v, levels + 1) float32: see `select_blocks`
+    radius2: np.ndarray  # (v, levels + 1) float32: see `choose_blocks`
     counts: np.ndarray  # (tasks, bixels) int32 entries
     source: tuple  # see `sources`
 
