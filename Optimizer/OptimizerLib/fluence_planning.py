@@ -235,7 +235,8 @@ def plan_fluence(
         influence = fluence_influence(patient, plan, goals, settings, targets, part(progress, 0.0, 0.3))
     else:
         influence.check(patient, plan)
-    rows_of, terms = planning_terms(patient, plan, goals, influence)
+    seen, terms = planning_terms(patient, plan, goals, influence)
+    rows_of = {name: entry.rows for name, entry in seen.items()}
     trade_off = _trade_off(influence, rows_of, terms)
     begin = even_start(trade_off) if start is None else np.asarray(start, dtype=float)
     history: list[HistoryEntry] = []
@@ -291,7 +292,7 @@ def plan_fluence(
 
 def planning_terms(
     patient: Patient, plan: Plan, goals: PlanningGoals, influence: DoseInfluence
-) -> tuple[dict[str, np.ndarray], PlanningTerms]:
+) -> tuple[dict[str, SeenRows], PlanningTerms]:
     """Rows of an influence that each structure of the goals has a part in, and the terms of the goals there."""
     by_name = {structure.name: structure for structure in patient.structures}
     _check_names(goals.structures, by_name)
@@ -303,7 +304,7 @@ def planning_terms(
             raise OptimizationError(
                 f"{name} has no voxel of the optimization's grid in the body; use a finer spacing_mm."
             )
-    return {name: entry.rows for name, entry in seen.items()}, terms
+    return seen, terms
 
 
 def solver_of(settings: FluenceSettings) -> Solver:
@@ -417,24 +418,24 @@ def _union(structures: Sequence[Structure]) -> Structure:
 
 
 @dataclass(frozen=True, eq=False)
-class _Seen:
-    """Rows of an influence that a structure has a part in, and how much volume each stands for."""
+class SeenRows:
+    """Rows (n,) of an influence that a structure has a part in, and how much volume (n,) each stands for."""
 
     rows: np.ndarray
     volumes: np.ndarray
 
 
-def _seen(structure: Structure, influence: DoseInfluence) -> _Seen:
+def _seen(structure: Structure, influence: DoseInfluence) -> SeenRows:
     if structure.role == "EXTERNAL":
         rows = influence.rows_of(structure)
-        return _Seen(rows, influence.voxel_weights[rows])
+        return SeenRows(rows, influence.voxel_weights[rows])
     shares = occupancy(structure, influence.grid).ravel()[influence.voxels]
     rows = np.flatnonzero(shares)
-    return _Seen(rows, shares[rows])
+    return SeenRows(rows, shares[rows])
 
 
 def _row_context(
-    influence: DoseInfluence, patient: Patient, seen: Mapping[str, _Seen], prescription_Gy: float | None
+    influence: DoseInfluence, patient: Patient, seen: Mapping[str, SeenRows], prescription_Gy: float | None
 ) -> RowContext:
     def points(name: str) -> np.ndarray:
         k, j, i = np.unravel_index(influence.voxels[seen[name].rows], influence.grid.shape)

@@ -6,6 +6,7 @@ Nothing heavy is imported before a command needs it, so that ``--help`` answers 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import signal
 import sys
@@ -247,7 +248,85 @@ a plan file (plan.toml):
     optimize.add_argument(
         "--start", metavar="DIR", type=Path, help="go on from the fluence of an earlier result in this folder"
     )
+    optimize.add_argument(
+        "--keep-fluence",
+        action="store_true",
+        help="with --start: take its fluence as it is, without a search; only leaves and dose are calculated",
+    )
     optimize.add_argument("--keep-influence", action="store_true", help="write influence.npz, which may be large")
+
+    pareto = _command(
+        commands,
+        "pareto",
+        _pareto,
+        "compute plans for two to four goals that compete, to navigate between",
+        """\
+examples:
+  rtplanning pareto plan.toml --case thorax --tradeoff PTV External --tradeoff Lungs --tradeoff Heart --out front
+  rtplanning pareto plan.toml --case thorax --start front --plans 20 --out front2    (more plans, a smaller gap)
+  rtplanning navigate front --out chosen --weight Lungs=2 --limit Heart=5
+  rtplanning optimize chosen/plan.toml --case thorax --start chosen --keep-fluence --out result
+
+Each --tradeoff is a goal: the rows of the structures it names, weighted as in the plan file. Constraints hold in every
+plan. DVH rows are not convex: use uniform, Max, Min, Mean, gEUD or falloff, or make them constraints.""",
+    )
+    pareto.add_argument(
+        "plan", metavar="PLAN.toml", type=Path, help="a plan file with objectives, or the name of one of the samples"
+    )
+    _case_arguments(pareto)
+    _output_arguments(pareto)
+    pareto.add_argument(
+        "--tradeoff",
+        metavar="STRUCTURE",
+        nargs="+",
+        action="append",
+        default=[],
+        help="a goal; two to four of them (default: a goal for each structure with objectives)",
+    )
+    pareto.add_argument(
+        "--limit",
+        metavar="GOAL=VALUE",
+        action="append",
+        default=[],
+        type=_named_number,
+        help="largest value of a goal (default: --room times its value by the rows' weights)",
+    )
+    pareto.add_argument("--room", metavar="FACTOR", type=float, default=4.0, help="see --limit (default: %(default)g)")
+    pareto.add_argument(
+        "--gap", metavar="PERCENT", type=float, default=5.0, help="how near to stop at (default: %(default)g %%)"
+    )
+    pareto.add_argument("--plans", metavar="N", type=int, default=12, help="at most (default: %(default)s)")
+    pareto.add_argument("--start", metavar="DIR", type=Path, help="add plans to those in this folder")
+
+    navigate = _command(
+        commands,
+        "navigate",
+        _navigate,
+        "choose between Pareto plans: fluence and a plan file to make it deliverable with",
+        """\
+examples:
+  rtplanning navigate front --out chosen                                  the most balanced mixture
+  rtplanning navigate front --out chosen --weight Lungs=2 --limit Heart=5
+  rtplanning optimize chosen/plan.toml --case thorax --start chosen --keep-fluence --out result""",
+    )
+    navigate.add_argument("front", metavar="DIR", type=Path, help="the folder of an earlier rtplanning pareto")
+    navigate.add_argument(
+        "--weight",
+        metavar="GOAL=FACTOR",
+        action="append",
+        default=[],
+        type=_named_number,
+        help="bring a goal this much nearer to its least value than the others (default: 1)",
+    )
+    navigate.add_argument(
+        "--limit",
+        metavar="GOAL=VALUE",
+        action="append",
+        default=[],
+        type=_named_number,
+        help="largest value of a goal, or of the goal that a structure belongs to",
+    )
+    _output_arguments(navigate)
 
     evaluate = _command(
         commands,
@@ -777,6 +856,8 @@ def _run(options: argparse.Namespace) -> None:
 
 def _optimize(options: argparse.Namespace) -> None:
     _check_case_arguments(options)
+    if options.keep_fluence and not options.start:
+        options.parser.error("--keep-fluence goes with --start: the fluence to take")
     from DoseEngineLib.progress import part
     from RTPlanningLib.optimization_workflow import optimize_case, read_start
     from RTPlanningLib.samples.plan_files import find_plan_file
@@ -791,6 +872,7 @@ def _optimize(options: argparse.Namespace) -> None:
             options.out,
             plan_file=plan_file,
             start=start,
+            search=not options.keep_fluence,
             keep_influence=options.keep_influence,
             dicom=_dicom_options(options),
             force=options.force,
@@ -798,6 +880,63 @@ def _optimize(options: argparse.Namespace) -> None:
             callback=stop,
         )
     _print_result(result.planning, result.headlines())
+
+
+def _pareto(options: argparse.Namespace) -> None:
+    _check_case_arguments(options)
+    if options.start and (options.tradeoff or options.limit):
+        options.parser.error("--start keeps goals and limits; --tradeoff and --limit are for plans computed anew")
+    from DoseEngineLib.progress import part
+    from RTPlanningLib.pareto_workflow import pareto_case, read_front
+    from RTPlanningLib.samples.plan_files import find_plan_file
+
+    plan_file = find_plan_file(options.plan)
+    request = _read_request(options, plan_file)
+    with _progress_bar() as progress:
+        result = pareto_case(
+            _read_case(options, request, part(progress, 0.0, 0.05)),
+            request,
+            options.out,
+            options.tradeoff,
+            limits=dict(options.limit),
+            room=options.room,
+            gap=options.gap / 100.0,
+            max_plans=options.plans,
+            start=read_front(options.start) if options.start else None,
+            plan_file=plan_file,
+            force=options.force,
+            progress=part(progress, 0.05, 1.0),
+        )
+    _print_notes(result.notes)
+    for line in result.headlines():
+        print(line)
+    _print_written(result.folder, result.files, result.seconds)
+
+
+def _navigate(options: argparse.Namespace) -> None:
+    from RTPlanningLib.pareto_workflow import navigate_front
+
+    result = navigate_front(
+        options.front,
+        options.out,
+        importance=dict(options.weight),
+        limits=dict(options.limit),
+        force=options.force,
+    )
+    for line in result.headlines():
+        print(line)
+    _print_written(result.folder, result.files)
+
+
+def _named_number(text: str) -> tuple[str, float]:
+    name, _, number = text.rpartition("=")
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if not name.strip() or not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} should be a name and a number, as in Lungs=2")
+    return name.strip(), value
 
 
 def _dicom_options(options: argparse.Namespace) -> DicomOptions | None:

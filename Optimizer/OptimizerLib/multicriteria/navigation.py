@@ -127,6 +127,26 @@ class Navigator:
         self.position = self._at(shares, None, True)
         return self.position
 
+    def balance(self, importance: np.ndarray) -> Position:
+        """Go to the mixture within the bounds whose goals lie evenly above their least values, by importance (goals,).
+
+        The largest of ``importance * (value - ideal) / (nadir - ideal)`` is as small as it can be: a goal of twice the
+        importance stands half as far from its least value.
+
+        Raises
+        ------
+        OptimizationError
+            Importances that are not one a goal, finite and positive.
+        """
+        importance = np.asarray(importance, float)
+        if importance.shape != self._bounds.shape or not (np.isfinite(importance) & (importance > 0)).all():
+            raise OptimizationError(f"Give {self._bounds.size} positive importances, one a goal; got {importance}.")
+        shares = self._solve(
+            _AUGMENTATION * self._scaled.sum(axis=1), np.zeros(importance.shape), self._limits(), importance
+        )
+        self.position = self._at(shares, None, True)
+        return self.position
+
     def set_bound(self, goal: str | int, value: float | None) -> Position:
         """Bound a goal, or release it by None; where the position breaks the bound, the goal moves there.
 
@@ -203,8 +223,15 @@ class Navigator:
     def _aim(self, reference: np.ndarray, limits: np.ndarray) -> np.ndarray | None:
         return self._solve(_AUGMENTATION * self._scaled.sum(axis=1), reference, limits)
 
-    def _solve(self, cost: np.ndarray, reference: np.ndarray | None, limits: np.ndarray) -> np.ndarray | None:
+    def _solve(
+        self,
+        cost: np.ndarray,
+        reference: np.ndarray | None,
+        limits: np.ndarray,
+        importance: np.ndarray | None = None,
+    ) -> np.ndarray | None:
         """Shares of least ``cost @ shares`` plus largest excess over the reference; None where limits leave nothing."""
+        times = np.ones(limits.size) if importance is None else importance
         plans = cost.size
         aimed = np.zeros(limits.size, bool) if reference is None else np.isfinite(reference)
         limited = np.isfinite(limits)
@@ -213,7 +240,7 @@ class Navigator:
             np.r_[cost, 1.0 if aimed.any() else 0.0],
             A_ub=np.vstack(
                 [
-                    np.column_stack([self._scaled[:, aimed].T, -np.ones(aimed.sum())]),
+                    np.column_stack([self._scaled[:, aimed].T, -1.0 / times[aimed]]),
                     np.column_stack([self._scaled[:, limited].T, np.zeros(limited.sum())]),
                 ]
             ),
