@@ -45,6 +45,7 @@ from RTPlanningLib.mrml.scene_file import loadScene, saveScene
 
 if TYPE_CHECKING:
     from RTPlanningLib.dicom.export import DicomExport, DicomOptions
+    from RTPlanningLib.mrml.dicom_import import ImportedNodes
 
 
 class RTPlanningLogic:
@@ -281,6 +282,41 @@ class RTPlanningLogic:
         return createBeamModelNodes(planNode)
 
     # DICOM
+
+    def importDicom(
+        self, folder: str | Path, *, throughSlicerRT: bool = True, progress: Progress | None = None, **choices
+    ) -> ImportedNodes:
+        """Read a DICOM folder into nodes: CT, structures, plans and doses; all but the CT may be missing.
+
+        On failure and cancel the scene stays as it was. Where SlicerRT is there, structures and doses are loaded
+        through its DICOM plug-in.
+
+        Parameters
+        ----------
+        folder : path
+        throughSlicerRT : bool
+        progress : callable, optional
+        **choices
+            As in `RTPlanningLib.dicom.planning_folder.read_planning_folder`: which plans, doses, CT and structure set,
+            and how the plans are read (``plan_uids``, ``machine``, ``allow`` and so on).
+
+        Returns
+        -------
+        ImportedNodes
+            ``volumeNode``, ``segmentationNode``, ``planNodes``, ``doseNodes`` and ``notes`` for the user.
+
+        Raises
+        ------
+        PlanningError
+            A folder without a CT, several where none was chosen, damaged files; the text says what to do.
+        """
+        # pydicom is not needed before something is imported
+        from RTPlanningLib.dicom.planning_folder import read_planning_folder
+        from RTPlanningLib.mrml.dicom_import import createImportedNodes
+
+        # the last call that can cancel is its last one: from here on the scene changes
+        read = read_planning_folder(folder, progress=part(progress, 0.0, 0.95), **choices)
+        return createImportedNodes(self.scene, read, throughSlicerRT=throughSlicerRT)
 
     def exportDicom(
         self,

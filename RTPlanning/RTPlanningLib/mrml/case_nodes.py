@@ -36,13 +36,15 @@ _FIELDS = (
 )
 
 
-def createCaseNodes(scene, case: Case):
+def createCaseNodes(scene, case: Case, segmentationNode=None):
     """Add a case to a scene.
 
     Parameters
     ----------
     scene : vtkMRMLScene
     case : Case
+    segmentationNode : vtkMRMLSegmentationNode, optional
+        One of the scene that takes the structures in place of its segments; by default a new one.
 
     Returns
     -------
@@ -68,9 +70,10 @@ def createCaseNodes(scene, case: Case):
     if case.series_instance_uid:
         hierarchy.SetItemUID(item, "DICOM", case.series_instance_uid)
 
-    segmentationNode = slicer.vtkMRMLSegmentationNode()
-    segmentationNode.SetName(scene.GetUniqueNameByString(f"{case.name}_Structures"))
-    segmentationNode = scene.AddNode(segmentationNode)
+    if segmentationNode is None:
+        segmentationNode = slicer.vtkMRMLSegmentationNode()
+        segmentationNode.SetName(scene.GetUniqueNameByString(f"{case.name}_Structures"))
+        segmentationNode = scene.AddNode(segmentationNode)
     segmentationNode.CreateDefaultDisplayNodes()
     setStructures(segmentationNode, case.structures, volumeNode)
     setDensityOverrides(segmentationNode, case.density_overrides_g_cm3)

@@ -1,0 +1,219 @@
+"""Everything of a planning that a DICOM folder holds: the CT with its structures, its plans, their doses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from DoseEngineLib.errors import CaseError, PlanningError
+from DoseEngineLib.progress import Progress, part
+from RTPlanningLib.case import Case
+from RTPlanningLib.dicom.case_reader import read_case
+from RTPlanningLib.dicom.dataset import read_header, text
+from RTPlanningLib.dicom.folder import DicomFile, FolderScan, scan_folder
+from RTPlanningLib.dicom.rt_dose import WHOLE_COURSE, RtDose, read_rt_dose
+from RTPlanningLib.dicom.rt_plan_reader import RtPlan, read_rt_plan
+from RTPlanningLib.dicom.rt_plan_set import check_belongs, with_target
+
+_KINDS = ("PHYSICAL", "EFFECTIVE", "")
+_ALL_READABLE = (*WHOLE_COURSE, "BEAM")
+
+
+@dataclass(frozen=True, eq=False)
+class DoseOfFolder:
+    """A dose of a folder.
+
+    Attributes
+    ----------
+    path : Path
+    read : RtDose
+    plan : RtPlan or None
+        The plan it is the dose of, where that was read too.
+    """
+
+    path: Path
+    read: RtDose
+    plan: RtPlan | None
+
+
+@dataclass(frozen=True, eq=False)
+class PlanningFolder:
+    """What was read of a folder.
+
+    Attributes
+    ----------
+    case : Case
+    plans : tuple of RtPlan
+        Their prescriptions name structures of the case, or none.
+    doses : tuple of DoseOfFolder
+        Of whole plans first, then of beams.
+    structure_set : Path or None
+        The file of the structures, where the folder leaves no doubt of it.
+    notes : tuple of str
+        What was decided or left out, in words for the user.
+    """
+
+    case: Case
+    plans: tuple[RtPlan, ...]
+    doses: tuple[DoseOfFolder, ...]
+    structure_set: Path | None
+    notes: tuple[str, ...]
+
+
+def read_planning_folder(
+    folder: str | os.PathLike,
+    *,
+    plan_uids: Sequence[str] | None = None,
+    dose_uids: Sequence[str] | None = None,
+    ct_series_uid: str | None = None,
+    structure_set_uid: str | None = None,
+    target: str | None = None,
+    progress: Progress | None = None,
+    **plan_wishes: Any,
+) -> PlanningFolder:
+    """Read CT, structures, plans and doses of a folder, in any order and depth; all but the CT may be missing.
+
+    A plan or dose that cannot be read, or that is of another CT, is left out and noted, unless it was asked for.
+
+    Parameters
+    ----------
+    folder : path
+    plan_uids, dose_uids : sequence of str, optional
+        SOP Instance UIDs of the plans and doses to read; by default all, with an empty sequence none.
+    ct_series_uid, structure_set_uid : str, optional
+        Needed where there are several, as in `read_case`.
+    target : str, optional
+        Structure of the prescriptions, where the plans call it otherwise.
+    progress : callable, optional
+    **plan_wishes
+        As in `read_rt_plan`: ``machine``, ``allow`` and so on.
+
+    Raises
+    ------
+    CaseError
+        No CT or several, structures that cannot be read, damaged files, two different objects of one UID, or what was
+        asked for by its UID and is not there.
+    PlanningError
+        A plan or dose asked for that cannot be read.
+    """
+    scan = scan_folder(folder, part(progress, 0.0, 0.1))
+    notes: list[str] = []
+    plan_files = _chosen(scan, "plan", [file for file in scan.files if file.is_plan], plan_uids, notes)
+    dose_files = _chosen(scan, "dose", [file for file in scan.files if file.is_dose], dose_uids, notes)
+    plans: list[tuple[DicomFile, RtPlan]] = []
+    for file in plan_files:
+        read = _read(file, "Plan", lambda path: read_rt_plan(path, **plan_wishes), plan_uids is not None, notes)
+        if read is not None:
+            plans.append((file, read))
+    sets = {file.sop_instance_uid: file for file in scan.files if file.is_structure_set}
+    drawn_for = {read.structure_set_uid for _, read in plans} & set(sets)
+    if structure_set_uid is None and len(drawn_for) == 1:
+        structure_set_uid = next(iter(drawn_for))
+    elif structure_set_uid is None and len(sets) == 1:
+        structure_set_uid = next(iter(sets))
+    case = read_case(
+        folder, ct_series_uid=ct_series_uid, structure_set_uid=structure_set_uid, progress=part(progress, 0.1, 0.8)
+    )
+    kept = []
+    for file, read in plans:
+        fit = partial(_fitted, read, case, target, notes)
+        fitted = _read(file, "Plan", lambda _path, fit=fit: fit(), plan_uids is not None, notes)
+        if fitted is not None:
+            kept.append(fitted)
+    doses = _doses(dose_files, case, kept, dose_uids is not None, notes, part(progress, 0.8, 1.0))
+    known = sets.get(structure_set_uid or "")
+    return PlanningFolder(
+        case, tuple(kept), doses, known.path if known else None, tuple(dict.fromkeys((*case.notes, *notes)))
+    )
+
+
+def _chosen(
+    scan: FolderScan, what: str, files: Sequence[DicomFile], wanted: Sequence[str] | None, notes: list[str]
+) -> list[DicomFile]:
+    """One file of each UID asked for."""
+    kept: dict[str, DicomFile] = {}
+    for file in files:
+        first = kept.setdefault(file.sop_instance_uid, file)
+        if first is file:
+            continue
+        if first.path.read_bytes() != file.path.read_bytes():
+            raise CaseError(
+                f"Two different {what}s have the same SOP Instance UID {file.sop_instance_uid}: {first.path} and "
+                f"{file.path}. Remove the wrong one."
+            )
+        notes.append(f"Left out {file.path.name}, a copy of the {what} {first.path.name}.")
+    if wanted is None:
+        return list(kept.values())
+    absent = [uid for uid in wanted if uid not in kept]
+    if absent:
+        listing = "\n".join(f"  {uid}  {file.description or file.path.name}" for uid, file in kept.items()) or "  none"
+        raise CaseError(f"There is no {what} {absent[0]} in {scan.folder}; there are:\n{listing}")
+    return [kept[uid] for uid in dict.fromkeys(wanted)]
+
+
+def _read(file: DicomFile, what: str, reader: Callable[[Path], Any], asked_for: bool, notes: list[str]) -> Any:
+    """What the reader gives; None and a note where it refuses what nobody asked for by name."""
+    try:
+        return reader(file.path)
+    except PlanningError as error:
+        if asked_for:
+            raise
+        notes.append(f"{what} {file.path.name} was left out: {error}")
+        return None
+
+
+def _fitted(read: RtPlan, case: Case, target: str | None, notes: list[str]) -> RtPlan:
+    said: list[str] = []
+    check_belongs(read, case, said)
+    plan = with_target(read.plan, case.structures, target, said)
+    fitted = replace(read, plan=plan, notes=(*read.notes, *said))
+    notes.extend(f"{plan.name}: {note}" for note in fitted.notes)
+    return fitted
+
+
+def _doses(
+    files: Sequence[DicomFile],
+    case: Case,
+    plans: Sequence[RtPlan],
+    asked_for: bool,
+    notes: list[str],
+    progress: Progress,
+) -> tuple[DoseOfFolder, ...]:
+    doses = []
+    plan_of = {plan.sop_instance_uid: plan for plan in plans}
+
+    def check_frame(read: RtDose, path: Path) -> RtDose:
+        there, own = case.frame_of_reference_uid, read.frame_of_reference_uid
+        if there and own and there != own:
+            raise CaseError(
+                f"The dose {path} has frame of reference {own}, the CT {there}: it is not in the CT's coordinates. "
+                "Give the CT it is of."
+            )
+        return read
+
+    for number, file in enumerate(files):
+        progress(number / len(files), f"Dose {file.path.name}")
+        header = read_header(file.path, ["DoseUnits", "DoseType", "DoseSummationType"])
+        where = str(file.path)
+        units, kind, summation = (
+            text(header, key, where).upper() for key in ("DoseUnits", "DoseType", "DoseSummationType")
+        )
+        readable = units == "GY" and kind in _KINDS and summation in _ALL_READABLE
+        # a kind of dose that is not read is left out; one that is and is damaged is an error
+        read = _read(file, "Dose", _read_dose, asked_for or readable, notes)
+        if read is not None:
+            read = _read(file, "Dose", partial(check_frame, read), asked_for, notes)
+        if read is not None:
+            notes.extend(read.notes)
+            doses.append(DoseOfFolder(file.path, read, plan_of.get(read.plan_uid)))
+    progress(1.0, "DICOM folder read")
+    doses.sort(key=lambda dose: dose.read.summation == "BEAM")
+    return tuple(doses)
+
+
+def _read_dose(path: Path) -> RtDose:
+    return read_rt_dose(path, allow_effective=True, allow_beams=True)
