@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 
 from DoseEngineLib.machine import available_machines
 from DoseEngineLib.mrml.plan_node import DOSE, REFERENCE_VOLUME, SEGMENTATION, isDoseCurrent, isPlanNode
-from DoseEngineLib.panel_packages import DOSE_PACKAGES, ensurePackages
+from DoseEngineLib.panel_packages import ANONYMISE_PACKAGES, DICOM_PACKAGES, DOSE_PACKAGES, ensurePackages
 from DoseEngineLib.plan import Plan
 from DoseEngineLib.plan_panel import PlanPanel
 from DoseEngineLib.progress import Progress, part
@@ -56,6 +56,12 @@ class PlanningLogic(Protocol):
     def createBeamModels(self, planNode: Any) -> list:
         """Show a plan's beams."""
 
+    def importDicom(self, folder: str, *, progress: Progress | None = None) -> Any:
+        """Read a DICOM folder into nodes."""
+
+    def exportDicom(self, node: Any, folder: str, *, options: Any = None, progress: Progress | None = None) -> Any:
+        """Write a plan as DICOM objects into a folder."""
+
 
 class RTPlanningPanel(PlanPanel):
     """Connects the widgets of ``Resources/UI/RTPlanning.ui`` with a logic.
@@ -71,7 +77,14 @@ class RTPlanningPanel(PlanPanel):
     def __init__(self, ui: Any, logic: PlanningLogic, scene: Any) -> None:
         controls = [
             *(ui.caseCombo, ui.loadCaseButton, ui.targetCombo, ui.machineCombo, ui.marginSpin, ui.doseSpin),
-            *(ui.fractionsSpin, ui.createPlanButton, ui.calculateButton),
+            *(ui.fractionsSpin, ui.createPlanButton, ui.calculateButton, ui.importFolderEdit, ui.importDicomButton),
+            *(
+                ui.exportFolderEdit,
+                ui.exportCtCheck,
+                ui.exportBeamsCheck,
+                ui.exportAnonymiseCheck,
+                ui.exportDicomButton,
+            ),
         ]
         super().__init__(ui, scene, controls, [ui.ctSelector, ui.segmentationSelector])
         self.logic = logic
@@ -83,6 +96,8 @@ class RTPlanningPanel(PlanPanel):
         ui.machineCombo.setCurrentIndex(ui.machineCombo.findText(DEFAULT_MACHINE))
         ui.caseCombo.currentIndexChanged.connect(self.onCaseChanged)
         ui.loadCaseButton.clicked.connect(self.onLoadCase)
+        ui.importDicomButton.clicked.connect(self.onImportDicom)
+        ui.exportDicomButton.clicked.connect(self.onExportDicom)
         ui.ctSelector.currentNodeChanged.connect(self.onCtChanged)
         ui.segmentationSelector.currentNodeChanged.connect(self.onSegmentationChanged)
         ui.createPlanButton.clicked.connect(self.onCreatePlan)
@@ -121,6 +136,67 @@ class RTPlanningPanel(PlanPanel):
         self.ui.doseSpin.setValue(proposal.dose_Gy)
         self.ui.fractionsSpin.setValue(proposal.fractions)
         slicer.util.setSliceViewerLayers(background=volumeNode, foreground=None, fit=True)
+        self._updateButtons()
+
+    def onImportDicom(self, *_unused: object) -> None:
+        """Load a DICOM folder, and choose what it brought."""
+        folder = _folder(self.ui.importFolderEdit)
+        if not folder:
+            self.action.say(_("Choose the folder that holds the DICOM files of CT, structures, plan and dose."))
+            return
+
+        def work(progress: Progress) -> Any:
+            ensurePackages(DICOM_PACKAGES, _("RT Planning"))
+            imported = self.logic.importDicom(folder, progress=progress)
+            for planNode in imported.planNodes:
+                self.logic.createBeamModels(planNode)
+            return imported
+
+        imported = self.action.run(work, _told)
+        if imported is None:
+            return
+        ui = self.ui
+        said = ui.statusLabel.property("text")
+        ui.ctSelector.setCurrentNode(imported.volumeNode)
+        ui.segmentationSelector.setCurrentNode(imported.segmentationNode)
+        if imported.planNodes:
+            ui.planSelector.setCurrentNode(imported.planNodes[0])
+        slicer.util.setSliceViewerLayers(
+            background=imported.volumeNode,
+            foreground=imported.doseNodes[0] if imported.doseNodes else None,
+            foregroundOpacity=_DOSE_OPACITY,
+            fit=True,
+        )
+        self._updateButtons()
+        self.action.say(said)
+
+    def onExportDicom(self, *_unused: object) -> None:
+        """Write the plan as DICOM files."""
+        ui = self.ui
+        folder = _folder(ui.exportFolderEdit)
+        if not folder:
+            self.action.say(_("Choose the folder that the DICOM files shall go to."))
+            return
+        planNode = ui.planSelector.currentNode()
+        anonymise = bool(ui.exportAnonymiseCheck.property("checked"))
+        # without its tick the CT is still written where nothing could be referred to
+        wishes = {
+            "with_ct": True if ui.exportCtCheck.property("checked") else None,
+            "beams": bool(ui.exportBeamsCheck.property("checked")),
+            "anonymise": anonymise,
+        }
+
+        def work(progress: Progress) -> Any:
+            ensurePackages((*DICOM_PACKAGES, *(ANONYMISE_PACKAGES if anonymise else ())), _("RT Planning"))
+            from RTPlanningLib.dicom.export import DicomOptions
+
+            return self.logic.exportDicom(planNode, folder, options=DicomOptions(**wishes), progress=progress)
+
+        def done(export: Any) -> str:
+            text = _("Wrote {count} DICOM files to {folder}.").format(count=len(export.files), folder=export.folder)
+            return "\n".join((text, *export.notes))
+
+        self.action.run(work, done)
         self._updateButtons()
 
     def onCtChanged(self, *_unused: object) -> None:
@@ -225,4 +301,21 @@ class RTPlanningPanel(PlanPanel):
         ui = self.ui
         hasTarget = bool(ui.targetCombo.property("count"))
         ui.createPlanButton.setEnabled(ui.ctSelector.currentNode() is not None and hasTarget)
-        ui.calculateButton.setEnabled(isPlanNode(ui.planSelector.currentNode()))
+        isPlan = isPlanNode(ui.planSelector.currentNode())
+        ui.calculateButton.setEnabled(isPlan)
+        ui.exportDicomButton.setEnabled(isPlan)
+
+
+def _folder(pathEdit: Any) -> str:
+    return str(pathEdit.property("currentPath") or "").strip()
+
+
+def _told(imported: Any) -> str:
+    """What an import brought, and what the user should know."""
+    counts = _("{structures} structures, {plans} plans, {doses} doses").format(
+        structures=imported.segmentationNode.GetSegmentation().GetNumberOfSegments(),
+        plans=len(imported.planNodes),
+        doses=len(imported.doseNodes),
+    )
+    text = _("Loaded {name}: {counts}.").format(name=imported.volumeNode.GetName(), counts=counts)
+    return "\n".join((text, *imported.notes))

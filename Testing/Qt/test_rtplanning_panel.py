@@ -94,3 +94,51 @@ def test_closing_the_scene_empties_the_panel(panel, desktop) -> None:
     assert ui.ctSelector.currentNode() is None
     assert ui.targetCombo.count() == 0
     assert not ui.createPlanButton.isEnabled()
+
+
+def test_a_plan_goes_out_and_comes_back(panel, desktop, picture, tmp_path) -> None:
+    ui = panel.ui
+    assert not ui.exportDicomButton.isEnabled()
+    ui.importDicomButton.click()
+    assert "Choose the folder that holds the DICOM files" in ui.statusLabel.text()
+    choose(ui.caseCombo, "tg119-prostate")
+    ui.loadCaseButton.click()
+    ui.createPlanButton.click()
+    plan_node = ui.planSelector.currentNode()
+    plan = panel.logic.planFromNode(plan_node)
+    ui.exportDicomButton.click()
+    assert "Choose the folder that the DICOM files" in ui.statusLabel.text()
+    folder = tmp_path / "dicom"
+    ui.exportFolderEdit.setCurrentPath(str(folder))
+    ui.exportDicomButton.click()
+    assert "calculate the dose first" in desktop.errors.pop()
+    assert not folder.exists()
+    panel.logic.updatePlan(plan_node, plan.__class__(**{**vars(plan), "dose_grid_spacing_mm": 8.0}))
+    ui.calculateButton.click()
+    ui.exportBeamsCheck.setChecked(True)
+    ui.exportDicomButton.click()
+    assert not desktop.errors
+    assert ui.statusLabel.text().startswith("Wrote "), ui.statusLabel.text()
+    assert len(list(folder.glob("RTDOSE*.dcm"))) == 5
+    ui.importFolderEdit.setCurrentPath(str(folder))
+    ui.importDicomButton.click()
+    assert not desktop.errors
+    structures = len(
+        panel.logic.caseFromNodes(ui.ctSelector.currentNode(), ui.segmentationSelector.currentNode()).structures
+    )
+    assert f"{structures} structures, 1 plans, 5 doses" in ui.statusLabel.text()
+    assert "Files that are not DICOM were skipped" in ui.statusLabel.text()
+    imported = ui.planSelector.currentNode()
+    assert imported.GetID() != plan_node.GetID()
+    beams, read = panel.logic.deliveredPlan(plan_node).beams, panel.logic.planFromNode(imported).beams
+    assert [beam.name for beam in read] == [beam.name for beam in beams]
+    assert [beam.meterset_MU for beam in read] == pytest.approx([beam.meterset_MU for beam in beams], rel=1e-9)
+    assert picture(panel, "RTPlanning_dicom").stat().st_size > 5000
+    # a folder without a CT: said, and nothing is added
+    nodes = desktop.scene.GetNumberOfNodes()
+    for file in folder.glob("CT_*.dcm"):
+        file.unlink()
+    ui.importDicomButton.click()
+    assert "no CT series" in desktop.errors.pop()
+    assert desktop.scene.GetNumberOfNodes() == nodes
+    assert ui.planSelector.currentNode().GetID() == imported.GetID()

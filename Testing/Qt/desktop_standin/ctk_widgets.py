@@ -30,7 +30,30 @@ class ctkCollapsibleButton(QtWidgets.QGroupBox):
     collapsed = QtCore.Property(bool, _get_collapsed, _set_collapsed)
 
 
-WIDGETS = (ctkCollapsibleButton,)
+class ctkPathLineEdit(QtWidgets.QWidget):
+    """A line with a path; the real one has a button for the file dialog and remembers former paths."""
+
+    currentPathChanged = QtCore.Signal(str)
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._line = QtWidgets.QLineEdit(self)
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._line)
+        layout.addWidget(QtWidgets.QToolButton(self, text="..."))
+        self._line.textChanged.connect(self.currentPathChanged)
+
+    def _get_path(self) -> str:
+        return self._line.text()
+
+    def setCurrentPath(self, path: str) -> None:
+        self._line.setText(path)
+
+    currentPath = QtCore.Property(str, _get_path, setCurrentPath)
+
+
+WIDGETS = (ctkCollapsibleButton, ctkPathLineEdit)
 
 
 def make_ctk_module() -> ModuleType:

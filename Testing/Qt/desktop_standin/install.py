@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,9 +65,15 @@ def load_ui(path: str) -> QtWidgets.QWidget:
     loader = QtUiTools.QUiLoader()
     for widget in (*ctk_widgets.WIDGETS, *qmrml_widgets.WIDGETS):
         loader.registerCustomWidget(widget)
-    file = QtCore.QFile(str(path))
-    if not file.open(QtCore.QFile.OpenModeFlag.ReadOnly):
-        raise RuntimeError(f"Could not load UI file: file not found {path}")
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise RuntimeError(f"Could not load UI file: file not found {path}") from error
+    # the real widget's own flags; Qt for Python cannot declare such a property
+    content = re.sub(rb'<property name="filters">\s*<set>ctkPathLineEdit::Dirs</set>\s*</property>', b"", content)
+    file = QtCore.QBuffer()
+    file.setData(content)
+    file.open(QtCore.QIODevice.OpenModeFlag.ReadOnly)
     widget = loader.load(file)
     file.close()
     if widget is None:
