@@ -94,10 +94,10 @@ def _draw_totals(axes: Axes, history: Sequence[HistoryEntry]) -> None:
             axes.annotate(
                 f"level {level}",
                 (turn[0].iteration, 1.0),
-                (3, -3),
+                (0, 2),
                 xycoords=("data", "axes fraction"),
                 textcoords="offset points",
-                va="top",
+                va="bottom",
                 fontsize=7,
                 color=INK,
             )
