@@ -312,7 +312,7 @@ def _folder(pathEdit: Any) -> str:
 
 def _told(imported: Any) -> str:
     """What an import brought, and what the user should know."""
-    counts = _("{structures} structures, {plans} plans, {doses} doses").format(
+    counts = _("structures {structures}, plans {plans}, doses {doses}").format(
         structures=imported.segmentationNode.GetSegmentation().GetNumberOfSegments(),
         plans=len(imported.planNodes),
         doses=len(imported.doseNodes),

@@ -321,3 +321,17 @@ def test_an_imported_plan_goes_on(logic, exported, sphere_engine):
     assert doseNode not in imported.doseNodes
     np.testing.assert_array_equal(arrayFromVolume(imported.doseNodes[0]), planned)
     assert logic.calculateDvh(planNode)["PTV"].mean_Gy > 0.0
+
+
+def test_a_clinical_folder(logic, shared_data):
+    imported = logic.importDicom(shared_data / "clinical" / "thorax_imrt")
+    (planNode,) = imported.planNodes
+    plan = logic.planFromNode(planNode)
+    assert len(plan.beams) == 7
+    assert plan.prescription.target == "PTV4140"
+    assert imported.doseNodes == ()
+    assert gridFromVolume(imported.volumeNode).shape[0] > 100
+    assert "PTV4140" in imported.segmentationNode.GetSegmentation().GetSegmentIDs()
+    said = "\n".join(imported.notes)
+    for words in ("Left out, set-up beams", "calculated with generic_6mv", "taken to be PTV4140, the only PTV"):
+        assert words in said

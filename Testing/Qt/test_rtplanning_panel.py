@@ -126,7 +126,7 @@ def test_a_plan_goes_out_and_comes_back(panel, desktop, picture, tmp_path) -> No
     structures = len(
         panel.logic.caseFromNodes(ui.ctSelector.currentNode(), ui.segmentationSelector.currentNode()).structures
     )
-    assert f"{structures} structures, 1 plans, 5 doses" in ui.statusLabel.text()
+    assert f"structures {structures}, plans 1, doses 5" in ui.statusLabel.text()
     assert "Files that are not DICOM were skipped" in ui.statusLabel.text()
     imported = ui.planSelector.currentNode()
     assert imported.GetID() != plan_node.GetID()

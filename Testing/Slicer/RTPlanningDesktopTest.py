@@ -1,6 +1,8 @@
-"""The RTPlanning module inside desktop Slicer: it loads, and its panel plans the sample four-field box."""
+"""The RTPlanning module inside desktop Slicer: its panel plans the sample four-field box, out to DICOM and back."""
 
+import tempfile
 import unittest
+from pathlib import Path
 
 import slicer
 
@@ -29,3 +31,17 @@ class RTPlanningDesktopTest(unittest.TestCase):
         self.assertIn("Dose calculated", ui.statusLabel.text)
         dvhs = widget.logic.calculateDvh(planNode)
         self.assertAlmostEqual(dvhs["PTV"].mean_Gy, ui.doseSpin.value, delta=0.05 * ui.doseSpin.value)
+        with tempfile.TemporaryDirectory() as folder:
+            ui.exportFolderEdit.setCurrentPath(folder)
+            ui.exportDicomButton.click()
+            self.assertTrue(ui.statusLabel.text.startswith("Wrote "), ui.statusLabel.text)
+            self.assertTrue((Path(folder) / "RTPLAN.dcm").exists())
+            ui.importFolderEdit.setCurrentPath(folder)
+            ui.importDicomButton.click()
+            self.assertTrue(ui.statusLabel.text.startswith("Loaded "), ui.statusLabel.text)
+        imported = ui.planSelector.currentNode()
+        self.assertNotEqual(imported.GetID(), planNode.GetID())
+        plans = widget.logic.deliveredPlan(planNode), widget.logic.planFromNode(imported)
+        delivered, read = ([beam.meterset_MU for beam in plan.beams] for plan in plans)
+        for ours, theirs in zip(delivered, read, strict=True):
+            self.assertAlmostEqual(theirs, ours, places=6)

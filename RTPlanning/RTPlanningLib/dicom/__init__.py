@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from RTPlanningLib.dicom.export import export_dicom as export_dicom
     from RTPlanningLib.dicom.folder import list_series as list_series
     from RTPlanningLib.dicom.folder import scan_folder as scan_folder
+    from RTPlanningLib.dicom.planning_folder import PlanningFolder as PlanningFolder
+    from RTPlanningLib.dicom.planning_folder import read_planning_folder as read_planning_folder
     from RTPlanningLib.dicom.rt_dose_writer import DoseToExport as DoseToExport
     from RTPlanningLib.dicom.rt_plan_reader import RtPlan as RtPlan
     from RTPlanningLib.dicom.rt_plan_reader import read_rt_plan as read_rt_plan
@@ -33,6 +35,8 @@ _HOME = {
     "export_dicom": "export",
     "list_series": "folder",
     "scan_folder": "folder",
+    "PlanningFolder": "planning_folder",
+    "read_planning_folder": "planning_folder",
     "RtPlan": "rt_plan_reader",
     "read_rt_plan": "rt_plan_reader",
     "rt_plan_dataset": "rt_plan_writer",
