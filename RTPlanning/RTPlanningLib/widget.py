@@ -147,10 +147,7 @@ class RTPlanningPanel(PlanPanel):
 
         def work(progress: Progress) -> Any:
             ensurePackages(DICOM_PACKAGES, _("RT Planning"))
-            imported = self.logic.importDicom(folder, progress=progress)
-            for planNode in imported.planNodes:
-                self.logic.createBeamModels(planNode)
-            return imported
+            return self.logic.importDicom(folder, progress=progress)
 
         imported = self.action.run(work, _told)
         if imported is None:

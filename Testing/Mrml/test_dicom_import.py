@@ -15,8 +15,8 @@ from pydicom import dcmread
 from DoseEngineLib.errors import Cancelled, CaseError
 from DoseEngineLib.geometry import Grid
 from DoseEngineLib.mrml.dose_volume import DOSE_TO, DOSE_VOLUME, provenanceOf
-from DoseEngineLib.mrml.plan_node import BEAM_NAME
-from DoseEngineLib.mrml.subject_hierarchy import hierarchyNode, studyOf
+from DoseEngineLib.mrml.plan_node import BEAM_MODEL, BEAM_NAME, referencedNodes
+from DoseEngineLib.mrml.subject_hierarchy import createPatient, createStudy, hierarchyNode, placeNode, studyOf
 from DoseEngineLib.mrml.volumes import arrayFromVolume, gridFromVolume, setVolumeFromArray
 from DoseEngineLib.plan import Aperture, Beam, ControlPoint, Plan, Prescription, Structure
 from RTPlanningLib.case import Case
@@ -127,6 +127,7 @@ def check_imported(logic, imported) -> None:
         assert (theirs.name, theirs.meterset_MU) == (ours.name, ours.meterset_MU)
         np.testing.assert_allclose(theirs.isocenter_RAS_mm, ours.isocenter_RAS_mm, rtol=0, atol=1e-6)
         assert theirs.control_points == ours.control_points
+    assert len(referencedNodes(planNode, BEAM_MODEL)) == 2
     whole, effective, beam = imported.doseNodes
     for node, seed in ((whole, 1), (beam, 2), (effective, 3)):
         assert gridFromVolume(node).is_same_as(DOSE_GRID, 1e-6)
@@ -199,6 +200,11 @@ def test_several_plans_and_what_is_left_out_is_said(logic, folder):
     change(folder / "RTPLAN.dcm", ions, "RTPLAN_5.dcm")
     change(folder / "RTDOSE.dcm", relative, "RTDOSE_2.dcm")
     change(folder / "RTDOSE.dcm", elsewhere, "RTDOSE_3.dcm")
+
+    def on_other_structures(dataset):
+        dataset.ReferencedStructureSetSequence[0].ReferencedSOPInstanceUID = "1.2.3.9"
+
+    change(folder / "RTPLAN_2.dcm", on_other_structures)
     imported = logic.importDicom(folder)
     assert [node.GetName() for node in imported.planNodes] == ["Two beams", "Boost", "With picture"]
     assert len(imported.doseNodes) == 3
@@ -206,6 +212,7 @@ def test_several_plans_and_what_is_left_out_is_said(logic, folder):
     for words in ("With picture: ", "kV", "RTPLAN_4.dcm was left out", "ion plan", "RTDOSE_2.dcm was left out"):
         assert words in said
     assert "RTDOSE_3.dcm was left out" in said
+    assert "Boost was made on another structure set (1.2.3.9)" in said
     uid = dcmread(folder / "RTPLAN_5.dcm").SOPInstanceUID
     with pytest.raises(CaseError, match="ion plan"):
         logic.importDicom(folder, plan_uids=[uid])
@@ -272,6 +279,9 @@ class SlicerRt:
         values = dataset.pixel_array * float(dataset.DoseGridScaling) * self.factor
         setVolumeFromArray(node, values.astype(np.float32), DOSE_GRID)
         scene.AddNode(node)
+        # one of its own where it does not know the patient
+        study = createStudy(scene, createPatient(scene, "No name"), "No study description")
+        placeNode(node, study)
         return not self.fails
 
 
@@ -290,6 +300,9 @@ def test_through_slicer_rt(logic, exported, slicerRt):
     assert imported.notes == (SKIPPED, DENSITY)
     assert all(node.GetAttribute("SlicerRT") for node in (imported.segmentationNode, *imported.doseNodes))
     assert logic.scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
+    hierarchy = hierarchyNode(logic.scene)
+    assert not hierarchy.GetItemByName("No name")
+    assert not hierarchy.GetItemByName("No study description")
     slicerRt.loaded.clear()
     logic.importDicom(exported, throughSlicerRT=False)
     assert slicerRt.loaded == []

@@ -124,10 +124,16 @@ def read_planning_folder(
         fitted = _read(file, "Plan", lambda _path, fit=fit: fit(), plan_uids is not None, notes)
         if fitted is not None:
             kept.append(fitted)
+    chosen = sets.get(structure_set_uid or "")
+    for read in kept:
+        if chosen is not None and read.structure_set_uid not in ("", chosen.sop_instance_uid):
+            notes.append(
+                f"{read.plan.name} was made on another structure set ({read.structure_set_uid}) than "
+                f"{chosen.path.name}, which was read."
+            )
     doses = _doses(dose_files, case, kept, dose_uids is not None, notes, part(progress, 0.8, 1.0))
-    known = sets.get(structure_set_uid or "")
     return PlanningFolder(
-        case, tuple(kept), doses, known.path if known else None, tuple(dict.fromkeys((*case.notes, *notes)))
+        case, tuple(kept), doses, chosen.path if chosen else None, tuple(dict.fromkeys((*case.notes, *notes)))
     )
 
 
@@ -188,6 +194,8 @@ def _doses(
 
     def check_frame(read: RtDose, path: Path) -> RtDose:
         there, own = case.frame_of_reference_uid, read.frame_of_reference_uid
+        if not (there and own):
+            notes.append(f"{path.name} or the CT names no frame of reference; the dose was taken to be in the CT's.")
         if there and own and there != own:
             raise CaseError(
                 f"The dose {path} has frame of reference {own}, the CT {there}: it is not in the CT's coordinates. "

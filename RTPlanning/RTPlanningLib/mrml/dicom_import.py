@@ -13,9 +13,17 @@ import vtk
 
 from DoseEngineLib.mrml.dose_volume import DOSE_VOLUME, setDoseVolume
 from DoseEngineLib.mrml.plan_node import BEAM_NAME, createPlanNode
-from DoseEngineLib.mrml.subject_hierarchy import ensureStudy, hierarchyNode, placeNode, removeNode, studyForDose
+from DoseEngineLib.mrml.subject_hierarchy import (
+    childItems,
+    ensureStudy,
+    hierarchyNode,
+    placeNode,
+    removeNode,
+    studyForDose,
+)
 from DoseEngineLib.mrml.volumes import arrayFromVolume, gridFromVolume
 from RTPlanningLib.dicom.planning_folder import DoseOfFolder, PlanningFolder
+from RTPlanningLib.mrml.beam_model_nodes import createBeamModelNodes
 from RTPlanningLib.mrml.case_nodes import createCaseNodes
 from RTPlanningLib.mrml.dose_distribution_nodes import setQuantity
 from RTPlanningLib.mrml.slicerrt_dicom import loadThroughSlicerRt, slicerRtPlugin
@@ -63,7 +71,7 @@ def createImportedNodes(scene, folder: PlanningFolder, *, throughSlicerRT: bool 
     throughSlicerRT : bool
         Use SlicerRT's plug-in where it is there.
     """
-    with _allOrNothing(scene):
+    with _allOrNothing(scene) as before:
         plugin = slicerRtPlugin(scene) if throughSlicerRT else None
         notes = list(folder.notes)
         segmentationNode = None
@@ -71,9 +79,12 @@ def createImportedNodes(scene, folder: PlanningFolder, *, throughSlicerRT: bool 
             segmentationNode = _loaded(plugin, scene, folder.structure_set, notes, "vtkMRMLSegmentationNode")
         volumeNode, segmentationNode = createCaseNodes(scene, folder.case, segmentationNode)
         planNodes = {plan: createPlanNode(scene, plan.plan, volumeNode, segmentationNode) for plan in folder.plans}
+        for planNode in planNodes.values():
+            createBeamModelNodes(planNode)
         doseNodes: dict[DoseOfFolder, Any] = {}
         for dose in folder.doses:
             doseNodes[dose] = _doseNode(scene, plugin, dose, volumeNode, planNodes, doseNodes, notes)
+        before.removeEmptyItems()
         return ImportedNodes(
             volumeNode, segmentationNode, tuple(planNodes.values()), tuple(doseNodes.values()), tuple(notes)
         )
@@ -156,6 +167,14 @@ class _Content:
             if item not in self.items:
                 hierarchyNode(self.scene).RemoveItem(item, False, False)
 
+    def removeEmptyItems(self) -> None:
+        """Remove patients and studies that came since and hold nothing: SlicerRT's, whose nodes were moved to ours."""
+        hierarchy = hierarchyNode(self.scene)
+        for item in reversed(_items(self.scene)):
+            isNode = hierarchy.GetItemDataNode(item) is not None
+            if item not in self.items and not isNode and not childItems(self.scene, item):
+                hierarchy.RemoveItem(item, False, False)
+
 
 def _nodes(scene) -> list:
     return [scene.GetNthNode(n) for n in range(scene.GetNumberOfNodes())]
@@ -169,10 +188,10 @@ def _items(scene) -> list[int]:
 
 
 @contextmanager
-def _allOrNothing(scene) -> Iterator[None]:
+def _allOrNothing(scene) -> Iterator[_Content]:
     before = _Content(scene)
     try:
-        yield
+        yield before
     except BaseException:
         before.restore()
         raise
