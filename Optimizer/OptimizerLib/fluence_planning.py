@@ -286,7 +286,7 @@ def plan_fluence(
         delivered, weights = correction.plan, delivered_weights(influence, correction.plan)
     return FluencePlan(
         influence, goals, trade_off.problem, _term_names(goals), solution, tuple(history), delivered, weights, losses,
-        refinement, correction, settings, _open_questions(patient, goals, influence, solution.weights),
+        refinement, correction, settings, open_questions(patient, goals, influence, solution.weights),
     )  # fmt: skip
 
 
@@ -474,7 +474,7 @@ def _as_given(problem: Problem, weights: np.ndarray) -> Solution:
     )
 
 
-def _open_questions(
+def open_questions(
     patient: Patient, goals: PlanningGoals, influence: DoseInfluence, weights: np.ndarray
 ) -> tuple[str, ...]:
     """What the rows do not decide: fluence of bixels at the rim, which hardly reach any voxel that a row looks at."""

@@ -18,7 +18,13 @@ from DoseEngineLib.patient import Patient
 from DoseEngineLib.plan import Plan
 from DoseEngineLib.progress import Progress, part
 from OptimizerLib.errors import OptimizationError
-from OptimizerLib.fluence_planning import FluenceSettings, fluence_influence, planning_terms, solver_of
+from OptimizerLib.fluence_planning import (
+    FluenceSettings,
+    fluence_influence,
+    open_questions,
+    planning_terms,
+    solver_of,
+)
 from OptimizerLib.multicriteria.even_start import even_start
 from OptimizerLib.multicriteria.pareto import ParetoFront, approximate_pareto_front
 from OptimizerLib.multicriteria.trade_off import Goal, TradeOff
@@ -120,6 +126,7 @@ def plan_pareto(
         tuple(targets),
         settings,
         dict(influence.provenance),
+        open_questions(patient, goals, influence, weights) if previous is None else previous.notes,
     )
 
 

@@ -52,6 +52,8 @@ class ParetoPlans:
     settings : FluenceSettings
     provenance : dict
         Of the influence that the plans were computed with.
+    notes : tuple of str
+        What the rows left open.
 
     Raises
     ------
@@ -69,6 +71,7 @@ class ParetoPlans:
     targets: tuple[str, ...] = ()
     settings: FluenceSettings = field(default_factory=FluenceSettings)
     provenance: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         front, bixels, goals = self.front, sum(beam.size for beam in self.beams), len(self.front.goals)
@@ -173,6 +176,7 @@ class ParetoPlans:
             self.targets,
             replace(self.settings, delivery="ideal"),
             message=mixture_text(position),
+            notes=self.notes,
         )
 
     def save(self, path: str | Path) -> Path:
@@ -206,6 +210,7 @@ class ParetoPlans:
             "targets": list(self.targets),
             "settings": asdict(self.settings),
             "provenance": self.provenance,
+            "notes": list(self.notes),
         }
         arrays = {name: getattr(front, name) for name in _ARRAYS}
         arrays |= {f"columns_{number}": columns for number, columns in enumerate(front.voxels_of.values())}
@@ -274,6 +279,7 @@ class ParetoPlans:
             targets=tuple(meta["targets"]),
             settings=FluenceSettings(**meta["settings"]),
             provenance=dict(meta["provenance"]),
+            notes=tuple(meta["notes"]),
         )
 
 

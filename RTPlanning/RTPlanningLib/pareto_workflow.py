@@ -154,7 +154,8 @@ def pareto_case(
         _write(output.staging / TABLE, pareto_csv(plans))
         _write(output.staging / REPORT, render_pareto_report(plans, f"Pareto plans: {plan.name}", None, case.notes))
         files = output.commit()
-    return ParetoResult(output.folder, tuple(files), plans, case.notes, time.perf_counter() - begin)
+    notes = (*case.notes, *plans.notes)
+    return ParetoResult(output.folder, tuple(files), plans, notes, time.perf_counter() - begin)
 
 
 def navigate_front(

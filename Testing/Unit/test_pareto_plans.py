@@ -217,6 +217,15 @@ def test_goals_that_cannot_be_traded_are_refused(rows, groups, text):
         goal_groups(PlanningGoals.from_entries(rows), groups)
 
 
+def test_fluence_that_no_row_bounds_is_noted(tmp_path, patient, plan, influence, plans):
+    goals = PlanningGoals.from_entries(["PTV uniform 2 Gy, weight 100", "minimize Organ Mean, weight 3"])
+    made = plan_pareto(patient, plan, goals, (), SETTINGS, gap=0.5, max_plans=2, influence=influence)
+    assert len(made.notes) == 1
+    assert "fluence smoothness, weight 0.01" in made.notes[0]
+    assert ParetoPlans.load(made.save(tmp_path / "front.npz")).notes == made.notes
+    assert plans.notes == ()
+
+
 def test_dvh_rows_are_refused(patient, plan, influence):
     goals = PlanningGoals.from_entries(["PTV uniform 2 Gy", "Organ D10% <= 1 Gy", "External Max <= 2 Gy"])
     with pytest.raises(OptimizationError, match="MaxDVH of Organ is not convex"):
