@@ -79,7 +79,7 @@ def render_pareto_report(
                 }
                 for name, shares, here in lines
             ],
-            "metrics_note": f"The gap: of any plan within limits there is a mixture of these that is worse by no more than "
+            "metrics_note": "The gap: of any plan within limits there is a mixture of these worse by no more than "
             f"{100 * front.gap:.3g} % of the way from the least possible to the worst value, in every goal. Doses are "
             "of ideal fluence, in the voxels and by the engine of the optimization; leaves change them."
             + ("" if position is None else " Here: goals at or below these values."),
