@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from html import unescape
 
 import numpy as np
 import pytest
@@ -174,13 +175,25 @@ def test_levels_and_limits_are_told_by_their_rows(case, tmp_path):
     )
     text = PLAN.replace(PLAN[PLAN.index("objectives = ") + 13 : PLAN.index("\nbixel_mm")], rows)
     done = optimize_case(case, parse_plan_file(text), tmp_path / "out")
-    assert done.found.history == ()
+    assert sorted({entry.level for entry in done.found.history}) == [1, 2]
     with (done.planning.folder / "objectives.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["Stage"] for row in rows] == ["Ideal", "Delivered"]
+    levels = [f"Fluence, level {entry.level}" for entry in done.found.history]
+    assert [row["Stage"] for row in rows] == [*levels, "Ideal", "Delivered"]
     weights = (done.found.solution.weights, done.found.delivered_weights)
-    for row, values in zip(rows, (done.found.problem.values(w) for w in weights), strict=True):
+    for row, values in zip(rows[-2:], (done.found.problem.values(w) for w in weights), strict=True):
         assert [float(row[name]) for name in done.found.term_names] == pytest.approx(values, rel=1e-6)
     report = (done.planning.folder / "report.html").read_text(encoding="utf-8")
     for part in ("Core Mean &lt;= 15 Gy, level 2", "External Max &lt;= 60 Gy, constraint", "exceeded by", "Delivered"):
         assert part in report
+
+
+def test_fluence_that_no_row_bounds_is_noted_in_the_report(case, tmp_path):
+    rows = '["PTV uniform 52 Gy, weight 100", "Core Max <= 30 Gy, weight 10"]'
+    text = PLAN.replace(PLAN[PLAN.index("objectives = ") + 13 : PLAN.index("\nbixel_mm")], rows)
+    text = text.replace("corrections = 1", "corrections = 0")
+    done = optimize_case(case, parse_plan_file(text), tmp_path / "out", callback=lambda state: state.stop())
+    (note,) = done.found.notes
+    assert f"Note: {note}" in done.headlines()
+    assert note in unescape((done.planning.folder / "report.html").read_text(encoding="utf-8"))
+    assert OptimizedFluence.load(done.planning.folder / "fluence.npz").notes == (note,)
