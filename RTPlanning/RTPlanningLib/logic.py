@@ -367,6 +367,48 @@ class RTPlanningLogic:
             progress=part(progress, 0.2, 1.0),
         )
 
+    # SlicerRT
+
+    def toSlicerRT(self, planNode) -> tuple[object, tuple[str, ...]]:
+        """Add a plan node of SlicerRT, with beams and MLC tables, for a plan; returns ``(rtPlanNode, notes)``.
+
+        Each call makes new nodes. What SlicerRT's nodes cannot hold (further control points, MU, machine, leaf model,
+        fractions, goals) is kept with its plan node and comes back by `fromSlicerRT`; the notes say what SlicerRT does
+        not show. The dose is not handed over: SlicerRT writes over the output volume of its plans.
+
+        Raises
+        ------
+        PlanError
+            SlicerRT is not installed, or the plan has several isocentres. Then nothing was added.
+        MachineError
+            A machine that is not here.
+        """
+        # these are needed only where SlicerRT is
+        from RTPlanningLib.mrml.slicerrt_conversion import toSlicerRtPlan
+
+        return toSlicerRtPlan(planNode)
+
+    def fromSlicerRT(self, rtPlanNode, *, machine: str | None = None) -> tuple[object, tuple[str, ...]]:
+        """Add a plan node for a plan of SlicerRT; returns ``(planNode, notes)``.
+
+        One that `toSlicerRT` made gives the very plan again, with what was edited in SlicerRT in place of the plan's
+        own and a note on each such change. Any other is taken as its nodes describe it.
+
+        Parameters
+        ----------
+        rtPlanNode : vtkMRMLRTPlanNode
+        machine : str, optional
+            Machine of the beams of a plan that SlicerRT made; ``generic_6mv`` unless given.
+
+        Raises
+        ------
+        PlanError
+            No such node, an ion plan, a plan without CT or isocentre, or values that make no plan; nothing was added.
+        """
+        from RTPlanningLib.mrml.slicerrt_conversion import fromSlicerRtPlan
+
+        return fromSlicerRtPlan(self.scene, rtPlanNode, machine)
+
     # Scene
 
     def saveScene(self, path: str | Path) -> Path:

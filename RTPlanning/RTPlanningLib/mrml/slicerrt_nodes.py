@@ -1,0 +1,177 @@
+"""SlicerRT's plan and beam nodes, where Slicer has them: the one file that names their methods.
+
+Methods as in SlicerRT's ``Beams/MRML/vtkMRMLRTPlanNode.h`` and ``vtkMRMLRTBeamNode.h`` (July 2026). A plan node's
+isocentre is the first point, "Isocenter", of its markups; its beams are its children in the subject hierarchy, and a
+beam is added to it once it is in the scene. Leaves are a table ``MLCX_BoundaryAndPosition``: columns ``Boundary``,
+``1``, ``2``, one row more than pairs, rows i and i + 1 bounding leaf i, mm at the isocentre.
+"""
+
+from __future__ import annotations
+
+import slicer
+import vtk
+from vtk.util.numpy_support import vtk_to_numpy
+
+from DoseEngineLib.errors import PlanError
+from DoseEngineLib.mrml.subject_hierarchy import placeNode, removeNode
+from RTPlanningLib.mrml.table_columns import addNumbers
+from RTPlanningLib.slicerrt_plan import SlicerRtBeam, SlicerRtPlan
+
+_PLAN, _BEAM = "vtkMRMLRTPlanNode", "vtkMRMLRTBeamNode"
+_TABLE_NAME = "MLCX_BoundaryAndPosition"
+_COLUMNS = ("Boundary", "1", "2")
+
+
+def isSlicerRtPlan(node) -> bool:
+    """Tell whether a node is a plan of SlicerRT."""
+    return node is not None and bool(node.IsA(_PLAN))
+
+
+def createSlicerRtNodes(scene, values: SlicerRtPlan, volumeNode, segmentationNode, parentItem: int):
+    """Add a plan node of SlicerRT with its beams and MLC tables, all of it or nothing; returns the plan node.
+
+    Its output dose volume is left to SlicerRT, which writes over it.
+
+    Raises
+    ------
+    PlanError
+        SlicerRT is not there.
+    """
+    makePlan, makeBeam = getattr(slicer, _PLAN, None), getattr(slicer, _BEAM, None)
+    if makePlan is None or makeBeam is None:
+        raise PlanError(
+            "SlicerRT is not installed here, so there is no plan node to convert to. Install it with the Extensions "
+            "Manager of 3D Slicer, restart and try again; everything else works without it."
+        )
+    former = {node.GetID() for node in _nodes(scene)}
+    planNode = makePlan()
+    planNode.SetName(scene.GetUniqueNameByString(values.name))
+    planNode = scene.AddNode(planNode)
+    try:
+        placeNode(planNode, parentItem)
+        planNode.SetAndObserveReferenceVolumeNode(volumeNode)
+        if segmentationNode is not None:
+            planNode.SetAndObserveSegmentationNode(segmentationNode)
+        # before the targets: a centre of target would move the isocentre
+        planNode.SetIsocenterSpecification(planNode.ArbitraryPoint)
+        planNode.SetIsocenterPosition(list(values.isocenter_RAS_mm))
+        planNode.SetTargetSegmentIDs(list(values.target_segment_ids))
+        planNode.SetDoseGridSpacing(*values.dose_grid_spacing_mm)
+        planNode.SetIonPlanFlag(False)
+        if values.rx_dose_Gy is not None:
+            planNode.SetRxDose(values.rx_dose_Gy)
+        for beam in values.beams:
+            _addBeam(scene, planNode, makeBeam(), beam)
+    except BaseException:
+        # with the displays and transforms that Slicer and SlicerRT added by themselves
+        for node in reversed([node for node in _nodes(scene) if node.GetID() not in former]):
+            removeNode(node)
+        raise
+    return planNode
+
+
+def readSlicerRtNodes(planNode) -> SlicerRtPlan:
+    """Return the values of a SlicerRT plan node and its beams.
+
+    Raises
+    ------
+    PlanError
+        An ion plan, a plan without isocentre, or an MLC that moves along Y.
+    """
+    name = planNode.GetName()
+    if planNode.GetIonPlanFlag():
+        raise PlanError(f"{name} is an ion plan of SlicerRT; the dose engines here are for photons.")
+    markups = planNode.GetPoisMarkupsFiducialNode()
+    if markups is None or markups.GetNumberOfControlPoints() == 0:
+        raise PlanError(f"{name} has no isocentre; set it in SlicerRT's External Beam Planning.")
+    isocenter = [0.0, 0.0, 0.0]
+    markups.GetNthControlPointPosition(0, isocenter)
+    found = vtk.vtkCollection()
+    planNode.GetBeams(found)
+    beamNodes = [found.GetItemAsObject(n) for n in range(found.GetNumberOfItems())]
+    return SlicerRtPlan(
+        name,
+        tuple(float(x) for x in isocenter),
+        float(planNode.GetRxDose()),
+        tuple(planNode.GetTargetSegmentIDs()),
+        tuple(float(x) for x in planNode.GetDoseGridSpacing()),
+        tuple(sorted((_readBeam(node) for node in beamNodes), key=lambda beam: beam.number)),
+    )
+
+
+def referencedVolume(planNode):
+    """Return the reference volume of a SlicerRT plan; `PlanError` when there is none."""
+    volumeNode = planNode.GetReferenceVolumeNode()
+    if volumeNode is None:
+        raise PlanError(
+            f"{planNode.GetName()} has no reference volume; choose the CT in SlicerRT's External Beam Planning."
+        )
+    return volumeNode
+
+
+def referencedSegmentation(planNode):
+    """Return the segmentation of a SlicerRT plan, or None."""
+    return planNode.GetSegmentationNode()
+
+
+def _nodes(scene) -> list:
+    return [scene.GetNthNode(n) for n in range(scene.GetNumberOfNodes())]
+
+
+def _addBeam(scene, planNode, beamNode, beam: SlicerRtBeam) -> None:
+    beamNode.SetName(beam.name)
+    beamNode.SetGantryAngle(beam.gantry_deg)
+    beamNode.SetCollimatorAngle(beam.collimator_deg)
+    beamNode.SetCouchAngle(beam.couch_deg)
+    beamNode.SetX1Jaw(beam.jaw_x_mm[0])
+    beamNode.SetX2Jaw(beam.jaw_x_mm[1])
+    beamNode.SetY1Jaw(beam.jaw_y_mm[0])
+    beamNode.SetY2Jaw(beam.jaw_y_mm[1])
+    beamNode.SetSAD(beam.sad_mm)
+    beamNode.SetBeamWeight(beam.weight)
+    beamNode = scene.AddNode(beamNode)
+    if beam.leaf_positions_mm is not None:
+        table = scene.AddNewNodeByClass("vtkMRMLTableNode", _TABLE_NAME)
+        # the last row is a boundary only
+        addNumbers(table, _COLUMNS[0], beam.leaf_boundaries_mm)
+        for bank in (0, 1):
+            addNumbers(table, _COLUMNS[1 + bank], [*(pair[bank] for pair in beam.leaf_positions_mm), 0.0])
+        beamNode.SetAndObserveMultiLeafCollimatorTableNode(table)
+    planNode.AddBeam(beamNode)
+    if beam.leaf_positions_mm is not None:
+        placeNode(beamNode.GetMultiLeafCollimatorTableNode(), placeNode(beamNode))
+
+
+def _readBeam(node) -> SlicerRtBeam:
+    sides, leaves = _readLeaves(node)
+    return SlicerRtBeam(
+        int(node.GetBeamNumber()),
+        node.GetName(),
+        float(node.GetGantryAngle()),
+        float(node.GetCollimatorAngle()),
+        float(node.GetCouchAngle()),
+        (float(node.GetX1Jaw()), float(node.GetX2Jaw())),
+        (float(node.GetY1Jaw()), float(node.GetY2Jaw())),
+        float(node.GetSAD()),
+        float(node.GetBeamWeight()),
+        sides,
+        leaves,
+    )
+
+
+def _readLeaves(beamNode):
+    table = beamNode.GetMultiLeafCollimatorTableNode()
+    if table is None:
+        return None, None
+    owner = f"Beam {beamNode.GetName()}: its MLC table {table.GetName()}"
+    if not table.GetName().startswith("MLCX"):
+        raise PlanError(
+            f"{owner} is not of leaves along X (MLCX), the only ones known here; remove the table, or choose another."
+        )
+    columns = [table.GetTable().GetColumnByName(name) for name in _COLUMNS]
+    if any(column is None or not column.IsA("vtkDataArray") for column in columns) or table.GetNumberOfRows() < 2:
+        raise PlanError(
+            f"{owner} needs the number columns {', '.join(_COLUMNS)} and two or more rows; mend or remove it there."
+        )
+    sides, first, second = (tuple(float(value) for value in vtk_to_numpy(column)) for column in columns)
+    return sides, tuple(zip(first[:-1], second[:-1], strict=True))
