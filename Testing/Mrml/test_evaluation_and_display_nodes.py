@@ -58,6 +58,9 @@ def test_dvh_tables_metrics_and_chart(logic, planNode, case):
         assert table.GetNodeReference("doseVolumeRef") is doseNode
         assert table.GetNodeReference("segmentationRef") is segmentation
         assert table.GetNodeReference("dvhMetricsTableRef") is metrics
+        # how SlicerRT finds them; a role with < in it would make the scene file unreadable
+        role = f"DoseVolumeHistogram.{doseNode.GetID()}_{segmentation.GetID()}_{name}"
+        assert metrics.GetNodeReference(role) is (None if "<" in name else table)
         assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(table)) == hierarchy.GetItemByDataNode(metrics)
         dose = [float(text) for text in _column(table, "Dose")]
         volume = [float(text) for text in _column(table, "Volume")]
@@ -65,6 +68,7 @@ def test_dvh_tables_metrics_and_chart(logic, planNode, case):
         assert all(b <= a for a, b in zip(volume, volume[1:]))
         series = chart.GetNthPlotSeriesNode(row)
         assert series.GetTableNode() is table
+        assert chart.GetNthNodeReference("DoseVolumeHistogram.dvhPlotSeries", row) is series
         assert (series.GetName(), series.GetXColumnName(), series.GetYColumnName()) == (name, "Dose", "Volume")
         assert series.GetColor() == pytest.approx(case.structure(name).color, abs=1e-6)
     assert chart.GetNumberOfPlotSeriesNodes() == 3

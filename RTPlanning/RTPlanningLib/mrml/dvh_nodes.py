@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import slicer
@@ -20,6 +21,10 @@ NOTES_TABLE = "dvhNotesTableRef"
 _SERIES = "dvhPlotSeriesRef"
 _PREFIX = "DoseVolumeHistogram."
 _UNIT = "GY"
+# SlicerRT finds the series of a chart, and the DVH tables of a metrics table, by these references
+_SLICERRT_SERIES = f"{_PREFIX}dvhPlotSeries"
+# A scene file does not quote the roles of references: with other characters it could not be read again.
+_SAFE_IN_ROLE = re.compile(r"[\w .+^()~-]+")
 _STEP_GY = 0.1
 DOSE_AT_VOLUME_PERCENT = (98.0, 95.0, 50.0, 2.0)
 
@@ -76,12 +81,16 @@ def createDvhNodes(
             (METRICS_TABLE, metrics),
         ):
             table.SetNodeReferenceID(role, node.GetID())
+        if _SAFE_IN_ROLE.fullmatch(segmentID):
+            role = f"{_PREFIX}{doseNode.GetID()}_{segmentationNode.GetID()}_{segmentID}"
+            metrics.SetNodeReferenceID(role, table.GetID())
         placeNode(table, metricsItem)
         planNode.AddNodeReferenceID(DVH_TABLE, table.GetID())
         color = segmentationNode.GetSegmentation().GetSegment(segmentID).GetColor()
         series = _series(scene, table, dvh.structure_name, color)
         placeNode(series, chartItem)
         chart.AddAndObservePlotSeriesNodeID(series.GetID())
+        chart.AddNodeReferenceID(_SLICERRT_SERIES, series.GetID())
         planNode.AddNodeReferenceID(_SERIES, series.GetID())
     if notes:
         table = _addNode(scene, "vtkMRMLTableNode", f"{planNode.GetName()}_DvhNotes")
