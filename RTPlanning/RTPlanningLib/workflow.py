@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 
 from DoseEngineLib.engine import DoseResult, create_engine
 from DoseEngineLib.errors import CaseError, PlanFileError
+from DoseEngineLib.machine import load_machine
 from DoseEngineLib.plan import Plan, plan_to_dict
 from DoseEngineLib.progress import Progress, part
 from RTPlanningLib.case import Case
+from RTPlanningLib.display.beams_eye_view import draw_beams_eye_view
 from RTPlanningLib.display.dvh_plot import draw_dvh
 from RTPlanningLib.display.figure_bytes import png_bytes, svg_bytes
+from RTPlanningLib.display.radiograph import RadiographVolume
 from RTPlanningLib.display.slice_view import draw_slices
 from RTPlanningLib.evaluation.dvh import Dvh
 from RTPlanningLib.evaluation.goals import GoalResult
@@ -39,6 +42,8 @@ REPORT, DOSE, DVH, GOALS, SCENE = "report.html", "dose.nrrd", "dvh.csv", "goals.
 PLAN_FILE, PLAN_DELIVERED = "plan.toml", "plan.json"
 DICOM_FOLDER = "dicom"
 SLICES, VIEW_3D, CHECKS = "slices.png", "view3d.png", "checks.csv"
+# More would make the report long.
+_MOST_BEAM_VIEWS = 9
 _DICOM_FILES = ("CT_0001.dcm", "RTSTRUCT.dcm", "RTPLAN.dcm", "RTDOSE.dcm")
 OUTPUTS = (REPORT, SLICES, VIEW_3D, DOSE, DVH, GOALS, CHECKS, SCENE, PLAN_FILE, PLAN_DELIVERED)
 
@@ -465,8 +470,22 @@ def _write_report(
         notes=notes,
         optimization=optimization,
         checks=checks,
+        beam_views=_beam_views(case, result.plan),
     )
     write_report(folder / REPORT, data)
+
+
+def _beam_views(case: Case, plan: Plan) -> list[tuple[str, bytes]]:
+    """Caption and PNG of the beam's-eye view of each of the first beams."""
+    volume = RadiographVolume.from_hu(case.hu, case.grid)
+    views = []
+    for beam in plan.beams[:_MOST_BEAM_VIEWS]:
+        figure = draw_beams_eye_view(
+            beam, load_machine(beam.machine), plan.patient_position, volume, case.structures, thumbnail=True
+        )
+        moving = "" if beam.is_static else ", control point 1"
+        views.append((f"Beam's-eye view of {beam.name}{moving}", png_bytes(figure)))
+    return views
 
 
 def _write_goals(path: Path, goals: Sequence[GoalResult]) -> None:

@@ -140,7 +140,10 @@ def test_the_report_says_what_matters(result):
     report = (result.folder / "report.html").read_text(encoding="utf-8")
     for text in ("Two fields", "Not for clinical use", "Kidney", f"{result.plan.beams[1].meterset_MU:.1f}"):
         assert text in report
-    assert report.count("data:image/") == 3
+    # DVH, slices, 3D, and the view of each beam
+    assert report.count("data:image/") == 3 + len(result.plan.beams)
+    for beam in result.plan.beams:
+        assert f"eye view of {beam.name}" in report
     checks = report.split("Checks before sign-off")[1]
     assert "Asked for by goals, but not there: Kidney;" in checks
     assert "lie in PTV" in checks

@@ -288,3 +288,15 @@ def test_dvh_csv_has_slicerrts_columns(tmp_path):
     assert dvh_csv(dvhs) == path.read_text()
     with pytest.raises(EvaluationError, match="no DVH"):
         dvh_csv({})
+
+
+def test_a_picture_a_beam_stands_under_the_beams_and_says_when_some_are_left_out():
+    html = render_report(make_data(beam_views=[("Beam's-eye view of AP", PNG), ("Beam's-eye view of Left", PNG)]))
+    page = Text(html)
+    assert html.count('alt="Beam&#39;s-eye view of') == 2
+    assert html.index("eye view of AP") < html.index("eye view of Left") < html.index("Isocentre of")
+    assert "are shown" not in page.text
+    fewer = Text(render_report(make_data(beam_views=[("Beam's-eye view of AP, control point 1", PNG)]))).text
+    assert "The first 1 of 2 beams are shown." in fewer
+    assert "the first control point is shown" in fewer
+    assert "eye view" not in render_report(make_data())

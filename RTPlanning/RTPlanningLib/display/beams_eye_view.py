@@ -34,6 +34,7 @@ _NOT_OUTLINED = ("EXTERNAL", "SUPPORT", "CONTROL")
 _OUTLINE_PIXEL_MM, _THUMBNAIL_OUTLINE_PIXEL_MM = 0.5, 1.0
 _ROOM_MM, _LEAST_HALF_WIDTH_MM, _ROUND_MM = 45.0, 100.0, 10.0
 _PIXELS, _THUMBNAIL_PIXELS = 512, 320
+_LEAST_WINDOW_MM = 60.0
 # An axis of the patient is named at a side of the picture that it points to within about 30 degrees.
 _ALONG = 0.87
 _DIRECTIONS = (("R", "L"), ("A", "P"), ("S", "I"))
@@ -52,8 +53,8 @@ def draw_beams_eye_view(
 ) -> Figure:
     """Draw what the beam's source sees at a control point.
 
-    The grey scale is linear in the radiograph's line integral, from the 1st to the 99.8th percentile of the picture:
-    bone is bright.
+    The grey scale is linear in the radiograph's line integral, from the 1st to the 99.8th percentile of the picture and
+    at least 60 mm of water wide: bone is bright.
 
     Parameters
     ----------
@@ -148,13 +149,14 @@ def _layout(width_inch: float, thumbnail: bool) -> tuple[Figure, Axes]:
 
 
 def _draw_radiograph(axes: Axes, picture: Radiograph) -> None:
-    low, high = np.percentile(picture.water_mm, (1.0, 99.8))
+    low, high = (float(value) for value in np.percentile(picture.water_mm, (1.0, 99.8)))
+    # a phantom of one material is grey, not black and white by the slant of the rays
+    widened = max(_LEAST_WINDOW_MM - (high - low), 0.0) / 2
     axes.imshow(
         picture.water_mm,
         cmap="gray",
-        vmin=float(low),
-        # nothing in view: black
-        vmax=float(max(high, low + 1.0)),
+        vmin=low - widened,
+        vmax=high + widened,
         extent=(*picture.x_mm, *picture.y_mm),
         origin="lower",
         interpolation="bilinear",

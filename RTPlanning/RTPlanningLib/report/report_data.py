@@ -111,6 +111,8 @@ class ReportData:
     goals : tuple of GoalResult
     dvh_figure : Picture or None
     slices : tuple of Picture
+    beam_views : tuple of Picture
+        Beam's-eye views, in the order of the beams; those of the first beams where there are many.
     view_3d : Picture or None
     notes : tuple of str
     models, does_not_model : tuple of str
@@ -146,6 +148,19 @@ class ReportData:
     created: str = ""
     optimization: OptimizationSection | None = None
     checks: tuple[CheckResult, ...] = ()
+    beam_views: tuple[Picture, ...] = ()
+
+    @property
+    def beam_views_note(self) -> str:
+        """How to read the beam's-eye views, and whether some are left out."""
+        shown, beams = len(self.beam_views), len(self.beams)
+        text = (
+            "Beam's-eye views: radiographs of the CT from the source at the isocentre plane, collimator X to the right "
+            "and Y up; jaws yellow, leaves light blue, outlines in the structures' colours."
+        )
+        if any(", control point" in picture.caption for picture in self.beam_views):
+            text += " Of beams that move, the first control point is shown."
+        return text if shown >= beams else f"{text} The first {shown} of {beams} beams are shown."
 
     @property
     def checks_summary(self) -> str:
@@ -171,6 +186,7 @@ class ReportData:
         title: str = "",
         optimization: OptimizationSection | None = None,
         checks: Sequence[CheckResult] = (),
+        beam_views: Sequence[tuple[str, bytes]] = (),
     ) -> ReportData:
         """Draw a report's content together.
 
@@ -184,7 +200,7 @@ class ReportData:
         goal_results : iterable of GoalResult
         dvh_figure, view_3d : bytes, optional
             PNG or SVG.
-        slices : sequence of (caption, bytes)
+        slices, beam_views : sequence of (caption, bytes)
             PNG or SVG.
         engine : DoseEngine, optional
             States what the engine models and what not.
@@ -251,6 +267,7 @@ class ReportData:
             created=created,
             optimization=optimization,
             checks=tuple(checks),
+            beam_views=tuple(Picture(data, caption) for caption, data in beam_views),
         )
 
 
