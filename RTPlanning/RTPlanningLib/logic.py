@@ -409,6 +409,27 @@ class RTPlanningLogic:
 
         return fromSlicerRtPlan(self.scene, rtPlanNode, machine)
 
+    def dvhToSlicerRT(self, planNode, structureNames: Sequence[str] | None = None, progress: Progress | None = None):
+        """Calculate a plan's DVHs and add the node by which SlicerRT's DVH module shows them; returns that node.
+
+        *Compute* in that module writes its own values over these tables.
+
+        Raises
+        ------
+        PlanningError
+            SlicerRT is not installed, and as `calculateDvh`.
+        """
+        from RTPlanningLib.mrml.slicerrt_nodes import DVH_NODE, createSlicerRtDvhNode, slicerRtClass
+
+        slicerRtClass(DVH_NODE)
+        self.calculateDvh(planNode, structureNames, progress)
+        return createSlicerRtDvhNode(
+            currentDose(planNode),
+            referencedNode(planNode, SEGMENTATION, "segmentation"),
+            self.dvhMetricsTable(planNode),
+            self.dvhChart(planNode),
+        )
+
     # Scene
 
     def saveScene(self, path: str | Path) -> Path:

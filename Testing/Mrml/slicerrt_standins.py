@@ -107,6 +107,13 @@ def check_mlc_table(node) -> None:
     assert all(columns[1].GetValue(n) <= columns[2].GetValue(n) for n in range(len(sides) - 1))
 
 
+class vtkMRMLDoseVolumeHistogramNode(_Strict, slicer.vtkMRMLScriptedModuleNode):  # noqa: N801 - SlicerRT's name
+    """What the DVH module works on; it is known by its references only."""
+
+    def IsA(self, name: str) -> int:
+        return int(name == "vtkMRMLDoseVolumeHistogramNode") or slicer.vtkMRMLScriptedModuleNode.IsA(self, name)
+
+
 class vtkMRMLRTPlanNode(_Strict, slicer.vtkMRMLFolderDisplayNode):  # noqa: N801 - SlicerRT's name
     """A plan: one isocentre, beams below it in the subject hierarchy."""
 

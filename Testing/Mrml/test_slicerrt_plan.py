@@ -30,7 +30,7 @@ ISOCENTER = (-1.25, 30.1, 207.3)
 @pytest.fixture
 def slicerrt(monkeypatch):
     """SlicerRT's classes where Slicer would have them."""
-    for name in ("vtkMRMLRTPlanNode", "vtkMRMLRTBeamNode"):
+    for name in ("vtkMRMLRTPlanNode", "vtkMRMLRTBeamNode", "vtkMRMLDoseVolumeHistogramNode"):
         monkeypatch.setattr(slicer, name, getattr(standins, name), raising=False)
 
 
@@ -374,12 +374,32 @@ def test_a_plan_of_slicerrt_is_read_as_it_stands(loaded, slicerrt, scene):
         logic.fromSlicerRT(rtPlanNode)
 
 
+def test_dvhs_go_to_slicerrts_dvh_module(loaded, slicerrt, scene, plan):
+    logic, volumeNode, segmentationNode = loaded
+    planNode = logic.createPlan(plan, volumeNode, segmentationNode)
+    with pytest.raises(PlanError, match="dose"):
+        logic.dvhToSlicerRT(planNode)
+    doseNode = logic.calculateDose(planNode)
+    node = logic.dvhToSlicerRT(planNode, ["PTV"])
+    assert node.IsA("vtkMRMLDoseVolumeHistogramNode")
+    assert node.GetNodeReference("doseVolumeRef") is doseNode
+    assert node.GetNodeReference("segmentationRef") is segmentationNode
+    metrics = node.GetNodeReference("dvhMetricsTableRef")
+    assert metrics is logic.dvhMetricsTable(planNode)
+    assert node.GetNodeReference("chartRef") is logic.dvhChart(planNode)
+    # and from there, as SlicerRT looks for it, to the table
+    role = f"DoseVolumeHistogram.{doseNode.GetID()}_{segmentationNode.GetID()}_PTV"
+    assert metrics.GetNodeReference(role).GetName() == "PTV_DvhTable"
+
+
 def test_without_slicerrt_the_plan_stays_and_the_text_says_what_to_do(loaded, scene, capfd):
     logic, volumeNode, segmentationNode = loaded
     planNode = logic.createPlan(make_plan(), volumeNode, segmentationNode)
     before = content(scene)
     with pytest.raises(PlanError, match=r"SlicerRT is not installed here.*Extensions Manager"):
         logic.toSlicerRT(planNode)
+    with pytest.raises(PlanError, match="SlicerRT is not installed here"):
+        logic.dvhToSlicerRT(planNode)
     with pytest.raises(PlanError, match="not a plan of SlicerRT"):
         logic.fromSlicerRT(planNode)
     with pytest.raises(PlanError, match="not a plan of SlicerRT"):

@@ -1,4 +1,4 @@
-"""SlicerRT's plan and beam nodes, where Slicer has them: the one file that names their methods.
+"""SlicerRT's plan, beam and DVH nodes, where Slicer has them: the one file that names their methods.
 
 Methods as in SlicerRT's ``Beams/MRML/vtkMRMLRTPlanNode.h`` and ``vtkMRMLRTBeamNode.h`` (July 2026). A plan node's
 isocentre is the first point, "Isocenter", of its markups; its beams are its children in the subject hierarchy, and a
@@ -18,6 +18,7 @@ from RTPlanningLib.mrml.table_columns import addNumbers
 from RTPlanningLib.slicerrt_plan import SlicerRtBeam, SlicerRtPlan
 
 _PLAN, _BEAM = "vtkMRMLRTPlanNode", "vtkMRMLRTBeamNode"
+DVH_NODE = "vtkMRMLDoseVolumeHistogramNode"
 _TABLE_NAME = "MLCX_BoundaryAndPosition"
 _COLUMNS = ("Boundary", "1", "2")
 
@@ -25,6 +26,32 @@ _COLUMNS = ("Boundary", "1", "2")
 def isSlicerRtPlan(node) -> bool:
     """Tell whether a node is a plan of SlicerRT."""
     return node is not None and bool(node.IsA(_PLAN))
+
+
+def slicerRtClass(name: str):
+    """Return a node class of SlicerRT; `PlanError` when SlicerRT is not there."""
+    found = getattr(slicer, name, None)
+    if found is None:
+        raise PlanError(
+            f"SlicerRT is not installed here ({name} is missing). Install it with the Extensions Manager of 3D Slicer, "
+            "restart and try again; everything else works without it."
+        )
+    return found
+
+
+def createSlicerRtDvhNode(doseNode, segmentationNode, metricsNode, chartNode):
+    """Add the node by which SlicerRT's DVH module shows a metrics table and its chart; returns it."""
+    node = slicerRtClass(DVH_NODE)()
+    node.SetName(doseNode.GetScene().GetUniqueNameByString(f"{metricsNode.GetName()}_SlicerRT"))
+    node = doseNode.GetScene().AddNode(node)
+    for role, referred in (
+        ("doseVolumeRef", doseNode),
+        ("segmentationRef", segmentationNode),
+        ("dvhMetricsTableRef", metricsNode),
+        ("chartRef", chartNode),
+    ):
+        node.SetNodeReferenceID(role, referred.GetID())
+    return node
 
 
 def createSlicerRtNodes(scene, values: SlicerRtPlan, volumeNode, segmentationNode, parentItem: int):
@@ -37,12 +64,7 @@ def createSlicerRtNodes(scene, values: SlicerRtPlan, volumeNode, segmentationNod
     PlanError
         SlicerRT is not there.
     """
-    makePlan, makeBeam = getattr(slicer, _PLAN, None), getattr(slicer, _BEAM, None)
-    if makePlan is None or makeBeam is None:
-        raise PlanError(
-            "SlicerRT is not installed here, so there is no plan node to convert to. Install it with the Extensions "
-            "Manager of 3D Slicer, restart and try again; everything else works without it."
-        )
+    makePlan, makeBeam = slicerRtClass(_PLAN), slicerRtClass(_BEAM)
     former = {node.GetID() for node in _nodes(scene)}
     planNode = makePlan()
     planNode.SetName(scene.GetUniqueNameByString(values.name))
