@@ -101,7 +101,9 @@ def test_the_report_shows_objectives_fluence_and_convergence(result):
     report = (result.planning.folder / "report.html").read_text(encoding="utf-8")
     for text in ("PTV uniform 52 Gy, weight 100", "Sequenced", "Refined", "Segments", "ideal fluence"):
         assert text in report
-    assert report.count("data:image/") == 5
+    # DVH, fluence, convergence, slices, 3D, and the view of each beam
+    assert report.count("data:image/") == 5 + len(result.planning.plan.beams)
+    assert "the first control point is shown" in report
     assert "52 Gy" not in report.split("<h2>Goals</h2>")[1].split("<h2>")[0]
 
 
