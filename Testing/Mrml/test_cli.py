@@ -294,6 +294,8 @@ def test_a_stopped_run_leaves_nothing(sent, code, plan_file, tmp_path):
         + ["--out", str(tmp_path / "result")],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # a job in the background of a script is born deaf to Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 60
     while not any(path.is_dir() for path in tmp_path.iterdir()) and process.poll() is None:
