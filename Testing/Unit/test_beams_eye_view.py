@@ -115,7 +115,7 @@ def test_a_moving_field_says_which_control_point_it_shows():
     )
     field = Beam("Arc", points, (0.0, 0.0, 0.0))
     axes = draw_beams_eye_view(field, MACHINE, "HFS", VOLUME, control_point=1).axes[0]
-    assert "control point 2 of 2: gantry 10°" in axes.get_title()
+    assert "control point 2 of 2\ngantry 10°" in axes.get_title()
     (jaws,) = axes.patches
     assert jaws.get_x() == -35.0
 

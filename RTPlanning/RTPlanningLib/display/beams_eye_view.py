@@ -102,7 +102,7 @@ def draw_beams_eye_view(
     axes.set_ylim(-half, half)
     _draw_directions(axes, frame, 7.0 if thumbnail else 10.0)
     _draw_scale(axes, half, 6.0 if thumbnail else 8.0)
-    axes.set_title(_title(beam, control_point, thumbnail), fontsize=7.0 if thumbnail else 9.5, color=INK, pad=3)
+    axes.set_title(_title(beam, control_point), fontsize=7.0 if thumbnail else 9.5, color=INK, pad=3)
     if not thumbnail:
         _draw_legend(figure, outlined, sides is not None)
     return figure
@@ -128,7 +128,7 @@ def _half_width_mm(aperture: Aperture) -> float:
 
 
 def _layout(width_inch: float, thumbnail: bool) -> tuple[Figure, Axes]:
-    left, bottom, right, top = (0.03, 0.03, 0.03, 0.32) if thumbnail else (0.55, 0.48, 1.45, 0.34)
+    left, bottom, right, top = (0.03, 0.03, 0.03, 0.32) if thumbnail else (0.55, 0.48, 1.45, 0.42)
     side = width_inch - left - right
     height = side + bottom + top
     figure = new_figure(width_inch, height)
@@ -247,16 +247,13 @@ def _outlined(
     text.set_path_effects([withStroke(linewidth=2.0, foreground="black")])
 
 
-def _title(beam: Beam, control_point: int, thumbnail: bool) -> str:
+def _title(beam: Beam, control_point: int) -> str:
     point = beam.control_points[control_point]
-    name = beam.name if len(beam.name) <= 32 else f"{beam.name[:31]}…"
-    angles = (
-        f"gantry {point.gantry_deg:g}°, coll. {point.collimator_deg:g}°, couch {point.couch_deg:g}°"
-        if thumbnail
-        else f"gantry {point.gantry_deg:g}°, collimator {point.collimator_deg:g}°, couch {point.couch_deg:g}°"
-    )
     where = "" if beam.is_static else f", control point {control_point + 1} of {len(beam.control_points)}"
-    return f"{name}{where}\n{angles}" if thumbnail else f"{name}{where}: {angles}"
+    # what a thumbnail has room for
+    most = 40 - len(where)
+    name = beam.name if len(beam.name) <= most else f"{beam.name[: most - 1]}…"
+    return f"{name}{where}\ngantry {point.gantry_deg:g}°, coll. {point.collimator_deg:g}°, couch {point.couch_deg:g}°"
 
 
 def _draw_legend(figure: Figure, structures: Sequence[Structure], leaves: bool) -> None:
@@ -275,7 +272,7 @@ def _draw_legend(figure: Figure, structures: Sequence[Structure], leaves: bool) 
         handles,
         names,
         loc="upper left",
-        bbox_to_anchor=(1.0 - 1.38 / width, 1.0 - 0.34 / height),
+        bbox_to_anchor=(1.0 - 1.38 / width, 1.0 - 0.42 / height),
         fontsize=float(np.clip(7.5 * 22 / len(names), 4.0, 7.5)),
         frameon=False,
         borderaxespad=0.0,
