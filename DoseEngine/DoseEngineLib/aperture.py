@@ -42,7 +42,7 @@ def beams_eye_view_points(structure: Structure, frame: BeamFrame, sad_mm: float)
 def silhouette_raster(
     structure: Structure, frame: BeamFrame, sad_mm: float, pad_mm: float, pixel_mm: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Raster of a structure's shadow on the isocentre plane.
+    """Raster of a structure's shadow on the isocentre plane, with at least ``pad_mm`` of room around it.
 
     Returns
     -------
@@ -52,13 +52,15 @@ def silhouette_raster(
         Collimator x, y of the first pixel's middle, a multiple of ``pixel_mm``.
     """
     points = beams_eye_view_points(structure, frame, sad_mm)
+    # holes are closed by spreading and shrinking again, which must not run into the raster's edge
+    spread = float(structure.grid.spacing_mm.max())
+    pad_mm = max(pad_mm, spread + 2 * pixel_mm)
     low = np.floor((points.min(axis=0) - pad_mm) / pixel_mm) * pixel_mm
     count = np.ceil((points.max(axis=0) + pad_mm - low) / pixel_mm).astype(int) + 1
     image = np.zeros((count[1], count[0]), dtype=bool)
     column, row = np.round((points - low) / pixel_mm).astype(int).T
     image[row, column] = True
     # the raster of surface points has pin holes; closing by two voxels' spread and filling makes a silhouette
-    spread = float(structure.grid.spacing_mm.max())
     reach = ndimage.distance_transform_edt(~image, sampling=pixel_mm) <= spread
     silhouette = image | (ndimage.distance_transform_edt(ndimage.binary_fill_holes(reach), sampling=pixel_mm) > spread)
     return ndimage.binary_fill_holes(silhouette), low

@@ -77,3 +77,19 @@ def test_what_cannot_be_fitted_says_so():
         fit_mlc(sphere(10), beam_frame(0), load_machine("ideal_6mv"))
     with pytest.raises(PlanError, match="exceed the travel"):
         fit_jaws(sphere(10), beam_frame(0, isocenter_RAS_mm=(250, 0, 0)), MACHINE)
+
+
+@pytest.mark.parametrize("voxel", [2.0, 3.0, 5.0])
+def test_leaves_open_by_the_margin_however_small(voxel):
+    """Middle leaves of a cube's shadow: its faces, their magnification and the margin, to the raster's 0.5 mm."""
+    n = 21
+    grid = Grid.from_spacing((n, n, n), voxel, (-(n - 1) / 2 * voxel,) * 3)
+    mask = np.zeros(grid.shape, bool)
+    mask[6:15, 6:15, 6:15] = True
+    cube, frame = Structure("PTV", mask, grid, "PTV"), beam_frame(0, 0, 0)
+    half = 4.5 * voxel
+    edge = half * 1000.0 / (1000.0 - half)
+    for margin in (0.0, 0.5, 1.0, 2.0, 4.0, 8.0):
+        low, high = np.array(fit_mlc(cube, frame, load_machine("generic_6mv"), margin).leaf_positions_mm)[29:31].T
+        assert high == pytest.approx(edge + margin, abs=1.0)
+        assert low == pytest.approx(-edge - margin, abs=1.0)
