@@ -210,3 +210,23 @@ def test_contours_stay_with_a_segment_until_it_is_edited(scene, case):
         np.testing.assert_allclose(got[:-1], wanted, atol=1e-9)
     segmentation.GetSegmentation().GetSegment("PTV").GetRepresentation("Binary labelmap").Modified()
     assert structuresFromSegmentation(segmentation, grid)[0].outline is None
+
+
+@pytest.mark.parametrize("end_cap", [None, 0.0])
+def test_contours_keep_the_distance_of_their_slices(scene, end_cap):
+    """Slices 5 mm apart on an image of 2 mm: the same outline and volume comes back, with its end caps."""
+    from DoseEngineLib.contour_stack import ContourStack
+    from DoseEngineLib.mrml.segmentations import setStructures, structuresFromSegmentation
+
+    grid = Grid.from_spacing((30, 30, 30), 2.0, (-29.0, -29.0, -29.0))
+    square = np.array([[-10.0, -10.0], [10.0, -10.0], [10.0, 10.0], [-10.0, 10.0]])
+    contours = tuple(np.column_stack((square, np.full(4, z))) for z in (-10.0, -5.0, 0.0, 5.0))
+    outline = ContourStack("PTV", contours, 5.0, end_cap)
+    x, y, z = np.moveaxis(grid.centres_RAS_mm(), -1, 0)
+    mask = (abs(x) < 10) & (abs(y) < 10) & (z > -12) & (z < 7)
+    segmentation = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    setStructures(segmentation, [Structure("PTV", mask, grid, "PTV", outline=outline)])
+    (found,) = structuresFromSegmentation(segmentation, grid)
+    assert (found.outline.slice_spacing_mm, found.outline.end_cap_mm) == (5.0, end_cap)
+    assert found.outline.volume_cm3 == pytest.approx(outline.volume_cm3, rel=1e-6)
+    assert outline.volume_cm3 == pytest.approx(0.4 * (20.0 if end_cap is None else 15.0), rel=1e-6)

@@ -24,6 +24,8 @@ _CONTOURS = "Planar contour"
 _SURFACE = "Closed surface"
 _ROLE_TAG = "RTPlanning.Role"
 _DENSITY_TAG = "RTPlanning.DensityOverride_g_cm3"
+# Distance of the slices that contours were drawn on, and how far ends reach beyond theirs: two numbers in mm, or None.
+_SLICES_TAG = "RTPlanning.ContourSlices"
 # An index offset this near to whole numbers means the same lattice: masks are copied, not resampled.
 _SAME_LATTICE_VOXELS = 1e-3
 # The body goes on beyond every CT; any other structure cut by the image's end would give wrong volumes.
@@ -69,6 +71,7 @@ def setStructures(segmentationNode, structures: Sequence[Structure], volumeNode=
         segment.SetTag(_ROLE_TAG, structure.role)
         if isinstance(structure.outline, ContourStack) and not structure.is_empty:
             segment.AddRepresentation(_CONTOURS, _polyData(structure.outline))
+            segment.SetTag(_SLICES_TAG, f"{structure.outline.slice_spacing_mm} {structure.outline.end_cap_mm}")
 
 
 def structuresFromSegmentation(segmentationNode, grid: Grid) -> tuple[Structure, ...]:
@@ -226,7 +229,22 @@ def _outline(
             return None
     offsets = vtk_to_numpy(cells.GetOffsetsArray())
     contours = [points[corners[start:stop]] for start, stop in zip(offsets, offsets[1:])]
-    return ContourStack(name, tuple(contours), float(grid.spacing_mm[2]))
+    spacing, end_cap = _slices(segment, contours, grid)
+    return ContourStack(name, tuple(contours), spacing, end_cap)
+
+
+def _slices(segment, contours: Sequence[np.ndarray], grid: Grid) -> tuple[float | None, float | None]:
+    """Distance of a segment's contours and their end caps: as kept with them, or of the image they were drawn on."""
+    of_image = float(grid.spacing_mm[2]), None
+    kept = _tag(segment, _SLICES_TAG)
+    if not kept:
+        return of_image
+    spacing, end_cap = (None if part == "None" else float(part) for part in kept.split())
+    planes = np.unique([np.round(grid.ras_to_index(c)[:, 2].mean() * grid.spacing_mm[2], 2) for c in contours])
+    # contours that Slicer made anew after an edit lie on the image's slices, whatever was kept of the former ones
+    if spacing is not None and planes.size > 1 and np.diff(planes).min() < 0.9 * spacing:
+        return of_image
+    return spacing, end_cap
 
 
 def _labelmaps(segmentationNode, grid: Grid):
