@@ -288,6 +288,8 @@ class RTPlanningLogic:
     ) -> ImportedNodes:
         """Read a DICOM folder into nodes: CT, structures, plans and doses; all but the CT may be missing.
 
+        Doses with structures are read without a CT, too, then without plans: ``volumeNode`` is None, a note says why.
+
         On failure and cancel the scene stays as it was. Where SlicerRT is there, structures and doses are loaded
         through its DICOM plug-in.
 
@@ -308,7 +310,8 @@ class RTPlanningLogic:
         Raises
         ------
         PlanningError
-            A folder without a CT, several where none was chosen, damaged files; the text says what to do.
+            A folder without a CT that lacks doses or structures, several CTs where none was chosen, damaged files;
+            the text says what to do.
         """
         # pydicom is not needed before something is imported
         from RTPlanningLib.dicom.planning_folder import read_planning_folder

@@ -159,8 +159,8 @@ class RTPlanningPanel(PlanPanel):
         if imported.planNodes:
             ui.planSelector.setCurrentNode(imported.planNodes[0])
         slicer.util.setSliceViewerLayers(
-            background=imported.volumeNode,
-            foreground=imported.doseNodes[0] if imported.doseNodes else None,
+            background=imported.volumeNode or imported.doseNodes[0],
+            foreground=imported.doseNodes[0] if imported.volumeNode and imported.doseNodes else None,
             foregroundOpacity=_DOSE_OPACITY,
             fit=True,
         )
@@ -314,5 +314,7 @@ def _told(imported: Any) -> str:
         plans=len(imported.planNodes),
         doses=len(imported.doseNodes),
     )
-    text = _("Loaded {name}: {counts}.").format(name=imported.volumeNode.GetName(), counts=counts)
+    # without a CT the dose is what was loaded
+    volumeNode = imported.volumeNode or imported.doseNodes[0]
+    text = _("Loaded {name}: {counts}.").format(name=volumeNode.GetName(), counts=counts)
     return "\n".join((text, *imported.notes))

@@ -16,6 +16,7 @@ from DoseEngineLib.errors import Cancelled, CaseError
 from DoseEngineLib.geometry import Grid
 from DoseEngineLib.mrml.dose_volume import DOSE_TO, DOSE_VOLUME, provenanceOf
 from DoseEngineLib.mrml.plan_node import BEAM_MODEL, BEAM_NAME, referencedNodes
+from DoseEngineLib.mrml.segmentations import structuresFromSegmentation
 from DoseEngineLib.mrml.subject_hierarchy import createPatient, createStudy, hierarchyNode, placeNode, studyOf
 from DoseEngineLib.mrml.volumes import arrayFromVolume, gridFromVolume, setVolumeFromArray
 from DoseEngineLib.plan import Aperture, Beam, ControlPoint, Plan, Prescription, Structure
@@ -23,6 +24,7 @@ from RTPlanningLib.case import Case
 from RTPlanningLib.dicom.export import export_dicom
 from RTPlanningLib.dicom.identity import new_uid
 from RTPlanningLib.dicom.rt_dose_writer import DoseToExport
+from RTPlanningLib.dicom.structure_set import read_contoured_structures
 from RTPlanningLib.logic import RTPlanningLogic
 from RTPlanningLib.mrml.dose_distribution_nodes import knownFractions, quantityOf
 
@@ -348,3 +350,50 @@ def test_a_clinical_folder(logic, shared_data):
     said = "\n".join(imported.notes)
     for words in ("Left out, set-up beams", "calculated with generic_6mv", "taken to be PTV4140, the only PTV"):
         assert words in said
+
+
+def check_without_ct(logic, folder, dose_file):
+    imported = logic.importDicom(folder)
+    assert (imported.volumeNode, imported.planNodes) == (None, ())
+    assert imported.notes[0].startswith("There is no CT: ")
+    assert any("cannot be calculated without a CT" in note and " MU" in note for note in imported.notes)
+    dataset = dcmread(folder / dose_file)
+    expected = (dataset.pixel_array * float(dataset.DoseGridScaling)).astype(np.float32)
+    node = next(n for n in imported.doseNodes if provenanceOf(n)["file"] == dose_file)
+    np.testing.assert_array_equal(np.sort(arrayFromVolume(node), axis=None), np.sort(expected, axis=None))
+    i, j, k = 3, 5, 7
+    spacing_mm = [float(value) for value in dataset.PixelSpacing]
+    position = np.array(dataset.ImagePositionPatient, float)
+    position += [i * spacing_mm[1], j * spacing_mm[0], float(dataset.GridFrameOffsetVector[k])]
+    at = np.linalg.inv(gridFromVolume(node).affine) @ [-position[0], -position[1], position[2], 1.0]
+    column, row, slice_ = np.rint(at[:3]).astype(int)
+    np.testing.assert_allclose(at[:3], [column, row, slice_], atol=1e-3)
+    assert arrayFromVolume(node)[slice_, row, column] == expected[k, j, i]
+    assert studyOf(node) == studyOf(imported.segmentationNode) != 0
+    return imported, structuresFromSegmentation(imported.segmentationNode, gridFromVolume(node))
+
+
+def test_doses_and_structures_without_a_ct(logic, folder):
+    for file in list(folder.rglob("*.dcm")):
+        if dcmread(file, stop_before_pixels=True).Modality == "CT":
+            file.unlink()
+    _, structures = check_without_ct(logic, folder, "RTDOSE.dcm")
+    assert [structure.name for structure in structures] == ["External", "PTV"]
+    written = dcmread(next(folder.glob("RTSTRUCT*.dcm"))).ROIContourSequence[1].ContourSequence
+    area_mm2 = 0.0
+    for contour in written:
+        x, y = np.array(contour.ContourData, float).reshape(-1, 3)[:, :2].T
+        area_mm2 += abs(x @ np.roll(y, 1) - y @ np.roll(x, 1)) / 2
+    assert len(written) == 4
+    # slices are 5 mm apart
+    assert structures[1].outline.volume_cm3 == pytest.approx(area_mm2 * 5.0 / 1000.0, rel=1e-4)
+
+
+def test_the_breast_set_whose_ct_is_one_slice(logic, shared_data):
+    folder = shared_data / "clinical" / "breast_imrt_rtdose"
+    imported, structures = check_without_ct(logic, folder, "rtdose.dcm")
+    read, _ = read_contoured_structures(folder / "rtss.dcm")
+    assert "has 1 CT slice," in imported.notes[0]
+    assert [s.name for s in structures] == [s.name for s in read]
+    for structure, drawn in zip(structures, read, strict=True):
+        assert structure.outline.volume_cm3 == pytest.approx(drawn.outline.volume_cm3, rel=1e-4)

@@ -134,9 +134,16 @@ def test_a_plan_goes_out_and_comes_back(panel, desktop, picture, tmp_path) -> No
     assert [beam.name for beam in read] == [beam.name for beam in beams]
     assert [beam.meterset_MU for beam in read] == pytest.approx([beam.meterset_MU for beam in beams], rel=1e-9)
     assert picture(panel, "RTPlanning_dicom").stat().st_size > 5000
-    # a folder without a CT: said, and nothing is added
-    nodes = desktop.scene.GetNumberOfNodes()
+    # without a CT doses and structures come alone, and that is said
     for file in folder.glob("CT_*.dcm"):
+        file.unlink()
+    ui.importDicomButton.click()
+    assert not desktop.errors
+    assert f"structures {structures}, plans 0, doses 5" in ui.statusLabel.text()
+    assert "There is no CT: " in ui.statusLabel.text()
+    # with neither nothing is added
+    nodes = desktop.scene.GetNumberOfNodes()
+    for file in folder.glob("RTDOSE*.dcm"):
         file.unlink()
     ui.importDicomButton.click()
     assert "no CT series" in desktop.errors.pop()

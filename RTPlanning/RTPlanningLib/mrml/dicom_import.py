@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import slicer
 import vtk
 
+from DoseEngineLib.geometry import Grid, resample
 from DoseEngineLib.mrml.dose_volume import DOSE_VOLUME, setDoseVolume
 from DoseEngineLib.mrml.plan_node import BEAM_NAME, createPlanNode
+from DoseEngineLib.mrml.segmentations import setStructures
 from DoseEngineLib.mrml.subject_hierarchy import (
     childItems,
+    createPatient,
+    createStudy,
     ensureStudy,
     hierarchyNode,
     placeNode,
@@ -22,6 +27,7 @@ from DoseEngineLib.mrml.subject_hierarchy import (
     studyForDose,
 )
 from DoseEngineLib.mrml.volumes import arrayFromVolume, gridFromVolume
+from DoseEngineLib.plan import Structure
 from RTPlanningLib.dicom.planning_folder import DoseOfFolder, PlanningFolder
 from RTPlanningLib.mrml.beam_model_nodes import createBeamModelNodes
 from RTPlanningLib.mrml.case_nodes import createCaseNodes
@@ -40,8 +46,8 @@ class ImportedNodes:
 
     Attributes
     ----------
-    volumeNode : vtkMRMLScalarVolumeNode
-        The CT.
+    volumeNode : vtkMRMLScalarVolumeNode or None
+        The CT, where there is one.
     segmentationNode : vtkMRMLSegmentationNode
     planNodes : tuple of vtkMRMLScriptedModuleNode
     doseNodes : tuple of vtkMRMLScalarVolumeNode
@@ -71,6 +77,8 @@ def createImportedNodes(scene, folder: PlanningFolder, *, throughSlicerRT: bool 
     throughSlicerRT : bool
         Use SlicerRT's plug-in where it is there.
     """
+    if folder.case is None:
+        return _createWithoutCt(scene, folder)
     with _allOrNothing(scene) as before:
         plugin = slicerRtPlugin(scene) if throughSlicerRT else None
         notes = list(folder.notes)
@@ -83,20 +91,61 @@ def createImportedNodes(scene, folder: PlanningFolder, *, throughSlicerRT: bool 
             createBeamModelNodes(planNode)
         doseNodes: dict[DoseOfFolder, Any] = {}
         for dose in folder.doses:
-            doseNodes[dose] = _doseNode(scene, plugin, dose, volumeNode, planNodes, doseNodes, notes)
+            study = ensureStudy(volumeNode, "Patient", "Radiotherapy planning")
+            doseNodes[dose] = _doseNode(scene, plugin, dose, study, planNodes, doseNodes, notes)
         before.removeEmptyItems()
         return ImportedNodes(
             volumeNode, segmentationNode, tuple(planNodes.values()), tuple(doseNodes.values()), tuple(notes)
         )
 
 
-def _doseNode(scene, plugin, dose: DoseOfFolder, volumeNode, planNodes, doseNodes, notes: list[str]):
+def _createWithoutCt(scene, folder: PlanningFolder) -> ImportedNodes:
+    """Doses and contoured structures in a study of their own; the voxels of structures are on the dose's lattice."""
+    with _allOrNothing(scene):
+        name = folder.patient_name or "Patient"
+        patient = createPatient(scene, name, folder.patient_id)
+        study = createStudy(scene, patient, "Radiotherapy planning", folder.study_instance_uid)
+        notes = list(folder.notes)
+        doseNodes: dict[DoseOfFolder, Any] = {}
+        for dose in folder.doses:
+            doseNodes[dose] = _doseNode(scene, None, dose, study, {}, doseNodes, notes)
+        lattice = folder.doses[0].read.dose.grid
+        segmentationNode = slicer.vtkMRMLSegmentationNode()
+        segmentationNode.SetName(scene.GetUniqueNameByString("Structures"))
+        segmentationNode = scene.AddNode(segmentationNode)
+        segmentationNode.CreateDefaultDisplayNodes()
+        structures = [_onLattice(structure, lattice) for structure in folder.structures]
+        notes += [
+            f"{structure.name}: too small for a voxel of the dose; its segment is empty."
+            for structure in structures
+            if structure.is_empty
+        ]
+        setStructures(segmentationNode, structures, next(iter(doseNodes.values())))
+        placeNode(segmentationNode, study)
+        return ImportedNodes(None, segmentationNode, (), tuple(doseNodes.values()), tuple(notes))
+
+
+def _onLattice(structure: Structure, lattice: Grid) -> Structure:
+    """A structure with its outline, its voxels those of a lattice that goes on beyond its grid as far as needed."""
+    corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array(structure.grid.shape[::-1]) - 1)
+    to_lattice = np.linalg.inv(lattice.affine) @ structure.grid.affine
+    indices = corners @ to_lattice[:3, :3].T + to_lattice[:3, 3]
+    first = np.floor(indices.min(axis=0)).astype(int) - 1
+    count = np.ceil(indices.max(axis=0)).astype(int) + 2 - first
+    affine = lattice.affine.copy()
+    affine[:3, 3] = lattice.affine[:3, :3] @ first + lattice.affine[:3, 3]
+    grid = Grid(tuple(int(n) for n in count[::-1]), affine)
+    mask = resample(structure.mask.astype(np.float32), structure.grid, grid, fill=0.0) >= 0.5
+    return replace(structure, mask=mask, grid=grid)
+
+
+def _doseNode(scene, plugin, dose: DoseOfFolder, study: int, planNodes, doseNodes, notes: list[str]):
     read, plan = dose.read, dose.plan
     planName = planNodes[plan].GetName() if plan is not None else ""
     beamName = ""
     if plan is not None and len(read.beam_numbers) == 1 and read.beam_numbers[0] in plan.beam_numbers:
         beamName = plan.plan.beams[plan.beam_numbers.index(read.beam_numbers[0])].name
-    parent = studyForDose(scene, ensureStudy(volumeNode, "Patient", "Radiotherapy planning"))
+    parent = studyForDose(scene, study)
     if read.summation == "BEAM" and plan is not None:
         whole = [node for other, node in doseNodes.items() if other.plan is plan and other.read.summation != "BEAM"]
         parent = placeNode(whole[0]) if whole else parent
