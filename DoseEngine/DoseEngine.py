@@ -29,12 +29,12 @@ class DoseEngine(ScriptedLoadableModule):
 
 
 class DoseEngineWidget(ScriptedLoadableModuleWidget):
-    """Puts the panel into Slicer; the panel itself is `DoseEngineLib.widget.DoseEnginePanel`."""
+    """Puts the panel into Slicer; the panel itself is `DoseEngineLib.widget.panel.DoseEnginePanel`."""
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
         from DoseEngineLib.logic import DoseEngineLogic
-        from DoseEngineLib.widget import DoseEnginePanel
+        from DoseEngineLib.widget.panel import DoseEnginePanel
 
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/DoseEngine.ui"))
         self.layout.addWidget(uiWidget)

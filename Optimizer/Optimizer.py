@@ -30,12 +30,12 @@ class Optimizer(ScriptedLoadableModule):
 
 
 class OptimizerWidget(ScriptedLoadableModuleWidget):
-    """Puts the panel into Slicer; the panel itself is `OptimizerLib.widget.OptimizerPanel`."""
+    """Puts the panel into Slicer; the panel itself is `OptimizerLib.widget.panel.OptimizerPanel`."""
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
         from OptimizerLib.logic import OptimizerLogic
-        from OptimizerLib.widget import OptimizerPanel
+        from OptimizerLib.widget.panel import OptimizerPanel
 
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/Optimizer.ui"))
         self.layout.addWidget(uiWidget)

@@ -29,12 +29,12 @@ class RTPlanning(ScriptedLoadableModule):
 
 
 class RTPlanningWidget(ScriptedLoadableModuleWidget):
-    """Puts the panel into Slicer; the panel itself is `RTPlanningLib.widget.RTPlanningPanel`."""
+    """Puts the panel into Slicer; the panel itself is `RTPlanningLib.widget.panel.RTPlanningPanel`."""
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
         from RTPlanningLib.logic import RTPlanningLogic
-        from RTPlanningLib.widget import RTPlanningPanel
+        from RTPlanningLib.widget.panel import RTPlanningPanel
 
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/RTPlanning.ui"))
         self.layout.addWidget(uiWidget)

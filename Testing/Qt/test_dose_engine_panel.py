@@ -147,7 +147,7 @@ def test_unavailable_engine_is_greyed_with_its_reason(load, plan_node) -> None:
 
 
 def test_missing_packages_are_asked_for(desktop, monkeypatch) -> None:
-    from DoseEngineLib import panel_packages
+    from DoseEngineLib.widget import packages as panel_packages
 
     assert panel_packages.missingPackages(["numpy>=1.26"]) == []
     panel_packages.ensurePackages(["numpy>=1.26"], "Test")

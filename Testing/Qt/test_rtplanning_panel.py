@@ -11,7 +11,7 @@ def panel(load, monkeypatch):
     module, widget = load("RTPlanning")
     assert module.parent.title == "RT Planning"
     assert "not for clinical use" in module.parent.helpText
-    import RTPlanningLib.widget as panel_module
+    import RTPlanningLib.widget.panel as panel_module
 
     fine = panel_module.load_sample
     monkeypatch.setattr(panel_module, "load_sample", lambda name: fine(name, 5.0))

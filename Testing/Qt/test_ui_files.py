@@ -10,7 +10,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODULES = ("DoseEngine", "Optimizer", "RTPlanning")
-SHARED = REPOSITORY / "DoseEngine" / "DoseEngineLib" / "plan_panel.py"
+SHARED = REPOSITORY / "DoseEngine" / "DoseEngineLib" / "widget" / "plan_panel.py"
 
 
 def ui_path(module: str) -> Path:
@@ -23,12 +23,12 @@ def test_names_are_unique_and_used_names_exist(module: str) -> None:
     names = [element.get("name") for element in root.iter("widget")]
     assert len(names) == len(set(names)), sorted({name for name in names if names.count(name) > 1})
     # a panel's own file, and what every panel has
-    files = (REPOSITORY / module / f"{module}Lib" / "widget.py", SHARED)
+    files = (REPOSITORY / module / f"{module}Lib" / "widget" / "panel.py", SHARED)
     own, shared = (set(re.findall(r"\bui\.(\w+)", file.read_text(encoding="utf-8"))) for file in files)
     assert own
     assert shared
     used = own | shared
-    assert not used - set(names), f"{module}Lib/widget.py or {SHARED.name} use widgets that {module}.ui lacks"
+    assert not used - set(names), f"{module}Lib/widget/panel.py or {SHARED.name} use widgets that {module}.ui lacks"
     # what a person can press or choose is connected to something
     interactive = {
         element.get("name")

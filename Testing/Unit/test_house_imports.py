@@ -31,7 +31,7 @@ def test_contracts_hold() -> None:
     ("module", "line", "contract"),
     [
         ("DoseEngineLib.plan", "import OptimizerLib", "The floors"),
-        ("DoseEngineLib.logic", "import DoseEngineLib.widget", "Within a floor"),
+        ("DoseEngineLib.logic", "import DoseEngineLib.widget.panel", "Within a floor"),
         ("DoseEngineLib.plan", "import DoseEngineLib.mrml", "does not know nodes"),
         ("RTPlanningLib.case", "import DoseEngineLib.logic", "does not know logics"),
         ("DoseEngineLib.geometry", "import slicer", "no slicer, vtk or qt"),

@@ -33,7 +33,7 @@ def test_every_dependency_says_why_it_is_there() -> None:
 
 
 def test_panels_install_what_the_package_requires() -> None:
-    from DoseEngineLib.panel_packages import DOSE_PACKAGES
+    from DoseEngineLib.widget.packages import DOSE_PACKAGES
 
     assert set(DOSE_PACKAGES) <= set(PYPROJECT["project"]["dependencies"])
 

@@ -152,6 +152,6 @@ def installed(slicer: ModuleType) -> Iterator[Desktop]:
                 sys.modules[name] = value
         # panels that imported the stand-ins must not outlive them
         for name in ("DoseEngine", "Optimizer", "RTPlanning"):
-            sys.modules.pop(name, None)
-            for panel in ("widget", "panel_action", "panel_packages"):
-                sys.modules.pop(f"{name}Lib.{panel}", None)
+            panels = [module for module in sys.modules if module.startswith(f"{name}Lib.widget")]
+            for module in (name, *panels):
+                sys.modules.pop(module, None)

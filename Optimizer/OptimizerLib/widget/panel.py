@@ -9,10 +9,10 @@ import qt
 from slicer.i18n import tr as _
 
 from DoseEngineLib.mrml.plan_node import SEGMENTATION, deliveredPlan, isDoseCurrent, isPlanNode, planFromNode
-from DoseEngineLib.panel_packages import DOSE_PACKAGES, ensurePackages
-from DoseEngineLib.plan_panel import PlanPanel
 from DoseEngineLib.progress import Progress
-from DoseEngineLib.widget import fillStructures
+from DoseEngineLib.widget.packages import DOSE_PACKAGES, ensurePackages
+from DoseEngineLib.widget.plan_panel import PlanPanel
+from DoseEngineLib.widget.structure_list import fillStructures
 from OptimizerLib.fluence_planning import FluencePlan, FluenceSettings
 from OptimizerLib.objectives import (
     EUDOverdose,

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from DoseEngineLib.panel_action import PanelAction
+from DoseEngineLib.widget.panel_action import PanelAction
 
 # What makes a scripted module node a plan; lets a node selector show plans alone.
 _PLAN_ATTRIBUTE = ("vtkMRMLScriptedModuleNode", "RTPlanning.NodeType", "Plan")

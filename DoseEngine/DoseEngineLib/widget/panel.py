@@ -6,15 +6,15 @@ import json
 from dataclasses import replace
 from typing import Any, Protocol
 
-import qt
 from slicer.i18n import tr as _
 
 from DoseEngineLib.engine import available_engines
 from DoseEngineLib.mrml.dose_volume import provenanceOf
 from DoseEngineLib.mrml.plan_node import DOSE, isDoseCurrent, isPlanNode, planFromNode, setPlan
-from DoseEngineLib.panel_packages import DOSE_PACKAGES, ensurePackages
-from DoseEngineLib.plan_panel import PlanPanel
 from DoseEngineLib.progress import Progress
+from DoseEngineLib.widget.engine_list import fillEngines
+from DoseEngineLib.widget.packages import DOSE_PACKAGES, ensurePackages
+from DoseEngineLib.widget.plan_panel import PlanPanel
 
 
 class DoseLogic(Protocol):
@@ -22,28 +22,6 @@ class DoseLogic(Protocol):
 
     def calculateDose(self, planNode: Any, progress: Progress | None = None) -> Any:
         """Calculate a plan's dose and return its dose volume node."""
-
-
-def fillEngines(combo: Any) -> None:
-    """List the registered engines in a combo box; those that cannot run here are greyed and say why."""
-    combo.clear()
-    for index, info in enumerate(available_engines()):
-        combo.addItem(info.title, info.label)
-        if not info.available:
-            combo.setItemText(index, _("{title} (not available)").format(title=info.title))
-            combo.setItemData(index, info.reason, int(qt.Qt.ToolTipRole))
-            # The role in which the standard item model keeps an item's flags; none of them: greyed.
-            combo.setItemData(index, 0, int(qt.Qt.UserRole) - 1)
-
-
-def fillStructures(combo: Any, segmentationNode: Any) -> None:
-    """List a segmentation's segments in a combo box by name, keeping the choice where it still exists."""
-    chosen = combo.property("currentText")
-    combo.clear()
-    if segmentationNode is not None:
-        segmentation = segmentationNode.GetSegmentation()
-        combo.addItems([segmentation.GetNthSegment(n).GetName() for n in range(segmentation.GetNumberOfSegments())])
-    combo.setCurrentIndex(max(combo.findText(chosen), 0) if combo.property("count") else -1)
 
 
 class DoseEnginePanel(PlanPanel):

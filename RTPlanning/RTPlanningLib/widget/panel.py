@@ -11,11 +11,11 @@ from slicer.i18n import tr as _
 
 from DoseEngineLib.machine import available_machines
 from DoseEngineLib.mrml.plan_node import DOSE, REFERENCE_VOLUME, SEGMENTATION, isDoseCurrent, isPlanNode
-from DoseEngineLib.panel_packages import ANONYMISE_PACKAGES, DICOM_PACKAGES, DOSE_PACKAGES, ensurePackages
 from DoseEngineLib.plan import Plan
-from DoseEngineLib.plan_panel import PlanPanel
 from DoseEngineLib.progress import Progress, part
-from DoseEngineLib.widget import fillStructures
+from DoseEngineLib.widget.packages import ANONYMISE_PACKAGES, DICOM_PACKAGES, DOSE_PACKAGES, ensurePackages
+from DoseEngineLib.widget.plan_panel import PlanPanel
+from DoseEngineLib.widget.structure_list import fillStructures
 from RTPlanningLib.case import Case
 from RTPlanningLib.evaluation.goals import GoalResult
 from RTPlanningLib.plan_file import DEFAULT_MACHINE

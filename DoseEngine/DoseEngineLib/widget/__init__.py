@@ -1,0 +1,1 @@
+"""The panel of the Dose Engine module, and what all panels share."""
