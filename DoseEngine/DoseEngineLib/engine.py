@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from DoseEngineLib.engine_option import EngineOption, checked_options
 from DoseEngineLib.errors import EngineError, EngineUnavailableError
 from DoseEngineLib.geometry import Grid
 from DoseEngineLib.patient import Patient
+from DoseEngineLib.photon.photon_options import COLLAPSED_CONE_OPTIONS, PENCIL_BEAM_OPTIONS
 from DoseEngineLib.plan import Plan
 from DoseEngineLib.progress import Progress
 
@@ -51,13 +53,14 @@ class DoseResult:
 
 
 class DoseEngine(ABC):
-    """A dose engine. Subclasses name themselves, what they model, and what they do not."""
+    """A dose engine. Subclasses name themselves, what they model, what they do not, and the options they take."""
 
     label: ClassVar[str]
     title: ClassVar[str]
     version: ClassVar[str]
     models: ClassVar[tuple[str, ...]]
     does_not_model: ClassVar[tuple[str, ...]]
+    options: ClassVar[tuple[EngineOption, ...]] = ()
 
     @abstractmethod
     def calculate_dose(
@@ -151,6 +154,7 @@ class _Registration:
     class_name: str
     requires: tuple[str, ...] = ()
     has_influence: bool = False
+    options: tuple[EngineOption, ...] | None = None
 
 
 _REGISTRY: dict[str, _Registration] = {}
@@ -163,11 +167,20 @@ def register_engine(
     class_name: str,
     requires: tuple[str, ...] = (),
     has_influence: bool = False,
+    options: tuple[EngineOption, ...] | None = None,
 ) -> None:
-    """Register an engine by label; it is imported only when created. A label in use raises `EngineError`."""
+    """Register an engine by label; it is imported only when created. A label in use raises `EngineError`.
+
+    Parameters
+    ----------
+    requires : tuple of str
+        Python packages without which the engine cannot be imported.
+    options : tuple of EngineOption, optional
+        Those of the class, where they can be had without importing it; else they are asked of the class.
+    """
     if label in _REGISTRY:
         raise EngineError(f"A dose engine labelled {label!r} is registered already; choose another label.")
-    _REGISTRY[label] = _Registration(title, module, class_name, requires, has_influence)
+    _REGISTRY[label] = _Registration(title, module, class_name, requires, has_influence, options)
 
 
 def unregister_engine(label: str) -> None:
@@ -187,15 +200,13 @@ def available_engines() -> list[EngineInfo]:
     return infos
 
 
-def create_engine(label: str, **options: Any) -> DoseEngine:
-    """Create an engine by label.
+def engine_class(label: str) -> type[DoseEngine]:
+    """Import an engine's class by label.
 
     Raises
     ------
     EngineUnavailableError
         Unknown label, or a package is missing.
-    EngineError
-        An option that the engine does not have.
     """
     if label not in _REGISTRY:
         raise EngineUnavailableError(_unknown(label))
@@ -203,8 +214,35 @@ def create_engine(label: str, **options: Any) -> DoseEngine:
     if not info.available:
         raise EngineUnavailableError(f"Dose engine {label!r} is not available here: {info.reason}.")
     entry = _REGISTRY[label]
-    engine_class = getattr(importlib.import_module(entry.module), entry.class_name)
-    return engine_class(**options)
+    return getattr(importlib.import_module(entry.module), entry.class_name)
+
+
+def engine_options(label: str) -> tuple[EngineOption, ...]:
+    """Return the options that an engine declares, where they are registered without importing it.
+
+    Raises
+    ------
+    EngineUnavailableError
+        Unknown label; or a package is missing, and the options are known to the class alone.
+    """
+    if label not in _REGISTRY:
+        raise EngineUnavailableError(_unknown(label))
+    options = _REGISTRY[label].options
+    return engine_class(label).options if options is None else options
+
+
+def create_engine(label: str, **options: Any) -> DoseEngine:
+    """Create an engine by label; `engine_options` says which options it takes.
+
+    Raises
+    ------
+    EngineUnavailableError
+        Unknown label, or a package is missing.
+    EngineError
+        An option that the engine does not have, or a value out of its range; the text names what there is.
+    """
+    found = engine_class(label)
+    return found(**checked_options(found.options, options, found.title))
 
 
 def _unknown(label: str) -> str:
@@ -218,6 +256,7 @@ register_engine(
     "PhotonPencilBeamEngine",
     requires=("numba",),
     has_influence=True,
+    options=PENCIL_BEAM_OPTIONS,
 )
 register_engine(
     "photon-collapsed-cone",
@@ -225,4 +264,5 @@ register_engine(
     "DoseEngineLib.photon.collapsed_cone",
     "PhotonCollapsedConeEngine",
     requires=("numba",),
+    options=COLLAPSED_CONE_OPTIONS,
 )

@@ -1405,14 +1405,12 @@ def _machines(options: argparse.Namespace) -> None:
 
 
 def _engines(options: argparse.Namespace) -> None:
-    from DoseEngineLib.engine import available_engines
+    from DoseEngineLib.engine import available_engines, engine_options
 
-    _print_columns(
-        [
-            (info.label, "available" if info.available else f"not available: {info.reason}", info.title)
-            for info in available_engines()
-        ]
-    )
+    for info in available_engines():
+        print(f"{info.label}  {'available' if info.available else f'not available: {info.reason}'}  {info.title}")
+        for option in engine_options(info.label):
+            print(textwrap.fill(option.describe(), 100, initial_indent="    ", subsequent_indent="        "))
 
 
 def _show(options: argparse.Namespace) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from DoseEngineLib.engine import DoseEngine, DoseResult
+from DoseEngineLib.engine_option import EngineOption
 from DoseEngineLib.progress import silent
 
 LABEL = "test-sphere"
@@ -23,6 +25,11 @@ class SphereEngine(DoseEngine):
     version = "1"
     models = ("nothing physical",)
     does_not_model = ("everything else",)
+    options: ClassVar[tuple[EngineOption, ...]] = (
+        EngineOption(
+            "fault", "Fault", "choice", "", choices=tuple((f, f) for f in ("", "nan", "negative", "missing beam"))
+        ),
+    )
 
     def calculate_dose(self, patient, plan, grid=None, progress=None):
         report = progress or silent

@@ -9,16 +9,15 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 
 from DoseEngineLib.engine import DoseEngine, DoseResult
+from DoseEngineLib.engine_option import checked_options
 from DoseEngineLib.errors import EngineError, PlanError
 from DoseEngineLib.geometry import Grid, resample
 from DoseEngineLib.machine import Machine, load_beam_machine
 from DoseEngineLib.normalization import normalization_factor
 from DoseEngineLib.patient import Patient
+from DoseEngineLib.photon.photon_options import BEAM_OPTIONS
 from DoseEngineLib.plan import Beam, Plan
 from DoseEngineLib.progress import Progress, part
-
-# Beyond this, leaves that belong to one end of a joined arc would shape the dose of the other.
-_WIDEST_ARC_STEP_DEG = 10.0
 
 
 class PhotonBeamEngine(DoseEngine):
@@ -40,13 +39,18 @@ class PhotonBeamEngine(DoseEngine):
     def __init__(
         self, max_memory_GB: float = 8.0, allow_isocenter_outside: bool = False, arc_step_deg: float = 0.0
     ) -> None:
-        if not max_memory_GB > 0:
-            raise EngineError(f"max_memory_GB must be positive; got {max_memory_GB}.")
-        if not 0.0 <= arc_step_deg <= _WIDEST_ARC_STEP_DEG:
-            raise EngineError(f"arc_step_deg must be in 0..{_WIDEST_ARC_STEP_DEG:g} degrees; got {arc_step_deg}.")
-        self.arc_step_deg = float(arc_step_deg)
-        self.max_memory_GB = float(max_memory_GB)
-        self.allow_isocenter_outside = bool(allow_isocenter_outside)
+        checked = checked_options(
+            BEAM_OPTIONS,
+            {
+                "max_memory_GB": max_memory_GB,
+                "allow_isocenter_outside": allow_isocenter_outside,
+                "arc_step_deg": arc_step_deg,
+            },
+            self.title,
+        )
+        self.arc_step_deg: float = checked["arc_step_deg"]
+        self.max_memory_GB: float = checked["max_memory_GB"]
+        self.allow_isocenter_outside: bool = checked["allow_isocenter_outside"]
 
     @abstractmethod
     def _beam_dose_per_MU(

@@ -20,6 +20,7 @@ from typing import ClassVar
 import numba
 import numpy as np
 
+from DoseEngineLib.engine_option import EngineOption, checked_options
 from DoseEngineLib.errors import EngineError
 from DoseEngineLib.geometry import Grid, resample
 from DoseEngineLib.machine import Machine, ReferenceCalibration
@@ -30,6 +31,7 @@ from DoseEngineLib.photon.cone_kernels import GROUPS, RANGE_POWERS, RANGES_G_CM2
 from DoseEngineLib.photon.fluence import BeamSegment, beam_segments
 from DoseEngineLib.photon.lost_share import lost_share
 from DoseEngineLib.photon.pencil_beam import add_segment as add_pencil_segment
+from DoseEngineLib.photon.photon_options import COLLAPSED_CONE_OPTIONS
 from DoseEngineLib.photon.terma import TermaLattice, add_to_grid, coarsened, make_terma_lattice, windowed
 from DoseEngineLib.photon.water_dose import contamination_kernel
 from DoseEngineLib.plan import Beam
@@ -78,6 +80,7 @@ class PhotonCollapsedConeEngine(PhotonBeamEngine):
     label: ClassVar[str] = "photon-collapsed-cone"
     title: ClassVar[str] = "Photon collapsed cone"
     version: ClassVar[str] = "1.0"
+    options: ClassVar[tuple[EngineOption, ...]] = COLLAPSED_CONE_OPTIONS
     models: ClassVar[tuple[str, ...]] = (
         "TERMA by ray tracing, each energy bin attenuated on its own by water, bone or metal as the density says",
         "Monte Carlo point kernels for two spectral groups, so that the kernel hardens with depth",
@@ -97,16 +100,15 @@ class PhotonCollapsedConeEngine(PhotonBeamEngine):
         azimuths: int = 8,
         pitch_mm: float | None = None,
         dose_to: str = "medium",
-        **options: object,
+        **beam_options: object,
     ) -> None:
-        super().__init__(**options)
-        if not (isinstance(rings, int) and isinstance(azimuths, int) and 4 <= rings <= 96 and 4 <= azimuths <= 96):
-            raise EngineError(f"rings and azimuths must be whole numbers in 4..96; got {rings} and {azimuths}.")
-        if pitch_mm is not None and not 0.5 <= pitch_mm <= 5.0:
-            raise EngineError(f"pitch_mm must be in 0.5..5 mm; got {pitch_mm}.")
-        if dose_to not in ("medium", "water"):
-            raise EngineError(f'dose_to must be "medium" or "water"; got {dose_to!r}.')
-        self.rings, self.azimuths, self.pitch_mm, self.dose_to = rings, azimuths, pitch_mm, dose_to
+        super().__init__(**beam_options)
+        own = {"rings": rings, "azimuths": azimuths, "pitch_mm": pitch_mm, "dose_to": dose_to}
+        checked = checked_options(self.options, own, self.title)
+        self.rings: int = checked["rings"]
+        self.azimuths: int = checked["azimuths"]
+        self.pitch_mm: float | None = checked["pitch_mm"]
+        self.dose_to: str = checked["dose_to"]
 
     def pitch_for(self, grid: Grid) -> float:
         """Cell at the isocentre plane in mm used for a dose grid."""
@@ -344,7 +346,7 @@ def _tilted_energy(kernels: ConeKernels, directions: np.ndarray, rings: np.ndarr
     return np.array(total) / carried.sum()
 
 
-@numba.njit(cache=True, parallel=True)
+@numba.njit(cache=True, nogil=True, parallel=True)
 def _lay_out(density, terma, at0, at1, at2, along, correction):
     """Copy a lattice in the order of its march, with TERMA corrected for the tilt of its rays.
 
@@ -376,7 +378,7 @@ def _share_at(unit0, unit1, unit2, x0, x1, x2, tilt):
     return tilt[min(int(place), _COSINES - 1)]
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
 def _prepare_row(mass, first, second, per_cell, row):
     """Copy a row of cells and find what each takes from the four exponentials; they are powers of one.
 
@@ -403,7 +405,7 @@ def _prepare_row(mass, first, second, per_cell, row):
         row[c + _STRIP_6] = second[c]
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
 def _carry_row(row, lines, deposited, weights):
     """Carry a row of lines through the cells that `_prepare_row` laid out."""
     a0, a1, a2, a3 = weights[0, 0], weights[0, 1], weights[0, 2], weights[0, 3]
@@ -434,7 +436,7 @@ def _carry_row(row, lines, deposited, weights):
         deposited[c] += t0 * a_all + t1 * b_all + lost * row[c + _STRIP_4]
 
 
-@numba.njit(cache=True, parallel=True, fastmath={"reassoc", "contract", "nsz"})
+@numba.njit(cache=True, nogil=True, parallel=True, fastmath={"reassoc", "contract", "nsz"})
 def _march(density, terma, out, per_cell, weights, shift1, shift2, forward, units, at0, at1, at2, side, tilt):
     """Carry directions through the lattice that differ in the sign of their slope along rows; axis 1 is the march.
 

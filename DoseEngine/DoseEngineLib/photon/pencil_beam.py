@@ -17,6 +17,7 @@ from typing import ClassVar
 import numba
 import numpy as np
 
+from DoseEngineLib.engine_option import EngineOption
 from DoseEngineLib.errors import EngineError
 from DoseEngineLib.geometry import Grid, resample
 from DoseEngineLib.influence import BixelBeam, DoseInfluence, beams_hash, patient_hash
@@ -40,6 +41,7 @@ from DoseEngineLib.photon.pencil_terms import (
     upstream_density,
     upstream_reach_mm,
 )
+from DoseEngineLib.photon.photon_options import PENCIL_BEAM_OPTIONS
 from DoseEngineLib.photon.raytrace import trace_depth_fan
 from DoseEngineLib.photon.scale_space import LEVELS_PER_OCTAVE, make_scale_space
 from DoseEngineLib.photon.water_dose import dose_kernel, photons_per_cm2_per_MU
@@ -64,6 +66,7 @@ class PhotonPencilBeamEngine(PhotonBeamEngine):
     label: ClassVar[str] = "photon-pencil-beam"
     title: ClassVar[str] = "Photon pencil beam"
     version: ClassVar[str] = "1.0"
+    options: ClassVar[tuple[EngineOption, ...]] = PENCIL_BEAM_OPTIONS
     models: ClassVar[tuple[str, ...]] = (
         "beam divergence and inverse square law",
         "depth dose and lateral scatter in water from Monte Carlo point kernels, with spectral hardening",
@@ -297,7 +300,7 @@ def _level_value(values, offset, half, pixel, u, v):
     ) * b
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _sharp_value(values, half, pixel, u, v, sigma):
     """Gaussian blur of the raster itself, its pixels evenly lit squares."""
     reach = _END_SIGMAS * sigma
@@ -326,7 +329,7 @@ def _sharp_value(values, half, pixel, u, v, sigma):
     return total
 
 
-@numba.njit(cache=True, parallel=True)
+@numba.njit(cache=True, nogil=True, parallel=True)
 def _accumulate(
     dose, inside, to_beam, depth, first, step, table, live, kernel_sigma, reaches, values, offset, half, pixel,
     level_sigma, sharp, sad, source_sigma, collimation, source_distance, softening, photons,
