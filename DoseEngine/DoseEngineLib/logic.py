@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from DoseEngineLib.background import Background, at_once
 from DoseEngineLib.calibration import CalibrationCurve
 from DoseEngineLib.engine import DoseResult, create_engine
-from DoseEngineLib.errors import EngineError
+from DoseEngineLib.errors import EngineError, PlanError
 from DoseEngineLib.mrml.dose_volume import setDoseVolume, storableDose
-from DoseEngineLib.mrml.patient_nodes import patientFromNodes
+from DoseEngineLib.mrml.patient_nodes import readPatient
 from DoseEngineLib.mrml.plan_node import (
     BEAM_DOSE,
     BEAM_NAME,
@@ -36,10 +37,13 @@ class DoseEngineLogic:
     ----------
     lastResult : DoseResult or None
         Result of the last successful `calculateDose`.
+    background : Background
+        Runs the pure work; a panel sets it so that its events turn meanwhile.
     """
 
     def __init__(self, scene) -> None:
         self.scene = scene
+        self.background: Background = at_once
         self.lastResult: DoseResult | None = None
 
     def calculateDose(self, planNode, progress: Progress | None = None, *, calibration: CalibrationCurve | None = None):
@@ -72,10 +76,18 @@ class DoseEngineLogic:
         segmentationNode = referencedNode(planNode, SEGMENTATION, "segmentation", optional=True)
         step = part(progress, 0.0, 1.0)
         step(0.0, "Reading CT and structures")
-        engine = create_engine(plan.engine, **plan.engine_options)
-        patient = patientFromNodes(volumeNode, segmentationNode, calibration)
-        result = engine.calculate_dose(patient, plan, progress=part(progress, 0.05, 0.95))
-        _checkResult(plan, result)
+        makePatient = readPatient(volumeNode, segmentationNode, calibration)
+
+        def calculate(report: Progress) -> DoseResult:
+            engine = create_engine(plan.engine, **plan.engine_options)
+            result = engine.calculate_dose(makePatient(), plan, progress=report)
+            _checkResult(plan, result)
+            return result
+
+        result = self.background(calculate, part(progress, 0.05, 0.95))
+        for node, what in ((planNode, f"Plan {plan.name}"), (volumeNode, "The CT")):
+            if node.GetScene() is not self.scene:
+                raise PlanError(f"{what} was removed while the dose was calculated; the dose was dropped.")
         # the last call that can cancel: from here on the scene changes
         step(1.0, "Dose calculated")
         doseNode = self._store(planNode, volumeNode, result)

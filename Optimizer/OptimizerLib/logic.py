@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 
+from DoseEngineLib.background import Background
 from DoseEngineLib.calibration import CalibrationCurve
 from DoseEngineLib.errors import PlanError
 from DoseEngineLib.influence import DoseInfluence
 from DoseEngineLib.logic import DoseEngineLogic
-from DoseEngineLib.mrml.patient_nodes import patientFromNodes
+from DoseEngineLib.mrml.patient_nodes import readPatient
 from DoseEngineLib.mrml.plan_node import REFERENCE_VOLUME, SEGMENTATION, planFromNode, referencedNode, setPlan
 from DoseEngineLib.mrml.segmentations import structuresFromSegmentation
 from DoseEngineLib.mrml.volumes import gridFromVolume
@@ -40,6 +41,15 @@ class OptimizerLogic:
         self.scene = scene
         self.doseEngineLogic = doseEngineLogic or DoseEngineLogic(scene)
         self._influence: tuple[object, DoseInfluence] | None = None
+
+    @property
+    def background(self) -> Background:
+        """Runs the pure work of this logic and of its dose engine's; a panel sets it."""
+        return self.doseEngineLogic.background
+
+    @background.setter
+    def background(self, background: Background) -> None:
+        self.doseEngineLogic.background = background
 
     def optimizeBeamWeights(
         self,
@@ -82,7 +92,9 @@ class OptimizerLogic:
         volumeNode = referencedNode(planNode, REFERENCE_VOLUME, "CT volume")
         segmentationNode = referencedNode(planNode, SEGMENTATION, "segmentation")
         structures = structuresFromSegmentation(segmentationNode, gridFromVolume(volumeNode))
-        solution = optimize_beam_weights(result, structures, objectives, part(progress, 0.0, 0.3))
+        solution = self.background(
+            lambda report: optimize_beam_weights(result, structures, objectives, report), part(progress, 0.0, 0.3)
+        )
         metersets = [beam.meterset_MU * w for beam, w in zip(result.plan.beams, solution.weights, strict=True)]
         setPlan(planNode, result.plan.with_metersets(metersets))
         try:
@@ -124,7 +136,8 @@ class OptimizerLogic:
         progress : callable, optional
             ``progress(fraction, text)``; it may raise `Cancelled`.
         callback : callable, optional
-            Called with an `IterationState` each iteration; its ``stop()`` ends the search, leaves and dose follow.
+            Called with an `IterationState` each iteration, in the thread that searches; its ``stop()`` ends the search,
+            leaves and dose follow.
         targets : sequence of str, optional
             Structures that bixels are laid around; by default the prescription's target and all PTVs of the rows.
         start : OptimizedFluence, optional
@@ -150,20 +163,25 @@ class OptimizerLogic:
         volumeNode = referencedNode(planNode, REFERENCE_VOLUME, "CT volume")
         segmentationNode = referencedNode(planNode, SEGMENTATION, "segmentation")
         part(progress, 0.0, 1.0)(0.0, "Reading CT and structures")
-        patient = patientFromNodes(volumeNode, segmentationNode, calibration)
-        influence = self._influenceFor(patient, former, goals, settings, targets, part(progress, 0.0, 0.2))
-        found = plan_fluence(
-            patient,
-            former,
-            goals,
-            settings,
-            targets=targets,
-            influence=influence,
-            start=None if start is None else start.start_for(influence),
-            search=search,
-            callback=callback,
-            progress=part(progress, 0.2, 0.8),
-        )
+        makePatient = readPatient(volumeNode, segmentationNode, calibration)
+
+        def find(report: Progress) -> FluencePlan:
+            patient = makePatient()
+            influence = self._influenceFor(patient, former, goals, settings, targets, part(report, 0.0, 0.25))
+            return plan_fluence(
+                patient,
+                former,
+                goals,
+                settings,
+                targets=targets,
+                influence=influence,
+                start=None if start is None else start.start_for(influence),
+                search=search,
+                callback=callback,
+                progress=part(report, 0.25, 1.0),
+            )
+
+        found = self.background(find, part(progress, 0.0, 0.8))
         setPlan(planNode, found.normalized_plan())
         try:
             self.doseEngineLogic.calculateDose(planNode, part(progress, 0.8, 1.0), calibration=calibration)

@@ -163,7 +163,7 @@ class SparseDose:
         return vector
 
 
-@njit(parallel=True, cache=True)
+@njit(parallel=True, cache=True, nogil=True)
 def _count_rows(indptr, indices, place, chunks, starts):
     for b in prange(chunks.size - 1):
         low, high = chunks[b], chunks[b + 1]
@@ -177,7 +177,7 @@ def _count_rows(indptr, indices, place, chunks, starts):
                 k += 1
 
 
-@njit(parallel=True, cache=True)
+@njit(parallel=True, cache=True, nogil=True)
 def _fill_rows(indptr, indices, data, place, chunks, starts, columns, values):
     for b in prange(chunks.size - 1):
         low, high = chunks[b], chunks[b + 1]
@@ -195,7 +195,7 @@ def _fill_rows(indptr, indices, data, place, chunks, starts, columns, values):
                 k += 1
 
 
-@njit(parallel=True, cache=True)
+@njit(parallel=True, cache=True, nogil=True)
 def _all_finite(values):
     blocks = 64
     fine = np.ones(blocks, np.bool_)
@@ -207,7 +207,7 @@ def _all_finite(values):
     return fine.all()
 
 
-@njit(parallel=True, cache=True, fastmath={"contract"})
+@njit(parallel=True, cache=True, nogil=True, fastmath={"contract"})
 def _dose(blocks, starts, columns, values, weights, out):
     for b in prange(blocks.size - 1):
         for row in range(blocks[b], blocks[b + 1]):
@@ -224,7 +224,7 @@ def _dose(blocks, starts, columns, values, weights, out):
             out[row] = (s0 + s1) + (s2 + s3)
 
 
-@njit(parallel=True, cache=True, fastmath={"contract"})
+@njit(parallel=True, cache=True, nogil=True, fastmath={"contract"})
 def _gradient(blocks, starts, columns, values, by_dose, parts):
     for b in prange(blocks.size - 1):
         part = parts[b]
@@ -235,7 +235,7 @@ def _gradient(blocks, starts, columns, values, by_dose, parts):
                     part[columns[k]] += slope * values[k]
 
 
-@njit(parallel=True, cache=True, fastmath={"contract"})
+@njit(parallel=True, cache=True, nogil=True, fastmath={"contract"})
 def _curvature_product(blocks, starts, columns, values, curvature, direction, parts):
     for b in prange(blocks.size - 1):
         part = parts[b]
@@ -256,7 +256,7 @@ def _curvature_product(blocks, starts, columns, values, curvature, direction, pa
                     part[columns[k]] += slope * values[k]
 
 
-@njit(parallel=True, cache=True)
+@njit(parallel=True, cache=True, nogil=True)
 def _sum_parts(parts):
     out = np.zeros(parts.shape[1])
     for column in prange(parts.shape[1]):
@@ -267,7 +267,7 @@ def _sum_parts(parts):
     return out
 
 
-@njit(parallel=True, cache=True)
+@njit(parallel=True, cache=True, nogil=True)
 def _fill_panel(chosen, starts, columns, values, panel, filled):
     for group in prange(filled.shape[1]):
         for n in range(4 * group, min(4 * group + 4, chosen.size)):
@@ -278,7 +278,7 @@ def _fill_panel(chosen, starts, columns, values, panel, filled):
                 filled[tile, group] = True
 
 
-@njit(parallel=True, cache=True, fastmath={"contract"})
+@njit(parallel=True, cache=True, nogil=True, fastmath={"contract"})
 def _add_panel(panel, filled, factors, lefts, rights, total):
     groups, size = filled.shape[1], total.shape[0]
     for pair in prange(lefts.size):
@@ -300,7 +300,7 @@ def _add_panel(panel, filled, factors, lefts, rights, total):
                 total[i, j] += block[i - left * _TILE, j - right * _TILE]
 
 
-@njit(parallel=True, cache=True)
+@njit(parallel=True, cache=True, nogil=True)
 def _mirror(total):
     for i in prange(total.shape[0]):
         for j in range(i):

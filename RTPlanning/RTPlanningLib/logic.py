@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from DoseEngineLib.background import Background
 from DoseEngineLib.calibration import CalibrationCurve
 from DoseEngineLib.engine import DoseResult
 from DoseEngineLib.errors import EvaluationError, PlanError
@@ -60,6 +61,15 @@ class RTPlanningLogic:
         self.scene = scene
         self.doseEngineLogic = DoseEngineLogic(scene)
         self.optimizerLogic = OptimizerLogic(scene, self.doseEngineLogic)
+
+    @property
+    def background(self) -> Background:
+        """Runs the pure work of this logic and of those it drives; a panel sets it so that its events turn."""
+        return self.doseEngineLogic.background
+
+    @background.setter
+    def background(self, background: Background) -> None:
+        self.doseEngineLogic.background = background
 
     @property
     def lastResult(self) -> DoseResult | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from DoseEngineLib.calibration import CalibrationCurve
 from DoseEngineLib.mrml.segmentations import densityOverrides, structuresFromSegmentation
 from DoseEngineLib.mrml.volumes import arrayFromVolume, gridFromVolume
@@ -24,13 +26,24 @@ def patientFromNodes(volumeNode, segmentationNode=None, calibration: Calibration
     PatientError, GeometryError
         As `arrayFromVolume`, `gridFromVolume`, `structuresFromSegmentation` and `Patient.from_hu`.
     """
+    return readPatient(volumeNode, segmentationNode, calibration)()
+
+
+def readPatient(
+    volumeNode, segmentationNode=None, calibration: CalibrationCurve | None = None
+) -> Callable[[], Patient]:
+    """Read CT and segmentation now; return what makes the patient of them, which touches no node.
+
+    Making it takes longer than reading and may run in a thread; parameters and errors as `patientFromNodes`.
+    """
     grid = gridFromVolume(volumeNode)
     structures = structuresFromSegmentation(segmentationNode, grid) if segmentationNode is not None else ()
     overrides = densityOverrides(segmentationNode) if segmentationNode is not None else {}
-    return Patient.from_hu(
-        arrayFromVolume(volumeNode),
-        grid,
-        calibration=calibration,
-        structures=structures,
-        density_overrides_g_cm3=overrides,
-    )
+    hu = arrayFromVolume(volumeNode)
+
+    def make() -> Patient:
+        return Patient.from_hu(
+            hu, grid, calibration=calibration, structures=structures, density_overrides_g_cm3=overrides
+        )
+
+    return make

@@ -195,7 +195,7 @@ def _lowest_bit(typingctx, word):
 
 
 # No fast mathematics here: both passes over the voxels must choose the same.
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _split_bits(bits, reach2, lines, x, y, place):
     """Which blocks of the first lines come nearer to (x, y), from the lattice's corner, than a line's reach."""
     zero, one = np.float32(0.0), np.uint64(1)
@@ -214,7 +214,7 @@ def _split_bits(bits, reach2, lines, x, y, place):
         bits[n] = (one << high) - (one << low)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def choose_blocks(bixel, block, ends, voxels, place, radius2, pattern, choice):
     """Blocks and single bixels that make up the rows of some voxels: who carries each, and which it is.
 

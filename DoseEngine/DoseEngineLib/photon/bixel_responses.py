@@ -145,7 +145,7 @@ def _rough_log(x):
     return _LOG_2 * (whole + rest * (_L1 + rest * (_L2 + rest * (_L3 + rest * _L4))))
 
 
-@numba.njit(cache=True, fastmath={"contract", "reassoc", "nnan", "nsz"}, error_model="numpy")
+@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nnan", "nsz"}, error_model="numpy")
 def fill_reach2(reach2, voxels, place, amplitude, variance, more, limit, source, pitch):
     """Squared distances at which the largest Gaussian of each voxel falls to half of ``limit`` over exp(more).
 
@@ -219,7 +219,7 @@ _WEIGHTED, _HALF_INVERSE, _OVER_SIGMA, _UNIT, _SPREAD, _FALL, _RIGHT, _LEFT, _NO
 )
 
 
-@numba.njit(cache=True, fastmath={"contract"}, error_model="numpy")
+@numba.njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
 def _gaussians(scratch, pitch):
     """From the variances of all lanes what their responses are computed with; strips of one array."""
     for n in range(np.uint64(_LANES)):
@@ -235,7 +235,7 @@ def _gaussians(scratch, pitch):
         scratch[_WEIGHTED + n] *= norm
 
 
-@numba.njit(cache=True, fastmath={"contract"})
+@numba.njit(cache=True, nogil=True, fastmath={"contract"})
 def _start_line(response, at, centre, here, of_extra, pitch, scratch, norm):
     """Responses at a place, and by what they change to the next place right and left; all but narrow Gaussians."""
     for n in range(np.uint64(_NARROW), np.uint64(_LANES)):
@@ -246,7 +246,7 @@ def _start_line(response, at, centre, here, of_extra, pitch, scratch, norm):
         scratch[_LEFT + n] = _exponential((_TWO * x - pitch) * pitch * half_inverse)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _wide_responses(response, count, low, here, of_extra, pitch, scratch, norm):
     """Responses (places, lanes) of all wide Gaussians, and of those from the extra-focal source, along an axis.
 
@@ -266,7 +266,7 @@ _P, _A1, _A2, _A3, _A4, _A5 = (
 )
 
 
-@numba.njit(cache=True, fastmath={"contract"}, error_model="numpy")
+@numba.njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
 def _cumulate(x, count):
     """Cumulative normal distribution of sqrt(2) x in place, for the first values of a strip."""
     for m in range(np.uint64(count)):
@@ -276,7 +276,7 @@ def _cumulate(x, count):
         x[m] = rest if x[m] < _ZERO else _ONE - rest
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _narrow_responses(response, count, low, pitch, here, reach, scratch, factor, edges):
     """Responses of the narrow Gaussians along an axis, as far as ``reach`` from the voxel."""
     begin = max(np.int64(math.floor((here - reach - low) / pitch)), 0)
@@ -298,7 +298,7 @@ def _narrow_responses(response, count, low, pitch, here, reach, scratch, factor,
             response[place, n] = (edges[at + lanes + n] - edges[at + n]) * scratch[factor + n]
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _join(response, starts, used, axis, near):
     """Responses of blocks from those of the level below."""
     for level in range(1, starts.size):
@@ -308,7 +308,7 @@ def _join(response, starts, used, axis, near):
             join_lanes(response, starts[level], starts[level - 1], used[level, axis], 1, 2)
 
 
-@numba.njit(cache=True, fastmath={"contract", "reassoc", "nnan", "nsz"}, error_model="numpy")
+@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nnan", "nsz"}, error_model="numpy")
 def fill_values(values, bixel, block, ends, voxels, place, amplitude, variance, source, axes, blocks, off_axis):
     """Entries of the rows of some voxels.
 

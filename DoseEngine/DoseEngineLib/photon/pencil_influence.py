@@ -248,7 +248,7 @@ def _spread_tasks(number, tasks):
     return 2 * number if number < half else 2 * (number - half) + 1
 
 
-@numba.njit(cache=True, parallel=True)
+@numba.njit(cache=True, nogil=True, parallel=True)
 def _terms(place, amplitude, variance, peak, voxels, nj, ni, to_beam, fan, within, source, beam):
     tasks = (voxels.size + _TASK - 1) // _TASK
     for number in numba.prange(tasks):
@@ -257,7 +257,7 @@ def _terms(place, amplitude, variance, peak, voxels, nj, ni, to_beam, fan, withi
         _fill_terms(place, amplitude, variance, peak, these, voxels, nj, ni, to_beam, fan, within, source, beam)
 
 
-@numba.njit(cache=True, fastmath={"contract"}, error_model="numpy")
+@numba.njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
 def _fill_terms(place, amplitude, variance, peak, these, voxels, nj, ni, to_beam, fan, within, source, beam):
     """Gaussians of some voxels from a `DepthFan`, the largest entry of each; -1 where not under the beam."""
     depth, first, step = fan
@@ -325,7 +325,7 @@ def _fill_terms(place, amplitude, variance, peak, these, voxels, nj, ni, to_beam
             peak[p] = highest
 
 
-@numba.njit(cache=True, parallel=True)
+@numba.njit(cache=True, nogil=True, parallel=True)
 def _count(counts, radius2, place, amplitude, variance, pattern, limit, below, source, pitch, choice, parts):
     tasks, bixels = counts.shape
     for number in numba.prange(parts):
@@ -340,7 +340,7 @@ def _count(counts, radius2, place, amplitude, variance, pattern, limit, below, s
                 here[np.uint64(bixel[e])] += np.int32(1)
 
 
-@numba.njit(cache=True, parallel=True)
+@numba.njit(cache=True, nogil=True, parallel=True)
 def _fill(
     data, indices, begin, counts, place, amplitude, variance, radius2, source, pattern, off_axis, choice, axes,
     blocks, parts,
@@ -431,7 +431,7 @@ def measure_cutoff(
     }
 
 
-@numba.njit(cache=True, parallel=True)
+@numba.njit(cache=True, nogil=True, parallel=True)
 def _sum_rows(
     ones, weighted, weights, place, amplitude, variance, radius2, source, pattern, off_axis, choice, axes, blocks
 ):  # fmt: skip

@@ -49,7 +49,7 @@ def _within(x, last):
     return x if x < last else last
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def fan_rays(u, v, first, step, shape):
     """The four rays of a `DepthFan` around (u, v).
 
@@ -69,7 +69,7 @@ def fan_rays(u, v, first, step, shape):
     return start, (one - a) * (one - b), a * (one - b), (one - a) * b, a * b
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def depth_on_rays(flat, planes, row, start, here, right, below, both, plane):
     """Radiological depth on rays of `fan_rays`; edge values hold beyond the fan.
 
@@ -109,7 +109,7 @@ def upstream_reach_mm(kernel_sigma_mm: np.ndarray) -> np.ndarray:
     return np.minimum(_REACH_MM + 2.0 * kernel_sigma_mm, _LONGEST_REACH_MM)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def upstream_density(reach, depth_here, flat, planes, row, start, here, right, below, both, plane, planes_a_mm):
     """Mean density, at most 1, over a reach along rays of `fan_rays`; see `depth_on_rays`."""
     upstream = 1.0

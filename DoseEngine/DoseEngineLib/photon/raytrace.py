@@ -100,7 +100,7 @@ def density_at(density, i, j, k):
     ) * c
 
 
-@numba.njit(cache=True, parallel=True)
+@numba.njit(cache=True, nogil=True, parallel=True)
 def _trace(depth, density, to_index, first, step, sad_mm):
     count_v, count_u, planes = depth.shape
     for row in numba.prange(count_v):
@@ -173,7 +173,7 @@ def _steps_within(low, high, first, step, planes, more):
 _VOXEL = 2**32
 
 
-@numba.njit(cache=True, fastmath={"contract"})
+@numba.njit(cache=True, nogil=True, fastmath={"contract"})
 def _step_among(ray, density, start, stop, at, to_next, length, total):
     """Go on along a ray among the centres of voxels, where nothing need be looked after; the depth at the end."""
     nj, ni = np.uint64(density.shape[1]), np.uint64(density.shape[2])

@@ -110,7 +110,7 @@ def read_planes(space: ScaleSpace, u_mm: np.ndarray, v_mm: np.ndarray, sigma_mm:
     return _read_planes(space.values, space.offset, space.half_count, space.pixel_mm, u_mm, v_mm, place)
 
 
-@numba.njit(cache=True, parallel=True)
+@numba.njit(cache=True, nogil=True, parallel=True)
 def _read_planes(values, offset, half_count, pixel_mm, u_mm, v_mm, place):
     planes, nu = u_mm.shape
     nv = v_mm.shape[1]

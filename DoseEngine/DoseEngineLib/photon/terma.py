@@ -189,7 +189,7 @@ def coarsened(lattice: TermaLattice) -> TermaLattice:
     return TermaLattice(terma, density, lattice.first_mm + lattice.side_mm / 2, 2 * lattice.side_mm)
 
 
-@numba.njit(cache=True, parallel=True)
+@numba.njit(cache=True, nogil=True, parallel=True)
 def _join(terma, density):
     groups, planes, rows, columns = terma.shape
     nz, ny, nx = (planes + 1) // 2, (rows + 1) // 2, (columns + 1) // 2
@@ -215,7 +215,7 @@ def _join(terma, density):
     return joined, mass
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
 def _pass_on(energy, attenuation, mass):
     """Attenuate the bins by a mass in g/cm2; in four quarters, so that metal is within the approximant too."""
     quarter = np.float32(0.25 * mass)
@@ -225,7 +225,7 @@ def _pass_on(energy, attenuation, mass):
         energy[b] *= passed * passed
 
 
-@numba.njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
+@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
 def _sum_of_group(energy, member):
     total = np.float32(0.0)
     for b in range(energy.size):
@@ -233,7 +233,7 @@ def _sum_of_group(energy, member):
     return total
 
 
-@numba.njit(cache=True, parallel=True)
+@numba.njit(cache=True, nogil=True, parallel=True)
 def _attenuate(
     density, to_index, first, count_v, count_u, planes, sad, attenuation, released, member, softening, samples
 ):
@@ -280,7 +280,7 @@ def _attenuate(
     return result
 
 
-@numba.njit(cache=True, parallel=True)
+@numba.njit(cache=True, nogil=True, parallel=True)
 def _read(density, to_index, first, side, fluence, fan, fan_first, sad, relative):
     """TERMA and density at the cells of the lattice."""
     planes, rows, columns = fluence.shape
@@ -336,7 +336,7 @@ def _cubic(t):
     )
 
 
-@numba.njit(cache=True, parallel=True)
+@numba.njit(cache=True, nogil=True, parallel=True)
 def _gather(dose, inside, to_lattice, values):
     """Read lattice values (z, y, x) at the voxels of a dose grid, cubic across the beam, linear along it; add them."""
     nk, nj, ni = dose.shape

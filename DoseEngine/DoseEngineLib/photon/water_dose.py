@@ -241,7 +241,7 @@ def _rectangles(aperture: Aperture, machine: Machine) -> tuple[np.ndarray, np.nd
     return np.array(edges), np.stack([r[0] for r in rows]), np.stack([r[1] for r in rows])
 
 
-@numba.njit(cache=True, parallel=True)
+@numba.njit(cache=True, nogil=True, parallel=True)
 def _blurred_rectangles(lit, u, v, sigma, band, cut, value, shape_sigma, amplitude):
     root = math.sqrt(0.5)
     for p in numba.prange(u.size):

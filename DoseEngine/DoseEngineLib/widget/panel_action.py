@@ -1,6 +1,7 @@
 """How a panel runs long work: progress bar, cancel button, errors in words, and one action at a time.
 
-MRML belongs to the main thread, so the work runs there and the event loop turns at every progress report.
+MRML belongs to the main thread, so an action runs there and the event loop turns at every progress report. What of it
+is pure, runs in a thread (`PanelAction.background`) while events turn here.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 import slicer
 from slicer.i18n import tr as _
 
+from DoseEngineLib.background import in_thread
 from DoseEngineLib.errors import Cancelled, PlanningError
 from DoseEngineLib.progress import Progress
 
@@ -22,7 +24,7 @@ _EVENT_INTERVAL_S = 0.05
 
 
 class PanelAction:
-    """Runs one action at a time for a panel.
+    """Runs one action at a time, whatever panel asks for it.
 
     Parameters
     ----------
@@ -36,6 +38,9 @@ class PanelAction:
         Closing it cancels what is running.
     """
 
+    # of all panels: they share the scene, and the kernels may be entered by one thread only
+    _busy = False
+
     def __init__(
         self, controls: Sequence[Any], statusLabel: Any, progressBar: Any, cancelButton: Any, scene: Any
     ) -> None:
@@ -45,7 +50,8 @@ class PanelAction:
         self._cancelButton = cancelButton
         self._running = False
         self._cancelled = False
-        self._eventsAt = 0.0
+        self._released = False
+        self._shownAt = 0.0
         self._bar.setRange(0, 100)
         self._bar.setVisible(False)
         self._cancelButton.setEnabled(False)
@@ -65,6 +71,8 @@ class PanelAction:
     def release(self) -> None:
         """Let go of the scene and stop what is running; for the end of the panel."""
         self.cancel()
+        # its widgets may be gone before a running action has ended
+        self._released = True
         self._scene.RemoveObserver(self._closeObserver)
 
     def run(self, work: Callable[[Progress], T], done: Callable[[T], str] | str) -> T | None:
@@ -85,6 +93,9 @@ class PanelAction:
         """
         if self._running:
             return None
+        if PanelAction._busy:
+            self.say(_("Another panel is at work; wait until it is done, or cancel it there."))
+            return None
         self._begin()
         try:
             result = work(self._progress)
@@ -102,14 +113,21 @@ class PanelAction:
             self._end()
         return None
 
+    def background(self, function: Callable[[Progress], T], progress: Progress | None = None) -> T:
+        """Run pure work in a thread while the panel's events turn; for a logic's ``background``."""
+        return in_thread(function, progress, turn=slicer.app.processEvents)
+
     def say(self, text: str) -> None:
         """Show a text in the status line."""
-        self._status.setText(text)
+        if not self._released:
+            self._status.setText(text)
 
     def _progress(self, fraction: float, text: str) -> None:
+        if self._cancelled:
+            raise Cancelled(_("Cancelled by the user."))
         now = time.monotonic()
-        if now - self._eventsAt >= _EVENT_INTERVAL_S or fraction >= 1.0:
-            self._eventsAt = now
+        if now - self._shownAt >= _EVENT_INTERVAL_S or fraction >= 1.0:
+            self._shownAt = now
             self._bar.setValue(round(100 * min(max(fraction, 0.0), 1.0)))
             self.say(text)
             slicer.app.processEvents()
@@ -118,6 +136,7 @@ class PanelAction:
 
     def _begin(self) -> None:
         self._running, self._cancelled = True, False
+        PanelAction._busy = True
         self._wereEnabled = [control.property("enabled") for control in self._controls]
         for control in self._controls:
             control.setEnabled(False)
@@ -127,8 +146,11 @@ class PanelAction:
         slicer.app.processEvents()
 
     def _end(self) -> None:
+        self._running = False
+        PanelAction._busy = False
+        if self._released:
+            return
         for control, wasEnabled in zip(self._controls, self._wereEnabled, strict=True):
             control.setEnabled(bool(wasEnabled))
         self._bar.setVisible(False)
         self._cancelButton.setEnabled(False)
-        self._running = False

@@ -57,7 +57,7 @@ def symmetric_product(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
     return out
 
 
-@njit(parallel=True, cache=True)
+@njit(parallel=True, cache=True, nogil=True)
 def _part(matrix, chosen):
     out = np.empty((chosen.size, chosen.size))
     for i in prange(chosen.size):
@@ -67,7 +67,7 @@ def _part(matrix, chosen):
     return out
 
 
-@njit(parallel=True, cache=True, fastmath={"contract", "reassoc"})
+@njit(parallel=True, cache=True, nogil=True, fastmath={"contract", "reassoc"})
 def _product(matrix, vector, out):
     for i in prange(matrix.shape[0]):
         total = 0.0
@@ -76,7 +76,7 @@ def _product(matrix, vector, out):
         out[i] = total
 
 
-@njit(parallel=True, cache=True, fastmath={"contract"})
+@njit(parallel=True, cache=True, nogil=True, fastmath={"contract"})
 def _factorize(lower):
     size = lower.shape[0]
     tiles = (size + _TILE - 1) // _TILE
@@ -134,7 +134,7 @@ def _factorize(lower):
     return True
 
 
-@njit(cache=True, fastmath={"contract", "reassoc"})
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
 def _substitute(lower, out):
     size = lower.shape[0]
     for i in range(size):

@@ -156,7 +156,7 @@ def _checked_edges(name: str, edges: tuple[float, float]) -> tuple[float, float]
     return low, high
 
 
-@numba.njit(cache=True, parallel=True)
+@numba.njit(cache=True, nogil=True, parallel=True)
 def _project(water_mm, attenuation, count, stride, to_index, first, step, sad_mm):
     rows, columns = water_mm.shape
     for row in numba.prange(rows):
@@ -221,7 +221,7 @@ def _line_integral(attenuation, count, stride, to_index, x, y, sad_mm):
 _VOXEL = 2**32
 
 
-@numba.njit(cache=True, fastmath={"contract", "reassoc"})
+@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
 def _sum_of_planes(attenuation, plane, stride_a, stride_b, stride_c, at_b, at_c, to_next_b, to_next_c, planes):
     """Sum of one bilinear sample in each of a number of voxel planes, all of which the ray meets within the array."""
     # unsigned: numba then does not look for indices from the end

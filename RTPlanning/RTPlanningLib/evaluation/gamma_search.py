@@ -79,7 +79,7 @@ def _clip(value, low, high):
     return min(max(value, low), high)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _dose_at(dose, x, y, z):
     """Trilinear dose at a continuous index; beyond the outermost centres that of the nearest."""
     nk, nj, ni = dose.shape
@@ -96,7 +96,7 @@ def _dose_at(dose, x, y, z):
     return low * (1.0 - z) + high * z
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _gap(low, high):
     """Distance of an interval from zero."""
     if low > 0.0:
@@ -106,7 +106,7 @@ def _gap(low, high):
     return 0.0
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _multiplier(a, gx, gy, gz, lx, ux, ly, uy, lz, uz):
     """Solve s = a + g.y(s), y(s) = clip(-s g, l, u): the stationary point of |y|^2 + (a + g.y)^2 over a box.
 
@@ -176,7 +176,7 @@ def _store(stack, n, x0, x1, y0, y1, z0, z1):
     stack[n, 3], stack[n, 4], stack[n, 5] = y1, z0, z1
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _search_cell(c, lx, ly, lz, wx, wy, wz, fx, fy, fz, frozen, best, tolerance, stack):
     """Lower ``best`` (gamma squared) to the least in one cell, to within ``tolerance`` of gamma: branch and bound.
 
@@ -291,7 +291,7 @@ def _search_cell(c, lx, ly, lz, wx, wy, wz, fx, fy, fz, frozen, best, tolerance,
     return best
 
 
-@numba.njit(cache=True, parallel=True)
+@numba.njit(cache=True, nogil=True, parallel=True)
 def search_interpolated(
     voxels, reference, evaluated, to_index, spacing, dose_criterion, offsets, least_squared, frozen, cap, tolerance, out
 ):
@@ -397,7 +397,7 @@ def search_interpolated(
             out[n] = min(math.sqrt(best), cap)
 
 
-@numba.njit(cache=True, parallel=True)
+@numba.njit(cache=True, nogil=True, parallel=True)
 def search_sampled(voxels, reference, evaluated, to_index, spacing, dose_criterion, offsets, squared, cap, out):
     """Gamma of the listed reference voxels at the lattice points of `point_offsets` alone.
 
