@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import numpy as np
 from scipy import ndimage
 
@@ -12,6 +14,8 @@ from DoseEngineLib.plan import Aperture, Structure
 
 # Resolution of the beam's-eye-view raster in which leaves are fitted.
 _PIXEL_MM = 0.5
+# Surface points of structures that were projected: a beam that turns sees the same ones again.
+_surfaces: WeakKeyDictionary[Structure, np.ndarray] = WeakKeyDictionary()
 
 
 def beams_eye_view_points(structure: Structure, frame: BeamFrame, sad_mm: float) -> np.ndarray:
@@ -20,8 +24,8 @@ def beams_eye_view_points(structure: Structure, frame: BeamFrame, sad_mm: float)
     Returns
     -------
     (n, 2) array
-        Collimator x, y in mm of the centres, corners and face centres of every surface voxel, so that the outermost
-        points are the structure's own faces.
+        Collimator x, y in mm of the centres, corners and face centres of every surface voxel, each once, so that the
+        outermost points are the structure's own faces.
 
     Raises
     ------
@@ -30,13 +34,24 @@ def beams_eye_view_points(structure: Structure, frame: BeamFrame, sad_mm: float)
     """
     if structure.is_empty:
         raise PlanError(f"Structure {structure.name} is empty; contour it or choose another target.")
-    surface = structure.mask & ~ndimage.binary_erosion(structure.mask)
-    k, j, i = np.nonzero(surface)
-    centres = np.stack((i, j, k), axis=-1).astype(float)
-    half = (-0.5, 0.0, 0.5)
-    offsets = np.array([(a, b, c) for a in half for b in half for c in half])
-    points = structure.grid.index_to_ras(centres[:, None, :] + offsets[None, :, :]).reshape(-1, 3)
+    points = _surfaces.get(structure)
+    if points is None:
+        points = _surfaces[structure] = _surface_points_RAS_mm(structure)
     return frame.project(points, sad_mm)
+
+
+def _surface_points_RAS_mm(structure: Structure) -> np.ndarray:
+    _, part = structure.grid.crop(structure.mask)
+    first = np.array([axis.start for axis in part])
+    mask = structure.mask[part]
+    # voxels at the end of the image have nothing beyond them
+    surface = mask & ~ndimage.binary_erosion(mask)
+    # on a lattice of half voxels, where neighbours share their corners
+    halves = np.zeros([2 * n + 1 for n in mask.shape], dtype=bool)
+    for k, j, i in np.ndindex(3, 3, 3):
+        halves[tuple(slice(o, o + 2 * n - 1, 2) for o, n in zip((k, j, i), mask.shape, strict=True))] |= surface
+    index = np.argwhere(halves) / 2 - 0.5 + first
+    return structure.grid.index_to_ras(index[:, ::-1])
 
 
 def silhouette_raster(

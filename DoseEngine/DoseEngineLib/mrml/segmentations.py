@@ -74,8 +74,10 @@ def setStructures(segmentationNode, structures: Sequence[Structure], volumeNode=
             segment.SetTag(_SLICES_TAG, f"{structure.outline.slice_spacing_mm} {structure.outline.end_cap_mm}")
 
 
-def structuresFromSegmentation(segmentationNode, grid: Grid) -> tuple[Structure, ...]:
-    """Return every segment as a mask on a grid, in the order of the segmentation.
+def structuresFromSegmentation(
+    segmentationNode, grid: Grid, names: Sequence[str] | None = None
+) -> tuple[Structure, ...]:
+    """Return segments as masks on a grid, in the order of the segmentation.
 
     Segments on the grid's own lattice are copied exactly; others are resampled (linear occupancy, one half). Empty
     segments give empty structures. Segments that still have their planar contours get them as outlines, those that are
@@ -87,6 +89,8 @@ def structuresFromSegmentation(segmentationNode, grid: Grid) -> tuple[Structure,
     segmentationNode : vtkMRMLSegmentationNode
     grid : Grid
         World RAS, normally the CT's.
+    names : sequence of str, optional
+        Only segments of these names; by default all. Names that no segment has are passed over.
 
     Raises
     ------
@@ -99,15 +103,17 @@ def structuresFromSegmentation(segmentationNode, grid: Grid) -> tuple[Structure,
     segmentation = _labelmaps(segmentationNode, grid)
     toWorld = matrixToWorld(segmentationNode)
     isSurface = segmentationNode.GetSegmentation().GetSourceRepresentationName() == _SURFACE
-    structures, names = [], set()
+    structures, found = [], set()
     for index in range(segmentation.GetNumberOfSegments()):
         segment = segmentation.GetNthSegment(index)
         name = segment.GetName() or segmentation.GetNthSegmentID(index)
-        if name in names:
+        if name in found:
             raise PatientError(
                 f"Segmentation {segmentationNode.GetName()} has two segments named {name!r}; rename one of them."
             )
-        names.add(name)
+        found.add(name)
+        if names is not None and name not in names:
+            continue
         role = _role(segment, name)
         mask = _maskOnGrid(segment, name, toWorld, grid, may_be_cut=role in _MAY_BE_CUT)
         outline = _outline(segment, name, toWorld, grid, isSurface=isSurface)
