@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -10,17 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from DoseEngineLib.engine import DoseResult, create_engine
 from DoseEngineLib.errors import CaseError, PlanFileError
-from DoseEngineLib.machine import load_machine
 from DoseEngineLib.plan import Plan, plan_to_dict
 from DoseEngineLib.progress import Progress, part
 from RTPlanningLib.case import Case
-from RTPlanningLib.display.beams_eye_view import draw_beams_eye_view
-from RTPlanningLib.display.dvh_plot import draw_dvh
-from RTPlanningLib.display.figure_bytes import png_bytes, svg_bytes
-from RTPlanningLib.display.radiograph import RadiographVolume
-from RTPlanningLib.display.slice_view import draw_slices
 from RTPlanningLib.evaluation.dvh import Dvh
 from RTPlanningLib.evaluation.goals import GoalResult
 from RTPlanningLib.evaluation.plan_checks import CheckResult, check_plan, summary_of_checks
@@ -28,10 +20,12 @@ from RTPlanningLib.headless import HeadlessSlicer
 from RTPlanningLib.output_folder import OutputFolder
 from RTPlanningLib.plan_file import DEFAULT_SPACING_MM, PlanRequest, parse_plan_file
 from RTPlanningLib.plan_templates import conformal_request
+from RTPlanningLib.report.checks_csv import checks_csv
 from RTPlanningLib.report.dvh_csv import write_dvh_csv
+from RTPlanningLib.report.goals_csv import goals_csv
 from RTPlanningLib.report.html_report import write_report
 from RTPlanningLib.report.optimization_section import OptimizationSection
-from RTPlanningLib.report.report_data import ReportData
+from RTPlanningLib.report.plan_report import draw_plan_slices, plan_report
 from RTPlanningLib.samples import load_sample, sample_plan
 
 if TYPE_CHECKING:
@@ -42,8 +36,6 @@ REPORT, DOSE, DVH, GOALS, SCENE = "report.html", "dose.nrrd", "dvh.csv", "goals.
 PLAN_FILE, PLAN_DELIVERED = "plan.toml", "plan.json"
 DICOM_FOLDER = "dicom"
 SLICES, VIEW_3D, CHECKS = "slices.png", "view3d.png", "checks.csv"
-# More would make the report long.
-_MOST_BEAM_VIEWS = 9
 _DICOM_FILES = ("CT_0001.dcm", "RTSTRUCT.dcm", "RTPLAN.dcm", "RTDOSE.dcm")
 OUTPUTS = (REPORT, SLICES, VIEW_3D, DOSE, DVH, GOALS, CHECKS, SCENE, PLAN_FILE, PLAN_DELIVERED)
 
@@ -340,24 +332,37 @@ def plan_in_scene(
         notes.append("The case has no structures: there are no DVHs, and goals are not judged.")
     goals = logic.evaluateGoals(planNode, dvhs=dvhs)
     if goals:
-        _write_goals(folder / GOALS, goals)
+        _write(folder / GOALS, goals_csv(goals))
     patient = patientFromNodes(volumeNode, segmentationNode)
     checks = check_plan(patient, delivered, logic.lastResult, goals=[result.goal for result in goals])
-    _write_checks(folder / CHECKS, checks)
+    _write(folder / CHECKS, checks_csv(checks))
     progress(0.3, "Drawing")
     prescription_Gy = delivered.prescription.dose_Gy if delivered.prescription else None
     logic.createIsodoses(doseNode, reference_Gy=prescription_Gy)
     logic.createBeamModels(planNode)
-    (folder / SLICES).write_bytes(_slices(case, logic.lastResult, prescription_Gy))
+    slices, view_3d = draw_plan_slices(case, logic.lastResult), None
+    (folder / SLICES).write_bytes(slices)
     try:
-        writePng(renderPlan(planNode), folder / VIEW_3D)
+        view_3d = writePng(renderPlan(planNode), folder / VIEW_3D).read_bytes()
     except RenderingError as error:
         # pictures need OpenGL, which a bare machine may lack; dose and report do not
         notes.append(f"There is no 3D picture: {error}")
-    _write_report(folder, case, logic.lastResult, dvhs, goals, notes[len(case.notes) :], optimization, checks)
+    data = plan_report(
+        case,
+        logic.lastResult,
+        dvhs,
+        goals,
+        checks,
+        slices=slices,
+        view_3d=view_3d,
+        notes=notes[len(case.notes) :],
+        optimization=optimization,
+        progress=part(progress, 0.3, 0.6),
+    )
+    write_report(folder / REPORT, data)
     progress(0.6, "Saving the scene")
     plan_json = json.dumps(plan_to_dict(delivered), indent=1, sort_keys=True, allow_nan=False)
-    (folder / PLAN_DELIVERED).write_text(plan_json + "\n", encoding="utf-8", newline="\n")
+    _write(folder / PLAN_DELIVERED, plan_json + "\n")
     writeVolume(doseNode, folder / DOSE)
     if dicom is not None:
         notes += _write_dicom(planNode, dicom, folder / DICOM_FOLDER, part(progress, 0.6, 0.9))
@@ -428,80 +433,5 @@ def export_scene(
         return logic.exportDicom(planNode, out, options=options, force=force, progress=part(progress, 0.2, 1.0))
 
 
-def _slices(case: Case, result: DoseResult, prescription_Gy: float | None) -> bytes:
-    isocenter = result.plan.beams[0].isocenter_RAS_mm
-    figure = draw_slices(
-        case.hu,
-        case.grid,
-        result.dose_Gy,
-        result.grid,
-        case.structures,
-        isocenter if case.grid.contains(isocenter) else None,
-        prescription_Gy=prescription_Gy,
-        isocenter_RAS_mm=isocenter,
-    )
-    return png_bytes(figure)
-
-
-def _write_report(
-    folder: Path,
-    case: Case,
-    result: DoseResult,
-    dvhs: dict[str, Dvh],
-    goals: Sequence[GoalResult],
-    notes: Sequence[str],
-    optimization: OptimizationSection | None,
-    checks: Sequence[CheckResult],
-) -> None:
-    prescription = result.plan.prescription
-    colors = {structure.name: structure.color for structure in case.structures}
-    prescription_Gy = prescription.dose_Gy if prescription else None
-    planned = optimization.planned_dvhs if optimization else None
-    dvh_figure = draw_dvh(dvhs, colors, prescription_Gy, dashed=planned, dashed_label="ideal fluence") if dvhs else None
-    data = ReportData.from_result(
-        case,
-        result,
-        dvhs,
-        goals,
-        dvh_figure=svg_bytes(dvh_figure) if dvh_figure else None,
-        slices=[("CT, dose and structures through the isocentre of the first beam", (folder / SLICES).read_bytes())],
-        view_3d=(folder / VIEW_3D).read_bytes() if (folder / VIEW_3D).exists() else None,
-        engine=create_engine(result.plan.engine, **result.plan.engine_options),
-        notes=notes,
-        optimization=optimization,
-        checks=checks,
-        beam_views=_beam_views(case, result.plan),
-    )
-    write_report(folder / REPORT, data)
-
-
-def _beam_views(case: Case, plan: Plan) -> list[tuple[str, bytes]]:
-    """Caption and PNG of the beam's-eye view of each of the first beams."""
-    volume = RadiographVolume.from_hu(case.hu, case.grid)
-    views = []
-    for beam in plan.beams[:_MOST_BEAM_VIEWS]:
-        figure = draw_beams_eye_view(
-            beam, load_machine(beam.machine), plan.patient_position, volume, case.structures, thumbnail=True
-        )
-        moving = "" if beam.is_static else ", control point 1"
-        views.append((f"Beam's-eye view of {beam.name}{moving}", png_bytes(figure)))
-    return views
-
-
-def _write_goals(path: Path, goals: Sequence[GoalResult]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("Goal", "Structure", "Metric", "Limit", "Achieved", "Unit", "Result", "Note"))
-        for result in goals:
-            achieved = "" if result.value is None else f"{result.value:.4f}"
-            goal = result.goal
-            writer.writerow(
-                (goal, goal.structure, goal.metric, goal.limit_text, achieved, goal.unit, result.verdict, result.note)
-            )
-
-
-def _write_checks(path: Path, checks: Sequence[CheckResult]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("Check", "Result", "Text"))
-        writer.writerows((check.name, check.verdict, check.text) for check in checks)
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")

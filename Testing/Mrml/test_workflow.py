@@ -182,7 +182,7 @@ def test_cancel_leaves_nothing(case, tmp_path, when):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("part", ["write_report", "write_dvh_csv", "_write_goals"])
+@pytest.mark.parametrize("part", ["write_report", "write_dvh_csv", "goals_csv"])
 def test_a_failure_leaves_the_former_result_untouched(case, tmp_path, monkeypatch, part):
     plan_case(case, coarse(case), tmp_path)
     before = hashes(tmp_path)
