@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from DoseEngineLib.errors import PlanError
-from DoseEngineLib.iec61217 import beam_frame
 from DoseEngineLib.plan import Plan, Prescription
+from RTPlanningLib.beam_editing import side_name
 from RTPlanningLib.case import Case
 from RTPlanningLib.plan_file import (
     DEFAULT_ENGINE,
@@ -19,8 +19,6 @@ from RTPlanningLib.plan_file import (
 )
 
 BOX_GANTRY_DEG = (0.0, 90.0, 180.0, 270.0)
-# Names by the RAS axis that points to the source: axis, sign.
-_SIDES = {(1, 1): "AP", (1, -1): "PA", (0, -1): "Left lateral", (0, 1): "Right lateral"}
 
 
 def conformal_request(
@@ -64,7 +62,7 @@ def conformal_request(
         raise PlanError(f"Conformal fields: aperture {aperture!r} is unknown; use one of {', '.join(FITS)}.")
     beams = tuple(
         BeamRequest(
-            _side(float(angle), patient_position),
+            side_name(float(angle), patient_position),
             float(angle),
             fit=aperture,
             margin_mm=float(margin_mm),
@@ -93,11 +91,3 @@ def four_field_box(case: Case, target: str, dose_Gy: float, fractions: int, **op
     """
     options.setdefault("patient_position", case.patient_position)
     return conformal_request(target, dose_Gy, fractions, **options).build(case)
-
-
-def _side(gantry_deg: float, patient_position: str) -> str:
-    source = beam_frame(gantry_deg, patient_position=patient_position).source_direction
-    for (axis, sign), name in _SIDES.items():
-        if source[axis] * sign > 1.0 - 1e-9:
-            return name
-    return f"Gantry {gantry_deg:g}"
