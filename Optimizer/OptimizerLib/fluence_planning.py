@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from DoseEngineLib.engine import create_engine
-from DoseEngineLib.geometry import resample
-from DoseEngineLib.influence import DoseInfluence
+from DoseEngineLib.geometry import Grid, resample
+from DoseEngineLib.influence import BixelBeam, DoseInfluence
 from DoseEngineLib.machine import load_machine
 from DoseEngineLib.patient import Patient
 from DoseEngineLib.photon.bixels import bixels_of_target
@@ -285,7 +285,7 @@ def plan_fluence(
         )
         delivered, weights = correction.plan, delivered_weights(influence, correction.plan)
     return FluencePlan(
-        influence, goals, trade_off.problem, _term_names(goals), solution, tuple(history), delivered, weights, losses,
+        influence, goals, trade_off.problem, term_names(goals), solution, tuple(history), delivered, weights, losses,
         refinement, correction, settings, open_questions(patient, goals, influence, solution.weights),
     )  # fmt: skip
 
@@ -348,6 +348,53 @@ def _correct(
     return refine_to_dose(problem, influence, plan, dose_of, corrections=corrections, progress=refining)
 
 
+@dataclass(frozen=True, eq=False)
+class InfluenceRegion:
+    """What an influence is computed for.
+
+    Attributes
+    ----------
+    bixels : tuple of BixelBeam
+        Of each beam those around the targets.
+    grid : Grid
+    mask : (k, j, i) bool array
+        Voxels of the grid that are looked at one by one.
+    normal_tissue_every : int or None
+        Of the rest of the body one voxel in a cube of so many a side; None leaves it out.
+    """
+
+    bixels: tuple[BixelBeam, ...]
+    grid: Grid
+    mask: np.ndarray
+    normal_tissue_every: int | None
+
+
+def influence_region(
+    patient: Patient, plan: Plan, goals: PlanningGoals, settings: FluenceSettings, targets: Sequence[str] = ()
+) -> InfluenceRegion:
+    """Choose bixels around the targets, and the voxels that the rows see."""
+    by_name = {structure.name: structure for structure in patient.structures}
+    _check_names(goals.structures, by_name)
+    named = tuple(targets) or _targets(plan, goals, by_name)
+    _check_names(named, by_name)
+    target = _union([by_name[name] for name in named])
+    bixels = tuple(
+        bixels_of_target(
+            target, beam, load_machine(beam.machine), plan.patient_position, settings.bixel_mm,
+            settings.target_margin_mm,
+        )
+        for beam in plan.beams
+    )  # fmt: skip
+    grid = patient.body_grid.with_spacing(settings.spacing_mm or plan.dose_grid_spacing_mm)
+    # of the body itself a sample says enough, of everything else every voxel counts that it has a part in
+    whole = dict.fromkeys(name for name in (*goals.structures, *named) if by_name[name].role != "EXTERNAL")
+    mask = np.zeros(grid.shape, bool)
+    for name in whole:
+        mask |= occupancy(by_name[name], grid) > 0
+    sampled = any(by_name[name].role == "EXTERNAL" for name in goals.structures)
+    return InfluenceRegion(bixels, grid, mask, settings.normal_tissue_every if sampled else None)
+
+
 def fluence_influence(
     patient: Patient,
     plan: Plan,
@@ -357,32 +404,14 @@ def fluence_influence(
     progress: Progress | None = None,
 ) -> DoseInfluence:
     """Calculate the influence that `plan_fluence` works with: bixels around the targets, voxels that the rows see."""
-    by_name = {structure.name: structure for structure in patient.structures}
-    _check_names(goals.structures, by_name)
-    named = tuple(targets) or _targets(plan, goals, by_name)
-    _check_names(named, by_name)
-    target = _union([by_name[name] for name in named])
-    bixels = [
-        bixels_of_target(
-            target, beam, load_machine(beam.machine), plan.patient_position, settings.bixel_mm,
-            settings.target_margin_mm,
-        )
-        for beam in plan.beams
-    ]  # fmt: skip
-    grid = patient.body_grid.with_spacing(settings.spacing_mm or plan.dose_grid_spacing_mm)
-    # of the body itself a sample says enough, of everything else every voxel counts that it has a part in
-    whole = dict.fromkeys(name for name in (*goals.structures, *named) if by_name[name].role != "EXTERNAL")
-    mask = np.zeros(grid.shape, bool)
-    for name in whole:
-        mask |= occupancy(by_name[name], grid) > 0
-    sampled = any(by_name[name].role == "EXTERNAL" for name in goals.structures)
+    region = influence_region(patient, plan, goals, settings, targets)
     return create_engine(INFLUENCE_ENGINE).calculate_influence(
         patient,
         plan,
-        bixels=bixels,
-        mask=mask,
-        normal_tissue_every=settings.normal_tissue_every if sampled else None,
-        grid=grid,
+        bixels=region.bixels,
+        mask=region.mask,
+        normal_tissue_every=region.normal_tissue_every,
+        grid=region.grid,
         progress=progress,
     )
 
@@ -546,7 +575,7 @@ def _deliver(
     return sequenced, weights, losses, None
 
 
-def _term_names(goals: PlanningGoals) -> tuple[str, ...]:
+def term_names(goals: PlanningGoals) -> tuple[str, ...]:
     """Rows in the order of a problem's values: objectives level by level, then fluence terms."""
     objectives = [
         str(row)

@@ -1,0 +1,1 @@
+"""Sets of objective rows that come with the package, one JSON file a case."""
