@@ -7,8 +7,9 @@ It runs unchanged in desktop Slicer (``RTPlanningLogic(slicer.mrmlScene)``) and 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from DoseEngineLib.background import Background
 from DoseEngineLib.calibration import CalibrationCurve
@@ -34,19 +35,39 @@ from OptimizerLib.planning_goals import PlanningGoals
 from OptimizerLib.solvers import IterationState
 from RTPlanningLib.case import Case
 from RTPlanningLib.display.isodose_levels import default_levels, levels_in_Gy, levels_in_percent
+from RTPlanningLib.evaluation.dose_statistics import DoseStatistic
 from RTPlanningLib.evaluation.dvh import Dvh
 from RTPlanningLib.evaluation.goals import GoalResult, parse_goal
 from RTPlanningLib.mrml.beam_model_nodes import createBeamModelNodes
 from RTPlanningLib.mrml.case_nodes import caseFromNodes, createCaseNodes
+from RTPlanningLib.mrml.dose_statistics_node import createDoseStatisticsTable, doseStatisticsOf
 from RTPlanningLib.mrml.dvh_nodes import CHART, METRICS_TABLE, createDvhNodes, dvhNotes
 from RTPlanningLib.mrml.goals_node import createGoalsTable
 from RTPlanningLib.mrml.isodose_node import createIsodoseModel
-from RTPlanningLib.mrml.plan_evaluation import PlanDvhs, currentDose, planDvhs, planGoals
+from RTPlanningLib.mrml.plan_evaluation import PlanDvhs, currentDose, planDvhs, planGoals, planStatistics
 from RTPlanningLib.mrml.scene_file import loadScene, saveScene
 
 if TYPE_CHECKING:
     from RTPlanningLib.dicom.export import DicomExport, DicomOptions
     from RTPlanningLib.mrml.dicom_import import ImportedNodes
+
+
+@dataclass(frozen=True)
+class PlanEvaluation:
+    """What a plan's dose comes to.
+
+    Attributes
+    ----------
+    dvhs : dict of structure name to Dvh
+    goals : list of GoalResult
+    statistics : tuple of DoseStatistic
+    isodoseNode : vtkMRMLModelNode
+    """
+
+    dvhs: dict[str, Dvh]
+    goals: list[GoalResult]
+    statistics: tuple[DoseStatistic, ...]
+    isodoseNode: Any
 
 
 class RTPlanningLogic:
@@ -210,13 +231,17 @@ class RTPlanningLogic:
         EvaluationError
             A named structure that does not exist or cannot be evaluated, or no structure to evaluate at all.
         """
-        ofPlan = planDvhs(planNode, structureNames, progress)
+        ofPlan = planDvhs(planNode, structureNames, progress, self.background)
         segmentationNode = referencedNode(planNode, SEGMENTATION, "segmentation")
         createDvhNodes(planNode, currentDose(planNode), segmentationNode, ofPlan.dvhs, notes=ofPlan.notes)
         return dict(ofPlan.dvhs)
 
     def evaluateGoals(
-        self, planNode, goals: Sequence[str] | None = None, dvhs: dict[str, Dvh] | None = None
+        self,
+        planNode,
+        goals: Sequence[str] | None = None,
+        dvhs: dict[str, Dvh] | None = None,
+        progress: Progress | None = None,
     ) -> list[GoalResult]:
         """Judge clinical goals and put the table ``<plan>_Goals`` into the scene.
 
@@ -227,6 +252,7 @@ class RTPlanningLogic:
             By default those stored with the plan.
         dvhs : dict of structure name to Dvh, optional
             What `calculateDvh` returned for the present dose; else they are calculated.
+        progress : callable, optional
 
         Raises
         ------
@@ -236,9 +262,54 @@ class RTPlanningLogic:
         ofPlan = None
         if dvhs is not None:
             ofPlan = PlanDvhs(dvhs, {name: note for name, note in dvhNotes(planNode).items() if name not in dvhs})
-        results = planGoals(planNode, goals, ofPlan)
+        results = planGoals(planNode, goals, ofPlan, progress, self.background)
         createGoalsTable(planNode, currentDose(planNode), results)
         return results
+
+    def calculateDoseStatistics(
+        self, planNode, dvhs: dict[str, Dvh] | None = None, progress: Progress | None = None
+    ) -> tuple[DoseStatistic, ...]:
+        """Sum up a plan's dose in a few figures and put the table ``<plan>_DoseStatistics`` into the scene.
+
+        Parameters
+        ----------
+        planNode : vtkMRMLScriptedModuleNode
+        dvhs : dict of structure name to Dvh, optional
+            What `calculateDvh` returned for the present dose; else they are calculated.
+        progress : callable, optional
+
+        Raises
+        ------
+        PlanError, EvaluationError
+            As `calculateDvh`, and for a dose that is zero everywhere.
+        """
+        if dvhs is None:
+            dvhs = dict(planDvhs(planNode, None, part(progress, 0.0, 0.9), self.background).dvhs)
+        statistics = planStatistics(planNode, dvhs, part(progress, 0.9, 1.0), self.background)
+        createDoseStatisticsTable(planNode, currentDose(planNode), statistics)
+        return statistics
+
+    def doseStatistics(self, planNode) -> tuple[DoseStatistic, ...]:
+        """Return the figures that were calculated of the plan's present dose; none where there are none."""
+        return doseStatisticsOf(planNode)
+
+    def evaluatePlan(self, planNode, progress: Progress | None = None) -> PlanEvaluation:
+        """Evaluate a plan's dose in one go: DVHs, goals, figures and isodoses, all of them nodes of the scene.
+
+        Raises
+        ------
+        PlanError, EvaluationError
+            As `calculateDvh` and `calculateDoseStatistics`.
+        """
+        dvhs = self.calculateDvh(planNode, progress=part(progress, 0.0, 0.6))
+        goals = self.evaluateGoals(planNode, dvhs=dvhs, progress=part(progress, 0.6, 0.75))
+        statistics = self.calculateDoseStatistics(planNode, dvhs, part(progress, 0.75, 0.85))
+        prescription = planFromNode(planNode).prescription
+        reference_Gy = prescription.dose_Gy if prescription else None
+        isodoses = self.createIsodoses(
+            currentDose(planNode), reference_Gy=reference_Gy, progress=part(progress, 0.85, 1.0)
+        )
+        return PlanEvaluation(dvhs, goals, statistics, isodoses)
 
     def dvhChart(self, planNode):
         """Return the plan's DVH chart node, or None."""
@@ -261,6 +332,7 @@ class RTPlanningLogic:
         *,
         levels_percent: Sequence[float] | None = None,
         reference_Gy: float | None = None,
+        progress: Progress | None = None,
     ):
         """Show isodoses of a dose volume as a model; returns the model node.
 
@@ -272,6 +344,8 @@ class RTPlanningLogic:
             Of ``reference_Gy``. Without any levels: the clinical default ones.
         reference_Gy : float, optional
             Normally the prescribed dose.
+        progress : callable, optional
+            When it raises, the former isodoses stay.
         """
         if doseNode is None:
             raise PlanError("There is no dose to draw isodoses of; calculate the dose first.")
@@ -285,7 +359,7 @@ class RTPlanningLogic:
             levels = levels_in_Gy(levels_Gy)
         else:
             levels = default_levels(reference_Gy, float(arrayFromVolume(doseNode).max()))
-        return createIsodoseModel(doseNode, levels)
+        return createIsodoseModel(doseNode, levels, progress)
 
     def createBeamModels(self, planNode) -> list:
         """Show the plan's beams as models under their transforms; returns the model nodes in the order of the beams."""

@@ -10,6 +10,7 @@ from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from DoseEngineLib.errors import EvaluationError
 from DoseEngineLib.geometry import Grid
+from DoseEngineLib.progress import Progress, part
 
 # SlicerRT's name for the dose level of a point
 LEVEL_ARRAY = "isolevels"
@@ -17,7 +18,9 @@ LEVEL_ARRAY = "isolevels"
 INDEX_ARRAY = "isolevelIndex"
 
 
-def isodose_surface(dose_Gy: np.ndarray, grid: Grid, levels_Gy: Sequence[float]) -> vtk.vtkPolyData:
+def isodose_surface(
+    dose_Gy: np.ndarray, grid: Grid, levels_Gy: Sequence[float], progress: Progress | None = None
+) -> vtk.vtkPolyData:
     """Return the surfaces of equal dose, all levels in one.
 
     A surface is open where the dose grid ends.
@@ -28,6 +31,7 @@ def isodose_surface(dose_Gy: np.ndarray, grid: Grid, levels_Gy: Sequence[float])
     grid : Grid
     levels_Gy : sequence of float
         Positive; levels above the maximum give no surface.
+    progress : callable, optional
 
     Returns
     -------
@@ -47,8 +51,9 @@ def isodose_surface(dose_Gy: np.ndarray, grid: Grid, levels_Gy: Sequence[float])
         raise EvaluationError(f"The dose array's shape {dose.shape} is not its grid's {grid.shape} (k, j, i).")
     if not np.isfinite(dose).all():
         raise EvaluationError("The dose has NaN or infinite voxels; repair it before drawing isodoses.")
-    appended = vtk.vtkAppendPolyData()
+    appended, report = vtk.vtkAppendPolyData(), part(progress, 0.0, 1.0)
     for index, level in enumerate(levels):
+        report(index / len(levels), f"Isodose of {level:.4g} Gy")
         surface = contour(dose, grid, level)
         count = surface.GetNumberOfPoints()
         for name, values in (

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import slicer
 
+from DoseEngineLib.errors import EvaluationError
 from DoseEngineLib.mrml.subject_hierarchy import placeNode
 from DoseEngineLib.mrml.volumes import arrayFromVolume, gridFromVolume
+from DoseEngineLib.progress import Progress
 from RTPlanningLib.display.isodose_levels import IsodoseLevel
 from RTPlanningLib.display.isodose_surface import INDEX_ARRAY, isodose_surface
 
@@ -16,13 +18,15 @@ _MODEL_REFERENCE, _COLOR_REFERENCE = "isodoseModelRef", "isodoseColorTableRef"
 _OPACITY = 0.35
 
 
-def createIsodoseModel(doseNode, levels: Sequence[IsodoseLevel]):
+def createIsodoseModel(doseNode, levels: Sequence[IsodoseLevel], progress: Progress | None = None):
     """Show a dose volume's isodoses: a model node, made once for each dose and updated afterwards.
 
     Parameters
     ----------
     doseNode : vtkMRMLScalarVolumeNode
     levels : sequence of IsodoseLevel
+    progress : callable, optional
+        Called between the levels; when it raises, the former model stays.
 
     Returns
     -------
@@ -31,7 +35,11 @@ def createIsodoseModel(doseNode, levels: Sequence[IsodoseLevel]):
     """
     scene = doseNode.GetScene()
     levels = sorted(levels, key=lambda level: level.dose_Gy)
-    surface = isodose_surface(arrayFromVolume(doseNode), gridFromVolume(doseNode), [level.dose_Gy for level in levels])
+    doses_Gy = [level.dose_Gy for level in levels]
+    surface = isodose_surface(arrayFromVolume(doseNode), gridFromVolume(doseNode), doses_Gy, progress)
+    # events may have turned in between
+    if doseNode.GetScene() is not scene:
+        raise EvaluationError("The dose was removed while its isodoses were drawn; calculate it again.")
     model = doseNode.GetNodeReference(_MODEL_REFERENCE)
     if model is None:
         model = slicer.vtkMRMLModelNode()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+import numpy as np
+
+from DoseEngineLib.background import Background, at_once
 from DoseEngineLib.dvh import calculate_dvh
 from DoseEngineLib.errors import EvaluationError, PlanError
+from DoseEngineLib.geometry import Grid
 from DoseEngineLib.isodose_volume import IsodoseVolumes
 from DoseEngineLib.mrml.plan_node import (
     DOSE,
@@ -21,8 +25,10 @@ from DoseEngineLib.mrml.segmentations import structuresFromSegmentation
 from DoseEngineLib.mrml.volumes import arrayFromVolume, gridFromVolume
 from DoseEngineLib.plan import Structure
 from DoseEngineLib.progress import Progress, part
+from RTPlanningLib.evaluation.dose_statistics import DoseStatistic, dose_statistics
 from RTPlanningLib.evaluation.dvh import Dvh
 from RTPlanningLib.evaluation.goals import GoalResult, evaluate_goals, parse_goal
+from RTPlanningLib.mrml.evaluated_state import DVH_PARTS, evaluatedState
 
 
 @dataclass(frozen=True)
@@ -34,10 +40,13 @@ class PlanDvhs:
     dvhs : mapping of structure name to Dvh
     left_out : mapping of structure name to str
         Why a structure has no DVH: it is empty, or lies outside the dose grid.
+    state : dict
+        What they were calculated of; see `RTPlanningLib.mrml.evaluated_state`.
     """
 
     dvhs: Mapping[str, Dvh]
     left_out: Mapping[str, str]
+    state: dict[str, str] = field(default_factory=dict)
 
     @property
     def notes(self) -> dict[str, str]:
@@ -90,7 +99,12 @@ def segmentationStructure(segmentationNode, name: str) -> Structure:
     return _named(structuresFromSegmentation(segmentationNode, gridFromVolume(volumeNode)), name, "segmentation")
 
 
-def planDvhs(planNode, structureNames: Sequence[str] | None = None, progress: Progress | None = None) -> PlanDvhs:
+def planDvhs(
+    planNode,
+    structureNames: Sequence[str] | None = None,
+    progress: Progress | None = None,
+    background: Background = at_once,
+) -> PlanDvhs:
     """Calculate the DVHs of a plan's structures.
 
     Without names, structures that are empty or lie wholly outside the dose grid are left out, with the reason. One
@@ -105,33 +119,32 @@ def planDvhs(planNode, structureNames: Sequence[str] | None = None, progress: Pr
     """
     doseNode = currentDose(planNode)
     structures = planStructures(planNode)
-    if structureNames is not None:
+    named = structureNames is not None
+    if named:
         known = {structure.name: structure for structure in structures}
         unknown = [name for name in structureNames if name not in known]
         if unknown:
             raise EvaluationError(f"There is no structure {', '.join(unknown)}; the plan has: {', '.join(known)}.")
         structures = tuple(known[name] for name in structureNames)
-    dose, grid, report = arrayFromVolume(doseNode), gridFromVolume(doseNode), part(progress, 0.0, 1.0)
-    dvhs: dict[str, Dvh] = {}
-    left_out: dict[str, str] = {}
-    for number, structure in enumerate(structures):
-        report(number / len(structures), f"DVH of {structure.name}")
-        try:
-            dvhs[structure.name] = calculate_dvh(dose, grid, structure, allow_partial=True)
-        except EvaluationError as error:
-            if structureNames is not None:
-                raise
-            left_out[structure.name] = f"Not evaluated: {error}"
-    if not dvhs:
-        reasons = "".join(f" {reason}" for reason in left_out.values())
+    dose, grid = arrayFromVolume(doseNode), gridFromVolume(doseNode)
+    # taken now: what is changed while the work runs, is not in its result
+    state = evaluatedState(planNode, DVH_PARTS)
+    found = background(lambda report: _dvhs(dose, grid, structures, named, report), progress)
+    if not found.dvhs:
+        reasons = "".join(f" {reason}" for reason in found.left_out.values())
         raise EvaluationError(
             f"Plan {planNode.GetName()} has no structure inside its dose grid to evaluate; contour one.{reasons}"
         )
-    report(1.0, "DVHs ready")
-    return PlanDvhs(dvhs, left_out)
+    return replace(found, state=state)
 
 
-def planGoals(planNode, goals: Sequence[str] | None = None, dvhs: PlanDvhs | None = None) -> list[GoalResult]:
+def planGoals(
+    planNode,
+    goals: Sequence[str] | None = None,
+    dvhs: PlanDvhs | None = None,
+    progress: Progress | None = None,
+    background: Background = at_once,
+) -> list[GoalResult]:
     """Judge clinical goals, by default those stored with the plan.
 
     A goal of a structure without a DVH says why there is none.
@@ -139,16 +152,50 @@ def planGoals(planNode, goals: Sequence[str] | None = None, dvhs: PlanDvhs | Non
     asked = [parse_goal(goal) for goal in (goalsOf(planNode) if goals is None else goals)]
     doseNode = currentDose(planNode)
     if dvhs is None:
-        dvhs = planDvhs(planNode) if asked else PlanDvhs({}, {})
+        dvhs = planDvhs(planNode, progress=part(progress, 0.0, 0.8), background=background) if asked else None
+    dvhs = dvhs or PlanDvhs({}, {})
     prescription = planFromNode(planNode).prescription
-    body = _isodoseVolumes(planNode, doseNode) if any(goal.metric.needs_body for goal in asked) else None
-    results = evaluate_goals(asked, dvhs.dvhs, prescription.dose_Gy if prescription else None, body)
+    volumes = _isodoseVolumes(planNode, doseNode) if any(goal.metric.needs_body for goal in asked) else None
+
+    def judge(report: Progress) -> list[GoalResult]:
+        report(0.0, "Judging the goals")
+        body = volumes() if volumes else None
+        return evaluate_goals(asked, dvhs.dvhs, prescription.dose_Gy if prescription else None, body)
+
+    results = background(judge, part(progress, 0.8, 1.0))
     return [
         replace(result, note=dvhs.left_out[result.goal.structure])
         if result.value is None and result.goal.structure in dvhs.left_out
         else result
         for result in results
     ]
+
+
+def planStatistics(
+    planNode, dvhs: Mapping[str, Dvh], progress: Progress | None = None, background: Background = at_once
+) -> tuple[DoseStatistic, ...]:
+    """Sum up a plan's dose in a few figures; ``dvhs`` are those of its present dose, the target's among them."""
+    doseNode = currentDose(planNode)
+    structures, prescription = planStructures(planNode), planFromNode(planNode).prescription
+    dose, grid = arrayFromVolume(doseNode), gridFromVolume(doseNode)
+    return background(lambda report: dose_statistics(dose, grid, structures, dvhs, prescription), progress)
+
+
+def _dvhs(
+    dose_Gy: np.ndarray, grid: Grid, structures: Sequence[Structure], named: bool, progress: Progress
+) -> PlanDvhs:
+    dvhs: dict[str, Dvh] = {}
+    left_out: dict[str, str] = {}
+    for number, structure in enumerate(structures):
+        progress(number / len(structures), f"DVH of {structure.name}")
+        try:
+            dvhs[structure.name] = calculate_dvh(dose_Gy, grid, structure, allow_partial=True)
+        except EvaluationError as error:
+            if named:
+                raise
+            left_out[structure.name] = f"Not evaluated: {error}"
+    progress(1.0, "DVHs ready")
+    return PlanDvhs(dvhs, left_out)
 
 
 def _named(structures: Sequence[Structure], name: str, owner: str) -> Structure:
@@ -158,7 +205,9 @@ def _named(structures: Sequence[Structure], name: str, owner: str) -> Structure:
     return known[name]
 
 
-def _isodoseVolumes(planNode, doseNode) -> IsodoseVolumes:
+def _isodoseVolumes(planNode, doseNode) -> Callable[[], IsodoseVolumes]:
+    """Read the body and the dose; return what makes the isodose volumes of them, which touches no node."""
     external = [structure for structure in planStructures(planNode) if structure.role == "EXTERNAL"]
     body = external[0] if len(external) == 1 else None
-    return IsodoseVolumes(arrayFromVolume(doseNode), gridFromVolume(doseNode), body)
+    dose, grid = arrayFromVolume(doseNode), gridFromVolume(doseNode)
+    return lambda: IsodoseVolumes(dose, grid, body)
