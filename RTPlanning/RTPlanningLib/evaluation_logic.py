@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
-
+from DoseEngineLib.background import Background, at_once
 from DoseEngineLib.calibration import CalibrationCurve
 from DoseEngineLib.dvh import Dvh
 from DoseEngineLib.errors import EvaluationError, PlanError
@@ -30,11 +30,11 @@ from RTPlanningLib.mrml.combined_dose_node import (
     createPlanSubtraction,
     createPlanSum,
 )
-from RTPlanningLib.mrml.comparison_picture import drawComparison
 from RTPlanningLib.mrml.derived_nodes import isDerivationCurrent
 from RTPlanningLib.mrml.dose_difference_node import createDoseDifference
+from RTPlanningLib.mrml.evaluated_state import DOSE, GOALS, PLAN, STRUCTURES, evaluatedState, isEvaluationCurrent
 from RTPlanningLib.mrml.gamma_node import createGamma
-from RTPlanningLib.mrml.plan_checks_node import checkPlanNode, createPlanChecksTable
+from RTPlanningLib.mrml.plan_checks_node import createPlanChecksTable, planChecksTable, readPlanChecks
 from RTPlanningLib.mrml.plan_comparison_nodes import checkPlans, createDvhOverlay, createGoalComparisonTable
 from RTPlanningLib.mrml.plan_evaluation import (
     PlanDvhs,
@@ -44,12 +44,15 @@ from RTPlanningLib.mrml.plan_evaluation import (
     planStructures,
     segmentationStructure,
 )
-from RTPlanningLib.mrml.radiobiology_node import createRadiobiologyTable
+from RTPlanningLib.mrml.radiobiology_node import createRadiobiologyTable, radiobiologyTable
 from RTPlanningLib.radiobiology.fractionation import Fractionation
 from RTPlanningLib.radiobiology.parameters import load_parameters
 from RTPlanningLib.radiobiology.plan_radiobiology import RadiobiologyResult, evaluate_ntcp, evaluate_tcp
 from RTPlanningLib.radiobiology.structure_matching import ROLES_WITHOUT_TISSUE
 from RTPlanningLib.radiobiology.uncertainty import DEFAULT_SAMPLES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["DosePart", "EvaluationLogic", "PlanComparison"]
 
@@ -91,10 +94,16 @@ class EvaluationLogic:
     Parameters
     ----------
     scene : vtkMRMLScene
+
+    Attributes
+    ----------
+    background : Background
+        Runs the pure work; a panel sets it so that its events turn meanwhile.
     """
 
     def __init__(self, scene) -> None:
         self.scene = scene
+        self.background: Background = at_once
 
     # Biology
 
@@ -110,7 +119,13 @@ class EvaluationLogic:
         """Put a plan's EQD2 into the scene as a dose volume; see `createBiologicalDose` for the parameters."""
         self._check(planNode)
         return createBiologicalDose(
-            planNode, "EQD2", alpha_beta_Gy, elsewhere_Gy=elsewhere_Gy, overlap=overlap, progress=progress
+            planNode,
+            "EQD2",
+            alpha_beta_Gy,
+            elsewhere_Gy=elsewhere_Gy,
+            overlap=overlap,
+            progress=progress,
+            background=self.background,
         )
 
     def createBed(
@@ -125,7 +140,13 @@ class EvaluationLogic:
         """Put a plan's BED into the scene as a dose volume; see `createBiologicalDose` for the parameters."""
         self._check(planNode)
         return createBiologicalDose(
-            planNode, "BED", alpha_beta_Gy, elsewhere_Gy=elsewhere_Gy, overlap=overlap, progress=progress
+            planNode,
+            "BED",
+            alpha_beta_Gy,
+            elsewhere_Gy=elsewhere_Gy,
+            overlap=overlap,
+            progress=progress,
+            background=self.background,
         )
 
     def evaluateRadiobiology(
@@ -169,7 +190,11 @@ class EvaluationLogic:
         """
         self._check(planNode)
         report = part(progress, 0.0, 1.0)
-        ofPlan = planDvhs(planNode, progress=part(report, 0.0, 0.4)) if dvhs is None else PlanDvhs(dvhs, {})
+        state = evaluatedState(planNode, (PLAN, DOSE, STRUCTURES))
+        if dvhs is None:
+            ofPlan = planDvhs(planNode, progress=part(report, 0.0, 0.4), background=self.background)
+        else:
+            ofPlan = PlanDvhs(dvhs, {})
         plan = deliveredPlan(planNode)
         if plan.prescription is None:
             raise PlanError(
@@ -191,19 +216,24 @@ class EvaluationLogic:
         tumourSets = {name: table.tcp_set(identifier) for name, identifier in tumours.items()}
         roles = {structure.name: structure.role for structure in planStructures(planNode)}
         asked = {n for n, role in roles.items() if role not in ROLES_WITHOUT_TISSUE} | set(ntcpSets or {})
-        results = evaluate_ntcp(
-            {name: dvh for name, dvh in ofPlan.dvhs.items() if name in asked},
-            course,
-            plan.prescription.dose_Gy,
-            chosen=ntcpSets,
-            dose_terms=dose_terms,
-            samples=samples,
-            parameters=table,
-            progress=part(report, 0.4, 0.9),
-        )
-        for name, entry in tumourSets.items():
-            report(0.9, f"TCP of {name}")
-            results.append(evaluate_tcp(ofPlan.dvhs[name], course, entry, samples=samples))
+
+        def evaluate(told: Progress) -> list[RadiobiologyResult]:
+            results = evaluate_ntcp(
+                {name: dvh for name, dvh in ofPlan.dvhs.items() if name in asked},
+                course,
+                plan.prescription.dose_Gy,
+                chosen=ntcpSets,
+                dose_terms=dose_terms,
+                samples=samples,
+                parameters=table,
+                progress=part(told, 0.0, 0.8),
+            )
+            for name, entry in tumourSets.items():
+                told(0.8, f"TCP of {name}")
+                results.append(evaluate_tcp(ofPlan.dvhs[name], course, entry, samples=samples))
+            return results
+
+        results = self.background(evaluate, part(report, 0.4, 0.95))
         results += [
             RadiobiologyResult(name, "NTCP", "", "", "", None, None, None, "", None, None, note)
             for name, note in ofPlan.left_out.items()
@@ -211,8 +241,13 @@ class EvaluationLogic:
         ]
         # the last call that can cancel: from here on the scene changes
         report(1.0, "Radiobiology ready")
-        createRadiobiologyTable(planNode, results)
+        self._check(planNode)
+        createRadiobiologyTable(planNode, results, state)
         return results
+
+    def radiobiologyTable(self, planNode):
+        """Return the plan's table of probabilities, or None."""
+        return radiobiologyTable(planNode)
 
     # Comparison of doses
 
@@ -244,6 +279,7 @@ class EvaluationLogic:
             structure=_structure(structureName, segmentationNode, referenceNode, evaluatedNode),
             limit=limit,
             progress=progress,
+            background=self.background,
         )
 
     def createGamma(
@@ -268,6 +304,7 @@ class EvaluationLogic:
             criterion,
             structure=_structure(structureName, segmentationNode, referenceNode, evaluatedNode),
             progress=progress,
+            background=self.background,
         )
 
     # Combination of doses
@@ -359,7 +396,7 @@ class EvaluationLogic:
         judged = {}
         for number, node in enumerate(planNodes):
             share = part(report, number / len(planNodes), (number + 1) / len(planNodes))
-            all_dvhs = planDvhs(node, progress=part(share, 0.0, 0.9))
+            all_dvhs = planDvhs(node, progress=part(share, 0.0, 0.8), background=self.background)
             missing = [name for name in structureNames or () if name not in all_dvhs.dvhs]
             if missing:
                 reasons = " ".join(all_dvhs.left_out[name] for name in missing if name in all_dvhs.left_out)
@@ -368,10 +405,11 @@ class EvaluationLogic:
             shown.append(
                 all_dvhs.dvhs if structureNames is None else {name: all_dvhs.dvhs[name] for name in structureNames}
             )
-            judged[node.GetName()] = planGoals(node, goals, all_dvhs)
+            judged[node.GetName()] = planGoals(node, goals, all_dvhs, part(share, 0.8, 1.0), self.background)
         comparison = compare_goals(judged) if any(judged.values()) else None
         # the last call that can cancel: from here on the scene changes
         report(1.0, "Comparison ready")
+        self._check(*planNodes)
         chart = createDvhOverlay(planNodes, shown)
         table = None
         if comparison is not None:
@@ -382,7 +420,11 @@ class EvaluationLogic:
     # Checks
 
     def checkPlan(
-        self, planNode, missing: Sequence[str] = (), calibration: CalibrationCurve | None = None
+        self,
+        planNode,
+        missing: Sequence[str] = (),
+        calibration: CalibrationCurve | None = None,
+        progress: Progress | None = None,
     ) -> tuple[object, list[CheckResult]]:
         """Check a plan before sign-off and put the table ``<plan>_Checks`` into the scene.
 
@@ -393,6 +435,7 @@ class EvaluationLogic:
         planNode : vtkMRMLScriptedModuleNode
         missing, calibration
             See `RTPlanningLib.mrml.plan_checks_node.checkPlanNode`.
+        progress : callable, optional
 
         Returns
         -------
@@ -400,8 +443,14 @@ class EvaluationLogic:
         results : list of CheckResult
         """
         self._check(planNode)
-        results = checkPlanNode(planNode, missing, calibration)
-        return createPlanChecksTable(planNode, results), results
+        state = evaluatedState(planNode, (PLAN, DOSE, STRUCTURES, GOALS))
+        results = self.background(readPlanChecks(planNode, missing, calibration), progress)
+        self._check(planNode)
+        return createPlanChecksTable(planNode, results, state), results
+
+    def checksTable(self, planNode):
+        """Return the plan's table of checks, or None."""
+        return planChecksTable(planNode)
 
     # State
 
@@ -413,6 +462,14 @@ class EvaluationLogic:
         self._check(node)
         return isDerivationCurrent(node)
 
+    def isEvaluationCurrent(self, node, planNode) -> bool:
+        """Tell whether a table of DVH metrics, goals, checks or probabilities still stands for its plan.
+
+        It does not where the plan, its dose, the structures or, for goals and checks, the goals were changed since.
+        """
+        self._check(planNode)
+        return isEvaluationCurrent(node, planNode)
+
     # Pictures
 
     def drawComparison(self, volumeNode, planNode=None, point_RAS_mm: Sequence[float] | None = None) -> Figure:
@@ -423,6 +480,9 @@ class EvaluationLogic:
         EvaluationError
             A volume that holds no comparison, or no plan whose CT it could be drawn on.
         """
+        # needs matplotlib, which the desktop has only once it was asked for
+        from RTPlanningLib.mrml.comparison_picture import drawComparison
+
         self._check(volumeNode, *([] if planNode is None else [planNode]))
         return drawComparison(volumeNode, planNode, point_RAS_mm)
 

@@ -42,7 +42,8 @@ from RTPlanningLib.mrml.beam_model_nodes import createBeamModelNodes
 from RTPlanningLib.mrml.case_nodes import caseFromNodes, createCaseNodes
 from RTPlanningLib.mrml.dose_statistics_node import createDoseStatisticsTable, doseStatisticsOf
 from RTPlanningLib.mrml.dvh_nodes import CHART, METRICS_TABLE, createDvhNodes, dvhNotes
-from RTPlanningLib.mrml.goals_node import createGoalsTable
+from RTPlanningLib.mrml.evaluated_state import DVH_PARTS, GOALS, evaluatedState
+from RTPlanningLib.mrml.goals_node import GOALS_TABLE, createGoalsTable
 from RTPlanningLib.mrml.isodose_node import createIsodoseModel
 from RTPlanningLib.mrml.plan_evaluation import PlanDvhs, currentDose, planDvhs, planGoals, planStatistics
 from RTPlanningLib.mrml.scene_file import loadScene, saveScene
@@ -233,7 +234,9 @@ class RTPlanningLogic:
         """
         ofPlan = planDvhs(planNode, structureNames, progress, self.background)
         segmentationNode = referencedNode(planNode, SEGMENTATION, "segmentation")
-        createDvhNodes(planNode, currentDose(planNode), segmentationNode, ofPlan.dvhs, notes=ofPlan.notes)
+        createDvhNodes(
+            planNode, currentDose(planNode), segmentationNode, ofPlan.dvhs, notes=ofPlan.notes, state=ofPlan.state
+        )
         return dict(ofPlan.dvhs)
 
     def evaluateGoals(
@@ -259,11 +262,12 @@ class RTPlanningLogic:
         PlanError, EvaluationError
             As `calculateDvh`, and for a goal that cannot be read.
         """
-        ofPlan = None
+        ofPlan, state = None, evaluatedState(planNode, (*DVH_PARTS, GOALS))
         if dvhs is not None:
             ofPlan = PlanDvhs(dvhs, {name: note for name, note in dvhNotes(planNode).items() if name not in dvhs})
         results = planGoals(planNode, goals, ofPlan, progress, self.background)
-        createGoalsTable(planNode, currentDose(planNode), results)
+        # judged on goals of the caller's, the table does not stand for the plan's own
+        createGoalsTable(planNode, currentDose(planNode), results, state if goals is None else None)
         return results
 
     def calculateDoseStatistics(
@@ -318,6 +322,10 @@ class RTPlanningLogic:
     def dvhNotes(self, planNode) -> dict[str, str]:
         """Return what a reader of the plan's DVHs has to know, by structure: left out, or only partly in the dose."""
         return dvhNotes(planNode)
+
+    def goalsTable(self, planNode):
+        """Return the plan's table of judged goals, or None."""
+        return planNode.GetNodeReference(GOALS_TABLE)
 
     def dvhMetricsTable(self, planNode):
         """Return the plan's DVH metrics table node, or None."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from DoseEngineLib.background import Background, at_once
 from DoseEngineLib.errors import EvaluationError
 from DoseEngineLib.geometry import Grid
 from DoseEngineLib.mrml.dose_volume import setDoseVolume
@@ -33,6 +34,7 @@ def createBiologicalDose(
     elsewhere_Gy: float,
     overlap: str = "first",
     progress: Progress | None = None,
+    background: Background = at_once,
 ):
     """Put the EQD2 or BED of a plan into the scene, as ``<plan>_EQD2`` beside its dose.
 
@@ -50,6 +52,8 @@ def createBiologicalDose(
     overlap : {"first", "smallest", "largest"}
         What counts where structures overlap.
     progress : callable, optional
+    background : Background
+        Runs the conversion itself.
 
     Returns
     -------
@@ -84,11 +88,15 @@ def createBiologicalDose(
             f"There is no structure {', '.join(unknown)} to give an alpha/beta to; the plan has: "
             f"{', '.join(structures) or 'none'}."
         )
-    report(0.2, f"{quantity}: alpha/beta of every voxel")
     ordered = [structures[name] for name in chosen]
-    ratios = alpha_beta_map(dose.grid, ordered, chosen, elsewhere_Gy=elsewhere_Gy, overlap=overlap)
     course = Fractionation(plan.fractions)
-    values = (eqd2_map_Gy if quantity == "EQD2" else bed_map_Gy)(dose.dose_Gy, ratios, course)
+
+    def convert(told: Progress) -> np.ndarray:
+        told(0.0, f"{quantity}: alpha/beta of every voxel")
+        ratios = alpha_beta_map(dose.grid, ordered, chosen, elsewhere_Gy=elsewhere_Gy, overlap=overlap)
+        return (eqd2_map_Gy if quantity == "EQD2" else bed_map_Gy)(dose.dose_Gy, ratios, course)
+
+    values = background(convert, part(report, 0.2, 0.9))
     notes = [note for structure in ordered if (note := _reach(structure, dose.grid))]
     provenance: dict[str, Any] = {
         "operation": quantity,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from DoseEngineLib.errors import EvaluationError
 from DoseEngineLib.mrml.plan_node import REFERENCE_VOLUME, SEGMENTATION, isPlanNode, planFromNode, referencedNode
@@ -16,6 +15,9 @@ from RTPlanningLib.mrml.derived_nodes import inputsOf, statisticsOf
 from RTPlanningLib.mrml.dose_difference_node import DIFFERENCE_VOLUME
 from RTPlanningLib.mrml.gamma_node import GAMMA_VOLUME
 from RTPlanningLib.mrml.plan_evaluation import planStructures
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def comparisonOverlay(volumeNode) -> ColorOverlay:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from DoseEngineLib.background import Background, at_once
 from DoseEngineLib.errors import EvaluationError
 from DoseEngineLib.mrml.plan_node import deliveredPlan, isPlanNode
 from DoseEngineLib.plan import Structure
@@ -30,6 +31,7 @@ def createDoseDifference(
     structure: Structure | None = None,
     limit: float | None = None,
     progress: Progress | None = None,
+    background: Background = at_once,
 ) -> tuple[object, DoseDifference]:
     """Put the evaluated minus the reference dose into the scene, on the reference's grid and in its study.
 
@@ -48,6 +50,8 @@ def createDoseDifference(
         The display's window reaches from minus to plus this; by default a round figure that 99.5 % of the voxels keep
         to.
     progress : callable, optional
+    background : Background
+        Runs the comparison itself.
 
     Returns
     -------
@@ -68,10 +72,19 @@ def createDoseDifference(
         raise EvaluationError(f"The display limit {limit} of a dose difference must be a number above 0.")
     reference, evaluated = doseDistribution(referenceNode), doseDistribution(evaluatedNode)
     normalization_Gy = _normalization_Gy(referenceNode, normalization) if kind == "percent" else None
-    report(0.2, "Dose difference")
-    difference = dose_difference(
-        reference, evaluated, kind, normalization_Gy=normalization_Gy, threshold_Gy=threshold_Gy, structure=structure
-    )
+
+    def compare(told: Progress) -> DoseDifference:
+        told(0.0, "Dose difference")
+        return dose_difference(
+            reference,
+            evaluated,
+            kind,
+            normalization_Gy=normalization_Gy,
+            threshold_Gy=threshold_Gy,
+            structure=structure,
+        )
+
+    difference = background(compare, part(report, 0.2, 0.9))
     largest = float(np.abs(difference.values[[0, -1]]).max())
     if largest > _LARGEST:
         raise EvaluationError(

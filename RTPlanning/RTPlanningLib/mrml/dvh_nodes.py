@@ -12,6 +12,7 @@ from DoseEngineLib.mrml.plan_node import referencedNodes
 from DoseEngineLib.mrml.segmentations import segmentIDOf
 from DoseEngineLib.mrml.subject_hierarchy import placeNode, removeNode, studyOf
 from RTPlanningLib.evaluation.dvh import Dvh
+from RTPlanningLib.mrml.evaluated_state import setEvaluatedState
 from RTPlanningLib.mrml.table_columns import addNumbers, addTexts
 
 DVH_TABLE = "dvhTableRef"
@@ -37,6 +38,7 @@ def createDvhNodes(
     dosesAtVolumePercent: Sequence[float] = DOSE_AT_VOLUME_PERCENT,
     volumesAtDose_Gy: Sequence[float] = (),
     notes: Mapping[str, str] | None = None,
+    state: Mapping[str, str] | None = None,
 ):
     """Put DVHs into the scene, in place of the plan's former ones.
 
@@ -53,6 +55,8 @@ def createDvhNodes(
     notes : mapping of structure name to str, optional
         Put into a table ``<plan>_DvhNotes`` (Structure, Note) below the metrics table: of structures left out, and of
         those partly outside the dose grid.
+    state : mapping, optional
+        What they were calculated of; see `RTPlanningLib.mrml.evaluated_state`.
 
     Returns
     -------
@@ -63,6 +67,7 @@ def createDvhNodes(
     scene, study = planNode.GetScene(), studyOf(doseNode)
     metrics = _addNode(scene, "vtkMRMLTableNode", f"{planNode.GetName()}_DvhMetrics")
     _fillMetrics(metrics, doseNode, dvhs, dosesAtVolumePercent, volumesAtDose_Gy)
+    setEvaluatedState(metrics, state)
     metrics.SetNodeReferenceID("doseVolumeRef", doseNode.GetID())
     metrics.SetNodeReferenceID("segmentationRef", segmentationNode.GetID())
     chart = _addNode(scene, "vtkMRMLPlotChartNode", f"{planNode.GetName()}_DvhChart")

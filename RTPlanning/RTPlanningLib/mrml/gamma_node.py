@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from DoseEngineLib.background import Background, at_once
 from DoseEngineLib.plan import Structure
 from DoseEngineLib.progress import Progress, part
 from RTPlanningLib.evaluation.gamma import GammaCriterion, GammaResult, gamma_index
@@ -24,6 +25,7 @@ def createGamma(
     *,
     structure: Structure | None = None,
     progress: Progress | None = None,
+    background: Background = at_once,
 ) -> tuple[object, GammaResult]:
     """Put the gamma of two doses into the scene, on the reference's grid and in its study.
 
@@ -35,6 +37,8 @@ def createGamma(
     structure : Structure, optional
         Judge only voxels in it.
     progress : callable, optional
+    background : Background
+        Runs the comparison itself.
 
     Returns
     -------
@@ -53,7 +57,10 @@ def createGamma(
     report(0.0, "Gamma: reading the doses")
     quantity = checkSameQuantity((referenceNode, evaluatedNode))
     reference, evaluated = doseDistribution(referenceNode), doseDistribution(evaluatedNode)
-    result = gamma_index(reference, evaluated, criterion, structure=structure, progress=part(progress, 0.05, 0.95))
+    result = background(
+        lambda told: gamma_index(reference, evaluated, criterion, structure=structure, progress=told),
+        part(report, 0.05, 0.95),
+    )
     request = {
         "operation": "gamma",
         "criterion": asdict(criterion),

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from DoseEngineLib.mrml.subject_hierarchy import placeNode, studyOf
 from RTPlanningLib.evaluation.goals import GoalResult
+from RTPlanningLib.mrml.evaluated_state import setEvaluatedState
 from RTPlanningLib.mrml.table_columns import addTexts
 
 GOALS_TABLE = "goalsTableRef"
 
 
-def createGoalsTable(planNode, doseNode, results: Sequence[GoalResult]):
-    """Write goal results into the plan's table node (columns Structure, Metric, Limit, Achieved, Result, Note)."""
+def createGoalsTable(planNode, doseNode, results: Sequence[GoalResult], state: Mapping[str, str] | None = None):
+    """Write goal results into the plan's table node (columns Structure, Metric, Limit, Achieved, Result, Note).
+
+    Parameters
+    ----------
+    planNode : vtkMRMLScriptedModuleNode
+    doseNode : vtkMRMLScalarVolumeNode
+    results : sequence of GoalResult
+    state : mapping, optional
+        What they were judged of; see `RTPlanningLib.mrml.evaluated_state`.
+
+    Returns
+    -------
+    vtkMRMLTableNode
+    """
     scene = planNode.GetScene()
     table = planNode.GetNodeReference(GOALS_TABLE)
     if table is None:
@@ -29,6 +43,7 @@ def createGoalsTable(planNode, doseNode, results: Sequence[GoalResult]):
     }
     for name, texts in columns.items():
         addTexts(table, name, texts)
+    setEvaluatedState(table, state)
     placeNode(table, studyOf(doseNode))
     return table
 

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from DoseEngineLib.calibration import CalibrationCurve
-from DoseEngineLib.engine import DoseResult
-from DoseEngineLib.mrml.dose_volume import DOSE_TO, provenanceOf
-from DoseEngineLib.mrml.patient_nodes import patientFromNodes
+from DoseEngineLib.mrml.patient_nodes import readPatient
 from DoseEngineLib.mrml.plan_node import (
-    DOSE,
     REFERENCE_VOLUME,
     SEGMENTATION,
-    deliveredPlan,
     goalsOf,
     isDoseCurrent,
     planFromNode,
     referencedNode,
 )
 from DoseEngineLib.mrml.subject_hierarchy import ensureStudy, placeNode
-from DoseEngineLib.mrml.volumes import arrayFromVolume, gridFromVolume
+from DoseEngineLib.progress import Progress, silent
 from RTPlanningLib.evaluation.plan_checks import CheckResult, check_plan
 from RTPlanningLib.mrml.derived_nodes import derivedNode, setDerivation
+from RTPlanningLib.mrml.evaluated_state import setEvaluatedState
+from RTPlanningLib.mrml.plan_dose_result import planDoseResult
 from RTPlanningLib.mrml.table_columns import addTexts
+
+_REQUEST = {"operation": "checks"}
 
 
 def checkPlanNode(
@@ -38,34 +38,50 @@ def checkPlanNode(
     calibration : CalibrationCurve, optional
         As the dose was calculated with; by default that of `Patient.from_hu`.
     """
+    return readPlanChecks(planNode, missing, calibration)(silent)
+
+
+def readPlanChecks(
+    planNode, missing: Sequence[str] = (), calibration: CalibrationCurve | None = None
+) -> Callable[[Progress], list[CheckResult]]:
+    """Read plan, CT, structures and dose now; return what checks them, which touches no node.
+
+    Parameters as `checkPlanNode`.
+    """
     volumeNode = referencedNode(planNode, REFERENCE_VOLUME, "CT volume")
     segmentationNode = referencedNode(planNode, SEGMENTATION, "segmentation", optional=True)
-    patient = patientFromNodes(volumeNode, segmentationNode, calibration)
-    result = None
-    if isDoseCurrent(planNode):
-        doseNode = referencedNode(planNode, DOSE, "dose")
-        result = DoseResult(
-            arrayFromVolume(doseNode),
-            gridFromVolume(doseNode),
-            {},
-            deliveredPlan(planNode),
-            doseNode.GetAttribute(DOSE_TO) or "water",
-            None,
-            provenanceOf(doseNode),
-        )
-    return check_plan(patient, planFromNode(planNode), result, goals=goalsOf(planNode), missing=missing)
+    makePatient = readPatient(volumeNode, segmentationNode, calibration)
+    result = planDoseResult(planNode) if isDoseCurrent(planNode) else None
+    plan, goals, missing = planFromNode(planNode), goalsOf(planNode), tuple(missing)
+
+    def check(progress: Progress) -> list[CheckResult]:
+        progress(0.0, "Checking the plan")
+        return check_plan(makePatient(), plan, result, goals=goals, missing=missing)
+
+    return check
 
 
-def createPlanChecksTable(planNode, results: Sequence[CheckResult]):
+def planChecksTable(planNode):
+    """Return the plan's table of checks, or None."""
+    return derivedNode(planNode.GetScene(), "vtkMRMLTableNode", _REQUEST, [planNode])
+
+
+def createPlanChecksTable(planNode, results: Sequence[CheckResult], state: Mapping[str, str] | None = None):
     """Put the table ``<plan>_Checks`` (columns Check, Result, Text) into the scene, in place of the former one.
+
+    Parameters
+    ----------
+    planNode : vtkMRMLScriptedModuleNode
+    results : sequence of CheckResult
+    state : mapping, optional
+        What they were made of; see `RTPlanningLib.mrml.evaluated_state`.
 
     Returns
     -------
     vtkMRMLTableNode
     """
-    request = {"operation": "checks"}
     scene = planNode.GetScene()
-    table = derivedNode(scene, "vtkMRMLTableNode", request, [planNode])
+    table = planChecksTable(planNode)
     if table is None:
         name = scene.GetUniqueNameByString(f"{planNode.GetName()}_Checks")
         table = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
@@ -76,6 +92,7 @@ def createPlanChecksTable(planNode, results: Sequence[CheckResult]):
         "Text": [result.text for result in results],
     }.items():
         addTexts(table, name, texts)
-    setDerivation(table, request, [planNode])
+    setDerivation(table, _REQUEST, [planNode])
+    setEvaluatedState(table, state)
     placeNode(table, ensureStudy(planNode, "Patient", "Radiotherapy planning"))
     return table

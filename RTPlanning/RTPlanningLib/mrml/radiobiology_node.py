@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from DoseEngineLib.mrml.subject_hierarchy import ensureStudy, placeNode
 from RTPlanningLib.mrml.derived_nodes import derivedNode, setDerivation
+from RTPlanningLib.mrml.evaluated_state import setEvaluatedState
 from RTPlanningLib.mrml.table_columns import addTexts
 from RTPlanningLib.radiobiology.plan_radiobiology import RadiobiologyResult
 
+_REQUEST = {"operation": "radiobiology"}
 
-def createRadiobiologyTable(planNode, results: Sequence[RadiobiologyResult]):
+
+def radiobiologyTable(planNode):
+    """Return the plan's table of probabilities, or None."""
+    return derivedNode(planNode.GetScene(), "vtkMRMLTableNode", _REQUEST, [planNode])
+
+
+def createRadiobiologyTable(planNode, results: Sequence[RadiobiologyResult], state: Mapping[str, str] | None = None):
     """Put the table ``<plan>_Radiobiology`` into the scene, in place of the former one.
 
     Columns Structure, Quantity, Endpoint, Probability (%), 95 % band (%), Mean dose (Gy), gEUD (Gy), Doses, Parameters,
     Note, Source.
 
+    Parameters
+    ----------
+    planNode : vtkMRMLScriptedModuleNode
+    results : sequence of RadiobiologyResult
+    state : mapping, optional
+        What they were calculated of; see `RTPlanningLib.mrml.evaluated_state`.
+
     Returns
     -------
     vtkMRMLTableNode
     """
-    request = {"operation": "radiobiology"}
     scene = planNode.GetScene()
-    table = derivedNode(scene, "vtkMRMLTableNode", request, [planNode])
+    table = radiobiologyTable(planNode)
     if table is None:
         name = scene.GetUniqueNameByString(f"{planNode.GetName()}_Radiobiology")
         table = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
@@ -44,7 +58,8 @@ def createRadiobiologyTable(planNode, results: Sequence[RadiobiologyResult]):
     }
     for name, texts in columns.items():
         addTexts(table, name, texts)
-    setDerivation(table, request, [planNode])
+    setDerivation(table, _REQUEST, [planNode])
+    setEvaluatedState(table, state)
     placeNode(table, ensureStudy(planNode, "Patient", "Radiotherapy planning"))
     return table
 

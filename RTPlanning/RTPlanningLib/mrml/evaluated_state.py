@@ -1,0 +1,47 @@
+"""What a result was evaluated of: whether a table still stands for the plan, its dose, structures and goals."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+
+from DoseEngineLib.mrml.plan_node import SEGMENTATION, goalsOf, isDoseCurrent, planFromNode
+from RTPlanningLib.mrml.node_digest import nodeDigest
+from RTPlanningLib.mrml.segmentation_digest import segmentationDigest
+
+PLAN, DOSE, STRUCTURES, GOALS = "plan", "dose", "structures", "goals"
+# what a DVH depends on
+DVH_PARTS = (PLAN, DOSE, STRUCTURES)
+_STATE = "RTPlanning.EvaluatedState"
+
+
+def evaluatedState(planNode, parts: Sequence[str]) -> dict[str, str]:
+    """Return digests of these parts of a plan as they are now.
+
+    Parameters
+    ----------
+    planNode : vtkMRMLScriptedModuleNode
+    parts : sequence of {"plan", "dose", "structures", "goals"}
+    """
+    digests = {
+        PLAN: lambda: planFromNode(planNode).hash(),
+        DOSE: lambda: nodeDigest(planNode) if isDoseCurrent(planNode) else "",
+        STRUCTURES: lambda: segmentationDigest(planNode.GetNodeReference(SEGMENTATION)),
+        GOALS: lambda: hashlib.sha256("\n".join(goalsOf(planNode)).encode()).hexdigest()[:16],
+    }
+    return {part: digests[part]() for part in parts}
+
+
+def setEvaluatedState(node, state: Mapping[str, str] | None) -> None:
+    """Keep with a result what it was evaluated of; take the state before the evaluation begins. None: not known."""
+    node.SetAttribute(_STATE, json.dumps(dict(state), sort_keys=True) if state else None)
+
+
+def isEvaluationCurrent(node, planNode) -> bool:
+    """Tell whether a result still stands for its plan; one that says nothing of its origin does not."""
+    text = node.GetAttribute(_STATE) if node is not None else None
+    if not text:
+        return False
+    state = json.loads(text)
+    return evaluatedState(planNode, tuple(state)) == state

@@ -1,0 +1,77 @@
+"""A digest of a segmentation's structures: names, voxels and contours; equal structures give equal digests."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+
+import numpy as np
+import slicer.util
+import vtk
+from vtk.util.numpy_support import vtk_to_numpy
+
+from DoseEngineLib.mrml.transforms import matrixToWorld
+
+# Masks of some tens of megabytes are read again only after they were changed: VTK counts every change in the process.
+_DRAWN: OrderedDict[tuple[int, int, int], bytes] = OrderedDict()
+_MOST_DRAWN = 512
+
+
+def segmentationDigest(segmentationNode) -> str:
+    """Return the digest of a segmentation node; "" for None.
+
+    What is drawn counts, and its place in the world; colours, tags and surfaces that Slicer makes for display do not.
+    """
+    if segmentationNode is None:
+        return ""
+    segmentation = segmentationNode.GetSegmentation()
+    digest = hashlib.sha256(np.round(matrixToWorld(segmentationNode), 3).tobytes())
+    source = segmentation.GetSourceRepresentationName()
+    for index in range(segmentation.GetNumberOfSegments()):
+        segment = segmentation.GetNthSegment(index)
+        digest.update(f"\n{segment.GetName()} ".encode())
+        drawn = segment.GetRepresentation(source)
+        if drawn is not None:
+            digest.update(_drawnDigest(drawn, segment.GetLabelValue()))
+    return digest.hexdigest()[:16]
+
+
+def _drawnDigest(drawn, label: int) -> bytes:
+    key = (drawn.GetMTime(), drawn.GetNumberOfPoints(), label)
+    if key not in _DRAWN:
+        while len(_DRAWN) >= _MOST_DRAWN:
+            _DRAWN.popitem(last=False)
+        _DRAWN[key] = _maskDigest(drawn, label) if drawn.IsA("vtkImageData") else _meshDigest(drawn)
+    return _DRAWN[key]
+
+
+def _maskDigest(image, label: int) -> bytes:
+    """Of the segment's voxels and their place: a file puts them into other layers, under other labels."""
+    scalars = image.GetPointData().GetScalars()
+    if scalars is None or image.GetNumberOfPoints() == 0:
+        return b"empty"
+    mask = vtk_to_numpy(scalars).reshape(image.GetDimensions()[::-1]) == label
+    used = [np.flatnonzero(mask.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+    if not used[0].size:
+        return b"empty"
+    k, j, i = (slice(int(places[0]), int(places[-1]) + 1) for places in used)
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    affine = slicer.util.arrayFromVTKMatrix(matrix)
+    first = np.array((i.start, j.start, k.start)) + np.array(image.GetExtent()[::2])
+    affine[:3, 3] += affine[:3, :3] @ first
+    cut = mask[k, j, i]
+    # stored matrices keep fewer digits; no negative zero
+    digest = hashlib.sha256((np.round(affine, 3) + 0.0).tobytes())
+    digest.update(f"{cut.shape}".encode())
+    digest.update(np.packbits(cut))
+    return digest.digest()
+
+
+def _meshDigest(mesh) -> bytes:
+    digest = hashlib.sha256()
+    if mesh.GetPoints() is not None:
+        digest.update(np.round(vtk_to_numpy(mesh.GetPoints().GetData()).astype(float), 3) + 0.0)
+    for cells in (mesh.GetPolys(), mesh.GetLines()):
+        digest.update(np.ascontiguousarray(vtk_to_numpy(cells.GetConnectivityArray()).astype(np.int64)))
+    return digest.digest()
