@@ -97,6 +97,13 @@ def beam_model(
     return model
 
 
+def closed_beam_model() -> vtk.vtkPolyData:
+    """Return the empty model of a beam that lets nothing through, such as a direction before its optimization."""
+    model = vtk.vtkPolyData()
+    model.SetPoints(vtk.vtkPoints())
+    return model
+
+
 def _leaf_rows(aperture: Aperture, boundaries_mm: tuple[float, ...] | None) -> list[tuple[float, float, float, float]]:
     leaves = aperture.leaf_positions_mm
     if boundaries_mm is None:

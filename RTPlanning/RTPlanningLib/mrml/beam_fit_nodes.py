@@ -1,0 +1,32 @@
+"""Which beams follow their target, kept on the plan node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import slicer.util
+
+from DoseEngineLib.mrml.plan_node import planFromNode, setPlan
+from DoseEngineLib.plan import Plan
+from RTPlanningLib.beam_fit import BeamFit, fits_from_json, fits_to_json
+
+_FITS = "BeamFits"
+
+
+def beamFits(planNode, *, changedToo: bool = False) -> dict[str, BeamFit]:
+    """Return which beams of a plan node are fitted to its target; see `RTPlanningLib.beam_fit.fits_from_json`.
+
+    Parameters
+    ----------
+    planNode : vtkMRMLScriptedModuleNode
+    changedToo : bool
+        Also beams that were fitted and then changed by other hands, or fitted to another target.
+    """
+    return fits_from_json(planFromNode(planNode), planNode.GetParameter(_FITS), changed_too=changedToo)
+
+
+def setPlanAndFits(planNode, plan: Plan, fits: Mapping[str, BeamFit]) -> None:
+    """Store a plan and which of its beams are fitted; whoever watches the node sees one change."""
+    with slicer.util.NodeModify(planNode):
+        setPlan(planNode, plan)
+        planNode.SetParameter(_FITS, fits_to_json(plan, fits))
