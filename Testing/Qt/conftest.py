@@ -30,11 +30,23 @@ def desktop(monkeypatch):
     with HeadlessSlicer() as runtime:
         import slicer
 
-        with installed(slicer) as standin:
+        with installed(slicer, runtime.application_logic) as standin:
             standin.scene = runtime.scene
             yield standin
             complaints = [text for text in standin.warnings if "propagateSizeHints" not in text]
     assert not complaints, "\n".join(complaints)
+
+
+@pytest.fixture
+def heartbeat(desktop):
+    """Measure the longest time that the event loop stands still: ``with heartbeat() as beat: ...``.
+
+    Afterwards ``beat.longest_s`` (wall), ``beat.longest_cpu_s`` (this thread's work alone) and ``beat.where`` (what it
+    was doing).
+    """
+    from desktop_standin import Heartbeat
+
+    return Heartbeat
 
 
 @pytest.fixture

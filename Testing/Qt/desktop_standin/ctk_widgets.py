@@ -1,33 +1,12 @@
-"""The ctk widgets the panels' ``.ui`` files use."""
+"""The ctk widgets the panels' ``.ui`` files use: a path, a color, and those of their own files."""
 
 from __future__ import annotations
 
 from types import ModuleType
 
-from PySide6 import QtCore, QtWidgets
+from PySide6 import QtCore, QtGui, QtWidgets
 
-
-class ctkCollapsibleButton(QtWidgets.QGroupBox):
-    """A titled section; the real one folds."""
-
-    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._collapsed = False
-
-    def _get_text(self) -> str:
-        return self.title()
-
-    def _set_text(self, text: str) -> None:
-        self.setTitle(text)
-
-    def _get_collapsed(self) -> bool:
-        return self._collapsed
-
-    def _set_collapsed(self, collapsed: bool) -> None:
-        self._collapsed = collapsed
-
-    text = QtCore.Property(str, _get_text, _set_text)
-    collapsed = QtCore.Property(bool, _get_collapsed, _set_collapsed)
+from desktop_standin import folding, number_widgets
 
 
 class ctkPathLineEdit(QtWidgets.QWidget):
@@ -53,7 +32,43 @@ class ctkPathLineEdit(QtWidgets.QWidget):
     currentPath = QtCore.Property(str, _get_path, setCurrentPath)
 
 
-WIDGETS = (ctkCollapsibleButton, ctkPathLineEdit)
+class ctkColorPickerButton(QtWidgets.QPushButton):
+    """A button with a color; the real one opens a color dialog when it is clicked."""
+
+    colorChanged = QtCore.Signal(QtGui.QColor)
+    colorNameChanged = QtCore.Signal(str)
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._color = QtGui.QColor("black")
+        self._with_name = True
+        self._show()
+
+    def _show(self) -> None:
+        picture = QtGui.QPixmap(16, 16)
+        picture.fill(self._color)
+        self.setIcon(QtGui.QIcon(picture))
+        self.setText(self._color.name() if self._with_name else "")
+
+    def _get_color(self) -> QtGui.QColor:
+        return QtGui.QColor(self._color)
+
+    def setColor(self, color: QtGui.QColor) -> None:
+        if color == self._color:
+            return
+        self._color = QtGui.QColor(color)
+        self._show()
+        self.colorChanged.emit(self._color)
+
+    def setDisplayColorName(self, display: bool) -> None:
+        self._with_name = display
+        self._show()
+
+    color = QtCore.Property(QtGui.QColor, _get_color, setColor, notify=colorChanged)
+    displayColorName = QtCore.Property(bool, lambda self: self._with_name, setDisplayColorName)
+
+
+WIDGETS = (ctkPathLineEdit, ctkColorPickerButton, *folding.WIDGETS, *number_widgets.CTK_WIDGETS)
 
 
 def make_ctk_module() -> ModuleType:

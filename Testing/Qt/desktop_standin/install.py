@@ -14,7 +14,7 @@ from typing import Any
 
 from PySide6 import QtCore, QtUiTools, QtWidgets
 
-from desktop_standin import ctk_widgets, qmrml_widgets, scripted_module
+from desktop_standin import application, ctk_widgets, parameter_node, qmrml_widgets, scripted_module
 from desktop_standin.qt_module import make_qt_module
 
 _ABSENT = object()
@@ -28,6 +28,14 @@ class Desktop:
     ----------
     errors : list of str
         Texts of error dialogs.
+    warned, infos, messages, status : list of str
+        Texts of warnings, information, message boxes and the status bar.
+    confirmations : list of str
+        Questions asked; `answer` is what they get.
+    selected_modules : list of str
+        Modules that were switched to.
+    settings : dict
+        The application's settings.
     ensured : list of (list of str, str)
         Requirements handed to ``slicer.packaging.pip_ensure`` and who asked.
     warnings : list of str
@@ -36,6 +44,14 @@ class Desktop:
 
     slicer: ModuleType
     errors: list[str] = field(default_factory=list)
+    warned: list[str] = field(default_factory=list)
+    infos: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+    status: list[str] = field(default_factory=list)
+    confirmations: list[str] = field(default_factory=list)
+    selected_modules: list[str] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    answer: bool = True
     ensured: list[tuple[list[str], str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -60,6 +76,23 @@ class Desktop:
             raise OSError(f"cannot write {path}")
 
 
+# Flags that a widget declares itself are written by name; Qt for Python cannot declare them.
+_OWN_FLAGS = re.compile(rb'<property name="\w+">\s*<(set|enum)>((?:ctk|qMRML)\w+::[^<]*)</\1>\s*</property>')
+
+
+def _as_number(match: re.Match) -> bytes:
+    """Write flags as the number that the stand-in's class says; a class that lacks them goes without."""
+    classes = {widget.__name__: widget for widget in (*ctk_widgets.WIDGETS, *qmrml_widgets.WIDGETS)}
+    number = 0
+    for flag in match.group(2).decode().split("|"):
+        class_name, _, name = flag.partition("::")
+        if not hasattr(classes.get(class_name), name):
+            return b""
+        number |= getattr(classes[class_name], name)
+    start = match.group(0).split(b">")[0]
+    return start + b"><number>" + str(number).encode() + b"</number></property>"
+
+
 def load_ui(path: str) -> QtWidgets.QWidget:
     """Load a ``.ui`` file with the stand-in widgets, as ``slicer.util.loadUI`` does with the real ones."""
     loader = QtUiTools.QUiLoader()
@@ -69,8 +102,7 @@ def load_ui(path: str) -> QtWidgets.QWidget:
         content = Path(path).read_bytes()
     except OSError as error:
         raise RuntimeError(f"Could not load UI file: file not found {path}") from error
-    # the real widget's own flags; Qt for Python cannot declare such a property
-    content = re.sub(rb'<property name="filters">\s*<set>ctkPathLineEdit::Dirs</set>\s*</property>', b"", content)
+    content = _OWN_FLAGS.sub(_as_number, content)
     file = QtCore.QBuffer()
     file.setData(content)
     file.open(QtCore.QIODevice.OpenModeFlag.ReadOnly)
@@ -97,41 +129,54 @@ def _packaging(desktop: Desktop) -> ModuleType:
     return module
 
 
+def _forget_panels() -> None:
+    """Panels that imported the stand-ins must not outlive them."""
+    panels = re.compile(r"(DoseEngine|Optimizer|RTPlanning)(Lib\.widget(\..*)?)?")
+    for name in [name for name in sys.modules if panels.fullmatch(name)]:
+        del sys.modules[name]
+
+
 @contextmanager
-def installed(slicer: ModuleType) -> Iterator[Desktop]:
+def installed(slicer: ModuleType, application_logic: Any) -> Iterator[Desktop]:
     """Turn slicer-core's ``slicer`` into a desktop for the time of a test.
 
     Parameters
     ----------
     slicer : module
         slicer-core's, with a scene in ``slicer.mrmlScene``.
+    application_logic : vtkSlicerApplicationLogic
+        Of that scene.
     """
-    application = QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
     desktop = Desktop(slicer)
+    settings = application.settings_class(desktop.settings)
+    app = application.Application(slicer.mrmlScene, application_logic, settings)
+    units = slicer.vtkSlicerUnitsLogic()
+    units.SetMRMLApplicationLogic(application_logic)
+    units.SetMRMLScene(slicer.mrmlScene)
     i18n = ModuleType("slicer.i18n")
     i18n.tr = lambda text: text
     i18n.translate = lambda context, text: text
     scripted = scripted_module.make_scripted_module()
     packaging = _packaging(desktop)
+    parameters = parameter_node.make_parameter_node_module()
     modules = {
-        "qt": make_qt_module(),
+        "qt": make_qt_module(settings),
         "ctk": ctk_widgets.make_ctk_module(),
         "slicer.i18n": i18n,
         "slicer.packaging": packaging,
+        "slicer.parameterNodeWrapper": parameters,
         "slicer.ScriptedLoadableModule": scripted,
     }
-    app = SimpleNamespace(processEvents=application.processEvents, testingEnabled=lambda: True)
     attributes = [
         (slicer, "app", app),
         (slicer, "i18n", i18n),
         (slicer, "packaging", packaging),
+        (slicer, "parameterNodeWrapper", parameters),
         (slicer, "ScriptedLoadableModule", scripted),
         (slicer.util, "loadUI", load_ui),
         (slicer.util, "childWidgetVariables", child_widget_variables),
-        (slicer.util, "errorDisplay", lambda text, *args, **kwargs: desktop.errors.append(text)),
-        (slicer.util, "setSliceViewerLayers", lambda **layers: None),
-        (slicer.util, "resetSliceViews", lambda: None),
     ]
+    attributes += [(slicer.util, name, function) for name, function in application.dialogs(desktop).items()]
     attributes += [(slicer, widget.__name__, widget) for widget in qmrml_widgets.WIDGETS]
     former_modules = {name: sys.modules.get(name, _ABSENT) for name in modules}
     former_attributes = [(owner, name, getattr(owner, name, _ABSENT)) for owner, name, _ in attributes]
@@ -150,8 +195,6 @@ def installed(slicer: ModuleType) -> Iterator[Desktop]:
                 sys.modules.pop(name, None)
             else:
                 sys.modules[name] = value
-        # panels that imported the stand-ins must not outlive them
-        for name in ("DoseEngine", "Optimizer", "RTPlanning"):
-            panels = [module for module in sys.modules if module.startswith(f"{name}Lib.widget")]
-            for module in (name, *panels):
-                sys.modules.pop(module, None)
+        app.close()
+        units.SetMRMLScene(None)
+        _forget_panels()
