@@ -12,6 +12,11 @@ from DoseEngineLib.widget.panel_action import PanelAction
 _PLAN_ATTRIBUTE = ("vtkMRMLScriptedModuleNode", "RTPlanning.NodeType", "Plan")
 
 
+def showOnlyPlans(selector: Any) -> None:
+    """Let a node selector offer plan nodes alone."""
+    selector.addAttribute(*_PLAN_ATTRIBUTE)
+
+
 class PlanPanel(ABC):
     """Connects the widgets of a ``.ui`` file with a logic.
 
@@ -31,7 +36,7 @@ class PlanPanel(ABC):
         self.action = PanelAction(
             [ui.planSelector, *selectors, *controls], ui.statusLabel, ui.progressBar, ui.cancelButton, scene
         )
-        ui.planSelector.addAttribute(*_PLAN_ATTRIBUTE)
+        showOnlyPlans(ui.planSelector)
         self._selectors = (*selectors, ui.planSelector)
         for selector in self._selectors:
             selector.setMRMLScene(scene)
