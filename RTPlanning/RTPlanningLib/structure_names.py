@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Any
 
@@ -156,11 +156,13 @@ def parse_organs(table: Mapping[str, Any]) -> dict[str, OrganNames]:
     return organs
 
 
-def _words(name: str) -> list[str]:
-    return _WORD.findall(_CAMEL.sub(" ", name).lower().translate(_PLAIN))
+# a panel matches all names of a case against the whole table at every change
+@lru_cache(maxsize=4096)
+def _words(name: str) -> tuple[str, ...]:
+    return tuple(_WORD.findall(_CAMEL.sub(" ", name).lower().translate(_PLAIN)))
 
 
-def _without_side(words: list[str]) -> tuple[str, str]:
+def _without_side(words: tuple[str, ...]) -> tuple[str, str]:
     for position in (-1, 0):
         if len(words) > 1 and words[position] in _SIDE_WORDS:
             kept = words[:-1] if position == -1 else words[1:]
