@@ -70,8 +70,7 @@ def template_choices(
     prescription_Gy: float | None = None,
     templates: Sequence[GoalTemplate] | None = None,
 ) -> list[TemplateChoice]:
-    """Lay every template on a case; those that fit come first, of these protocols with goals for the target, and of
-    these the one that applies most wholly.
+    """Lay every template on a case; those that fit come first, and of these the one of which most applies.
 
     Parameters
     ----------
@@ -106,10 +105,9 @@ def template_choices(
 
 
 def _order(choice: TemplateChoice) -> tuple:
-    # one that says what the target shall get is a protocol's, others are lists of limits
-    for_target = any(published.is_target for published in choice.template.goals)
-    rank = (not choice.fits, not choice.goals, not for_target, -choice.share, -len(choice.goals))
-    return (*rank, choice.template.name)
+    # many goals that apply speak for a template, many that do not against it
+    weight = round(len(choice.goals) * choice.share, 6)
+    return (not choice.fits, -weight, -len(choice.goals), choice.template.name)
 
 
 def _sentence(reason: str) -> str:
