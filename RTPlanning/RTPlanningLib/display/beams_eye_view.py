@@ -19,25 +19,28 @@ from matplotlib.patheffects import withStroke
 from scipy import ndimage
 
 from DoseEngineLib.aperture import silhouette_raster
-from DoseEngineLib.errors import EvaluationError
 from DoseEngineLib.iec61217 import BeamFrame
 from DoseEngineLib.machine import Machine
 from DoseEngineLib.plan import Aperture, Beam, Structure
 from RTPlanningLib.display.axis_style import FRAME, INK
+from RTPlanningLib.display.beams_eye_geometry import (
+    JAW_COLOR,
+    LEAF_COLOR,
+    beam_words,
+    control_point_of,
+    grey_window_mm,
+    half_width_mm,
+    leaf_backs_mm,
+    leaf_sides,
+    outlined,
+    patient_sides,
+)
 from RTPlanningLib.display.colors import readable_on_black
 from RTPlanningLib.display.figure_bytes import new_figure
 from RTPlanningLib.display.radiograph import Radiograph, RadiographVolume
 
-JAW_COLOR, LEAF_COLOR = "#ffd60a", "#4cc9f0"
-# Outlines of these would frame the whole picture, or are helpers of the optimization.
-_NOT_OUTLINED = ("EXTERNAL", "SUPPORT", "CONTROL")
 _OUTLINE_PIXEL_MM, _THUMBNAIL_OUTLINE_PIXEL_MM = 0.5, 1.0
-_ROOM_MM, _LEAST_HALF_WIDTH_MM, _ROUND_MM = 45.0, 100.0, 10.0
 _PIXELS, _THUMBNAIL_PIXELS = 512, 320
-_LEAST_WINDOW_MM = 60.0
-# An axis of the patient is named at a side of the picture that it points to within about 30 degrees.
-_ALONG = 0.87
-_DIRECTIONS = (("R", "L"), ("A", "P"), ("S", "I"))
 
 
 def draw_beams_eye_view(
@@ -79,22 +82,18 @@ def draw_beams_eye_view(
     GeometryError
         A structure that reaches behind the source.
     """
-    if not 0 <= control_point < len(beam.control_points):
-        raise EvaluationError(
-            f"Beam {beam.name} has no control point {control_point}; choose 0 to {len(beam.control_points) - 1}."
-        )
-    point = beam.control_points[control_point]
-    sides = _leaf_sides(beam, machine, point.aperture)
+    point = control_point_of(beam, control_point)
+    sides = leaf_sides(beam, machine, point.aperture)
     frame = beam.frame(patient_position, control_point)
-    half = _half_width_mm(point.aperture)
+    half = half_width_mm(point.aperture)
     count = _THUMBNAIL_PIXELS if thumbnail else _PIXELS
     picture = volume.radiograph(frame, machine.sad_mm, (-half, half), (-half, half), (count, count))
-    outlined = [s for s in structures if s.role not in _NOT_OUTLINED and not s.is_empty]
+    drawn = outlined(structures)
 
     figure, axes = _layout(width_inch or (2.4 if thumbnail else 6.0), thumbnail)
     _draw_radiograph(axes, picture)
     _draw_collimator(axes, point.aperture, sides, half, 0.7 if thumbnail else 1.0)
-    for structure in outlined:
+    for structure in drawn:
         pixel_mm = _THUMBNAIL_OUTLINE_PIXEL_MM if thumbnail else _OUTLINE_PIXEL_MM
         _draw_silhouette(axes, structure, frame, machine.sad_mm, pixel_mm, 0.9 if thumbnail else 1.3)
     _draw_isocenter(axes, 7 if thumbnail else 12)
@@ -102,29 +101,10 @@ def draw_beams_eye_view(
     axes.set_ylim(-half, half)
     _draw_directions(axes, frame, 7.0 if thumbnail else 10.0)
     _draw_scale(axes, half, 6.0 if thumbnail else 8.0)
-    axes.set_title(_title(beam, control_point), fontsize=7.0 if thumbnail else 9.5, color=INK, pad=3)
+    axes.set_title("\n".join(beam_words(beam, control_point)), fontsize=7.0 if thumbnail else 9.5, color=INK, pad=3)
     if not thumbnail:
-        _draw_legend(figure, outlined, sides is not None)
+        _draw_legend(figure, drawn, sides is not None)
     return figure
-
-
-def _leaf_sides(beam: Beam, machine: Machine, aperture: Aperture) -> np.ndarray | None:
-    """Leaf sides along Y in mm where leaves shape the field."""
-    if aperture.leaf_positions_mm is None:
-        return None
-    mlc = machine.for_beam(beam).mlc
-    if mlc is None or mlc.pairs != len(aperture.leaf_positions_mm):
-        raise EvaluationError(
-            f"Beam {beam.name}: {len(aperture.leaf_positions_mm)} leaf pairs are set, but {machine.name} has "
-            f"{mlc.pairs if mlc else 'none'}; give the machine of the beam, or leaf_boundaries_mm."
-        )
-    return np.asarray(mlc.boundaries_mm)
-
-
-def _half_width_mm(aperture: Aperture) -> float:
-    """Half the width of the picture: the jaws with some room, the isocentre always in the middle."""
-    reach = max(abs(edge) for edge in (*aperture.jaw_x_mm, *aperture.jaw_y_mm))
-    return max(_LEAST_HALF_WIDTH_MM, _ROUND_MM * float(np.ceil((reach + _ROOM_MM) / _ROUND_MM)))
 
 
 def _layout(width_inch: float, thumbnail: bool) -> tuple[Figure, Axes]:
@@ -149,14 +129,12 @@ def _layout(width_inch: float, thumbnail: bool) -> tuple[Figure, Axes]:
 
 
 def _draw_radiograph(axes: Axes, picture: Radiograph) -> None:
-    low, high = (float(value) for value in np.percentile(picture.water_mm, (1.0, 99.8)))
-    # a phantom of one material is grey, not black and white by the slant of the rays
-    widened = max(_LEAST_WINDOW_MM - (high - low), 0.0) / 2
+    low, high = grey_window_mm(picture.water_mm)
     axes.imshow(
         picture.water_mm,
         cmap="gray",
-        vmin=low - widened,
-        vmax=high + widened,
+        vmin=low,
+        vmax=high,
         extent=(*picture.x_mm, *picture.y_mm),
         origin="lower",
         interpolation="bilinear",
@@ -167,8 +145,7 @@ def _draw_collimator(axes: Axes, aperture: Aperture, sides: np.ndarray | None, h
     if sides is not None:
         leaves, banks = [], ([], [])
         for tips, low, high in zip(aperture.leaf_positions_mm, sides[:-1], sides[1:], strict=True):
-            # a leaf reaches from its tip out of the picture, on its own side
-            backs = (min(-half, tips[0]) - 10.0, max(half, tips[1]) + 10.0)
+            backs = leaf_backs_mm(tips, half)
             for bank, tip, back in zip(banks, tips, backs, strict=True):
                 leaves.append([(back, low), (tip, low), (tip, high), (back, high)])
                 bank += [(tip, low), (tip, high)]
@@ -217,17 +194,15 @@ def _draw_isocenter(axes: Axes, size: float) -> None:
 
 def _draw_directions(axes: Axes, frame: BeamFrame, size: float) -> None:
     """Name the sides of the picture that an axis of the patient points to."""
-    places = (
-        (frame.x_axis, 0.985, 0.5, "right", "center"),
-        (-frame.x_axis, 0.015, 0.5, "left", "center"),
-        (frame.y_axis, 0.5, 0.985, "center", "top"),
-        (-frame.y_axis, 0.5, 0.015, "center", "bottom"),
-    )
-    for axis, x, y, horizontal, vertical in places:
-        main = int(np.argmax(np.abs(axis)))
-        if abs(axis[main]) >= _ALONG:
-            letter = _DIRECTIONS[main][0 if axis[main] > 0 else 1]
-            _outlined(axes, x, y, letter, size, horizontal, vertical, axes.transAxes)
+    places = {
+        "right": (0.985, 0.5, "right", "center"),
+        "left": (0.015, 0.5, "left", "center"),
+        "top": (0.5, 0.985, "center", "top"),
+        "bottom": (0.5, 0.015, "center", "bottom"),
+    }
+    for side, letter in patient_sides(frame).items():
+        x, y, horizontal, vertical = places[side]
+        _outlined(axes, x, y, letter, size, horizontal, vertical, axes.transAxes)
 
 
 def _draw_scale(axes: Axes, half: float, size: float) -> None:
@@ -245,15 +220,6 @@ def _outlined(
         x, y, words, fontsize=size, color="white", ha=horizontal, va=vertical, transform=transform, zorder=6
     )
     text.set_path_effects([withStroke(linewidth=2.0, foreground="black")])
-
-
-def _title(beam: Beam, control_point: int) -> str:
-    point = beam.control_points[control_point]
-    where = "" if beam.is_static else f", control point {control_point + 1} of {len(beam.control_points)}"
-    # what a thumbnail has room for
-    most = 40 - len(where)
-    name = beam.name if len(beam.name) <= most else f"{beam.name[: most - 1]}…"
-    return f"{name}{where}\ngantry {point.gantry_deg:g}°, coll. {point.collimator_deg:g}°, couch {point.couch_deg:g}°"
 
 
 def _draw_legend(figure: Figure, structures: Sequence[Structure], leaves: bool) -> None:
