@@ -1,4 +1,4 @@
-"""The ``.ui`` files: valid, loadable, names unique, and every name a panel asks for exists."""
+"""The ``.ui`` files: valid, loadable, names unique, and every name a panel or a step asks for exists."""
 
 from __future__ import annotations
 
@@ -11,49 +11,80 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODULES = ("DoseEngine", "Optimizer", "RTPlanning")
 SHARED = REPOSITORY / "DoseEngine" / "DoseEngineLib" / "widget" / "plan_panel.py"
+UI_FILES = sorted(path for module in MODULES for path in (REPOSITORY / module / "Resources" / "UI").glob("*.ui"))
+INTERACTIVE = (
+    *("QPushButton", "QToolButton", "QCheckBox", "QComboBox", "QDoubleSpinBox", "QSpinBox", "QSlider", "QLineEdit"),
+    *("QPlainTextEdit", "QTableWidget", "qMRMLNodeComboBox", "qMRMLSpinBox", "ctkPathLineEdit", "ctkSliderWidget"),
+)
+# what a person only looks at
+PASSIVE = (
+    *("QWidget", "QLabel", "QFrame", "QScrollArea", "QProgressBar", "QGroupBox", "QSplitter", "QTabWidget"),
+    *("QStackedWidget", "ctkCollapsibleButton", "ctkCollapsibleGroupBox"),
+)
 
 
-def ui_path(module: str) -> Path:
-    return REPOSITORY / module / "Resources" / "UI" / f"{module}.ui"
+def sources(ui_file: Path) -> list[Path]:
+    """The files of the panel or the step, and those of the same package it is made of."""
+    module = ui_file.parents[2].name
+    package = ui_file.parents[2] / f"{module}Lib" / "widget"
+    if ui_file.stem == module:
+        first = package / "panel.py"
+    else:
+        first = package / (re.sub(r"(?<=[a-z])(?=[A-Z])", "_", ui_file.stem).lower() + ".py")
+    files = [first]
+    for name in re.findall(rf"from {module}Lib\.widget\.(\w+) import", first.read_text(encoding="utf-8")):
+        if not name.endswith("_step"):
+            files.append(package / f"{name}.py")
+    return files
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_names_are_unique_and_used_names_exist(module: str) -> None:
-    root = ElementTree.parse(ui_path(module)).getroot()
+def names_used(files: list[Path]) -> set[str]:
+    return {name for file in files for name in re.findall(r"\bui\.(\w+)", file.read_text(encoding="utf-8"))}
+
+
+def stem(path: Path) -> str:
+    return path.stem
+
+
+@pytest.mark.parametrize("ui_file", UI_FILES, ids=stem)
+def test_names_are_unique_and_used_names_exist(ui_file: Path) -> None:
+    root = ElementTree.parse(ui_file).getroot()
     names = [element.get("name") for element in root.iter("widget")]
     assert len(names) == len(set(names)), sorted({name for name in names if names.count(name) > 1})
-    # a panel's own file, and what every panel has
-    files = (REPOSITORY / module / f"{module}Lib" / "widget" / "panel.py", SHARED)
-    own, shared = (set(re.findall(r"\bui\.(\w+)", file.read_text(encoding="utf-8"))) for file in files)
-    assert own
-    assert shared
-    used = own | shared
-    assert not used - set(names), f"{module}Lib/widget/panel.py or {SHARED.name} use widgets that {module}.ui lacks"
+    files = sources(ui_file)
+    used = names_used(files)
+    assert used, f"{files[0].name} uses no widget of {ui_file.name}"
+    assert not used - set(names), f"{[file.name for file in files]} use widgets that {ui_file.name} lacks"
     # what a person can press or choose is connected to something
-    interactive = {
-        element.get("name")
-        for element in root.iter("widget")
-        if element.get("class") in ("QPushButton", "QComboBox", "QDoubleSpinBox", "QSpinBox", "qMRMLNodeComboBox")
-    }
-    assert not interactive - used, f"widgets of {module}.ui that nothing uses"
+    if ui_file.stem in MODULES:
+        used |= names_used([SHARED])
+    interactive = {e.get("name") for e in root.iter("widget") if e.get("class") in INTERACTIVE}
+    assert not interactive - used, f"widgets of {ui_file.name} that nothing uses"
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_every_control_has_a_tool_tip(module: str) -> None:
-    root = ElementTree.parse(ui_path(module)).getroot()
-    controls = [e for e in root.iter("widget") if e.get("class") not in ("QWidget", "QLabel", "ctkCollapsibleButton")]
-    bare = [
-        e.get("name")
-        for e in controls
-        if e.get("class") != "QProgressBar" and not any(p.get("name") == "toolTip" for p in e.findall("property"))
-    ]
+@pytest.mark.parametrize("ui_file", UI_FILES, ids=stem)
+def test_every_control_has_a_tool_tip(ui_file: Path) -> None:
+    root = ElementTree.parse(ui_file).getroot()
+    controls = [e for e in root.iter("widget") if e.get("class") not in PASSIVE]
+    bare = [e.get("name") for e in controls if not any(p.get("name") == "toolTip" for p in e.findall("property"))]
     assert controls
-    assert not bare, f"{module}.ui: no tool tip on {bare}"
+    assert not bare, f"{ui_file.name}: no tool tip on {bare}"
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_loads(module: str, desktop) -> None:
-    widget = desktop.slicer.util.loadUI(str(ui_path(module)))
+@pytest.mark.parametrize("ui_file", UI_FILES, ids=stem)
+def test_custom_widgets_are_declared(ui_file: Path) -> None:
+    """Qt Designer and the real loader know ctk and qMRML classes only where the file declares them."""
+    root = ElementTree.parse(ui_file).getroot()
+    custom = {e.get("class") for e in root.iter("widget") if re.match(r"ctk|qMRML|qSlicer", e.get("class"))}
+    declared = {e.findtext("class") for e in root.iter("customwidget")}
+    assert custom <= declared
+
+
+@pytest.mark.parametrize("ui_file", UI_FILES, ids=stem)
+def test_loads(ui_file: Path, desktop) -> None:
+    widget = desktop.slicer.util.loadUI(str(ui_file))
     ui = desktop.slicer.util.childWidgetVariables(widget)
-    assert ui.cancelButton.property("text") == "Cancel"
-    assert "not for clinical use" in ui.noticeLabel.property("text")
+    assert vars(ui)
+    if ui_file.stem in MODULES:
+        assert ui.cancelButton.property("text") == "Cancel"
+        assert "not for clinical use" in ui.noticeLabel.property("text")

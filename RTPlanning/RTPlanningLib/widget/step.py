@@ -46,6 +46,12 @@ class Step(ABC):
         """Couple widgets with settings by name, both ways."""
         self._releases.append(connect(self.parameters, widgets))
 
+    def enter(self) -> None:  # noqa: B027 - most steps have nothing to do
+        """The module is shown from now on."""
+
+    def exit(self) -> None:  # noqa: B027
+        """Another module is shown from now on: give back keyboard shortcuts and what else belongs to the views."""
+
     def cleanup(self) -> None:
         """Let go of the scene; subclasses that observe nodes add to this."""
         self._release()
