@@ -35,17 +35,18 @@ from OptimizerLib.planning_goals import PlanningGoals
 from OptimizerLib.solvers import IterationState
 from RTPlanningLib.case import Case
 from RTPlanningLib.display.isodose_levels import default_levels, levels_in_Gy, levels_in_percent
-from RTPlanningLib.evaluation.dose_statistics import DoseStatistic
+from RTPlanningLib.display.isodose_settings import IsodoseSetting, default_settings, visible_levels
+from RTPlanningLib.evaluation.dose_figures import DoseFigure
 from RTPlanningLib.evaluation.dvh import Dvh
 from RTPlanningLib.evaluation.goals import GoalResult, parse_goal
 from RTPlanningLib.mrml.beam_model_nodes import createBeamModelNodes
 from RTPlanningLib.mrml.case_nodes import caseFromNodes, createCaseNodes
-from RTPlanningLib.mrml.dose_statistics_node import createDoseStatisticsTable, doseStatisticsOf
+from RTPlanningLib.mrml.dose_figures_node import createDoseFiguresTable, doseFiguresOf
 from RTPlanningLib.mrml.dvh_nodes import CHART, METRICS_TABLE, createDvhNodes, dvhNotes
 from RTPlanningLib.mrml.evaluated_state import DVH_PARTS, GOALS, evaluatedState
 from RTPlanningLib.mrml.goals_node import GOALS_TABLE, createGoalsTable
-from RTPlanningLib.mrml.isodose_node import createIsodoseModel
-from RTPlanningLib.mrml.plan_evaluation import PlanDvhs, currentDose, planDvhs, planGoals, planStatistics
+from RTPlanningLib.mrml.isodose_node import createIsodoseModel, isodoseSettings, setIsodoseSettings
+from RTPlanningLib.mrml.plan_evaluation import PlanDvhs, currentDose, planDvhs, planGoals, planDoseFigures
 from RTPlanningLib.mrml.scene_file import loadScene, saveScene
 
 if TYPE_CHECKING:
@@ -61,13 +62,13 @@ class PlanEvaluation:
     ----------
     dvhs : dict of structure name to Dvh
     goals : list of GoalResult
-    statistics : tuple of DoseStatistic
+    figures : tuple of DoseFigure
     isodoseNode : vtkMRMLModelNode
     """
 
     dvhs: dict[str, Dvh]
     goals: list[GoalResult]
-    statistics: tuple[DoseStatistic, ...]
+    figures: tuple[DoseFigure, ...]
     isodoseNode: Any
 
 
@@ -270,10 +271,10 @@ class RTPlanningLogic:
         createGoalsTable(planNode, currentDose(planNode), results, state if goals is None else None)
         return results
 
-    def calculateDoseStatistics(
+    def calculateDoseFigures(
         self, planNode, dvhs: dict[str, Dvh] | None = None, progress: Progress | None = None
-    ) -> tuple[DoseStatistic, ...]:
-        """Sum up a plan's dose in a few figures and put the table ``<plan>_DoseStatistics`` into the scene.
+    ) -> tuple[DoseFigure, ...]:
+        """Sum up a plan's dose in a few figures and put the table ``<plan>_DoseFigures`` into the scene.
 
         Parameters
         ----------
@@ -289,13 +290,13 @@ class RTPlanningLogic:
         """
         if dvhs is None:
             dvhs = dict(planDvhs(planNode, None, part(progress, 0.0, 0.9), self.background).dvhs)
-        statistics = planStatistics(planNode, dvhs, part(progress, 0.9, 1.0), self.background)
-        createDoseStatisticsTable(planNode, currentDose(planNode), statistics)
-        return statistics
+        figures = planDoseFigures(planNode, dvhs, part(progress, 0.9, 1.0), self.background)
+        createDoseFiguresTable(planNode, currentDose(planNode), figures)
+        return figures
 
-    def doseStatistics(self, planNode) -> tuple[DoseStatistic, ...]:
+    def doseFigures(self, planNode) -> tuple[DoseFigure, ...]:
         """Return the figures that were calculated of the plan's present dose; none where there are none."""
-        return doseStatisticsOf(planNode)
+        return doseFiguresOf(planNode)
 
     def evaluatePlan(self, planNode, progress: Progress | None = None) -> PlanEvaluation:
         """Evaluate a plan's dose in one go: DVHs, goals, figures and isodoses, all of them nodes of the scene.
@@ -303,17 +304,15 @@ class RTPlanningLogic:
         Raises
         ------
         PlanError, EvaluationError
-            As `calculateDvh` and `calculateDoseStatistics`.
+            As `calculateDvh` and `calculateDoseFigures`.
         """
         dvhs = self.calculateDvh(planNode, progress=part(progress, 0.0, 0.6))
         goals = self.evaluateGoals(planNode, dvhs=dvhs, progress=part(progress, 0.6, 0.75))
-        statistics = self.calculateDoseStatistics(planNode, dvhs, part(progress, 0.75, 0.85))
-        prescription = planFromNode(planNode).prescription
-        reference_Gy = prescription.dose_Gy if prescription else None
+        figures = self.calculateDoseFigures(planNode, dvhs, part(progress, 0.75, 0.85))
         isodoses = self.createIsodoses(
-            currentDose(planNode), reference_Gy=reference_Gy, progress=part(progress, 0.85, 1.0)
+            currentDose(planNode), reference_Gy=_prescribed_Gy(planNode), progress=part(progress, 0.85, 1.0)
         )
-        return PlanEvaluation(dvhs, goals, statistics, isodoses)
+        return PlanEvaluation(dvhs, goals, figures, isodoses)
 
     def dvhChart(self, planNode):
         """Return the plan's DVH chart node, or None."""
@@ -349,7 +348,8 @@ class RTPlanningLogic:
         doseNode : vtkMRMLScalarVolumeNode
         levels_Gy : sequence of float, optional
         levels_percent : sequence of float, optional
-            Of ``reference_Gy``. Without any levels: the clinical default ones.
+            Of ``reference_Gy``. Without any levels: those that were set for the dose (`setIsodoseSettings`), or the
+            clinical default ones.
         reference_Gy : float, optional
             Normally the prescribed dose.
         progress : callable, optional
@@ -366,8 +366,54 @@ class RTPlanningLogic:
         elif levels_Gy is not None:
             levels = levels_in_Gy(levels_Gy)
         else:
-            levels = default_levels(reference_Gy, float(arrayFromVolume(doseNode).max()))
+            settings = isodoseSettings(doseNode)
+            if settings is None:
+                levels = default_levels(reference_Gy, float(arrayFromVolume(doseNode).max()))
+            else:
+                levels = visible_levels(settings, reference_Gy)
         return createIsodoseModel(doseNode, levels, progress)
+
+    def isodoseSettings(self, planNode) -> tuple[IsodoseSetting, ...]:
+        """Return the isodose levels of a plan's dose: those that were set, or the clinical default ones.
+
+        Raises
+        ------
+        PlanError
+            No dose, or a plan that was changed since.
+        SchemaError
+            Stored levels that are damaged.
+        """
+        doseNode = currentDose(planNode)
+        settings = isodoseSettings(doseNode)
+        if settings is not None:
+            return settings
+        return default_settings(_prescribed_Gy(planNode), float(arrayFromVolume(doseNode).max()))
+
+    def setIsodoseSettings(self, planNode, settings: Sequence[IsodoseSetting] | None, progress: Progress | None = None):
+        """Set the isodose levels of a plan's dose and draw them; returns the model node.
+
+        They are kept with the dose: a saved scene has them, and a dose calculated anew is drawn with them.
+
+        Parameters
+        ----------
+        planNode : vtkMRMLScriptedModuleNode
+        settings : sequence of IsodoseSetting or None
+            None: the clinical default ones.
+        progress : callable, optional
+            When it raises, the former levels stay.
+
+        Raises
+        ------
+        PlanError, EvaluationError
+            No current dose; a level in % without a prescription, or two at the same dose. Then nothing was changed.
+        """
+        doseNode, prescribed_Gy = currentDose(planNode), _prescribed_Gy(planNode)
+        wanted = settings
+        if wanted is None:
+            wanted = default_settings(prescribed_Gy, float(arrayFromVolume(doseNode).max()))
+        model = createIsodoseModel(doseNode, visible_levels(wanted, prescribed_Gy), progress)
+        setIsodoseSettings(doseNode, settings)
+        return model
 
     def createBeamModels(self, planNode) -> list:
         """Show the plan's beams as models under their transforms; returns the model nodes in the order of the beams."""
@@ -534,3 +580,8 @@ class RTPlanningLogic:
     def loadScene(self, path: str | Path) -> None:
         """Replace the scene's content by that of an ``.mrb`` file."""
         loadScene(self.scene, path)
+
+
+def _prescribed_Gy(planNode) -> float | None:
+    prescription = planFromNode(planNode).prescription
+    return prescription.dose_Gy if prescription else None

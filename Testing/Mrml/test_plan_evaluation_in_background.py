@@ -55,7 +55,7 @@ def test_pure_work_is_handed_over_and_gives_the_same(planned) -> None:
     assert len(threads) == 3
     assert found.goals == expected.goals
     assert [result.passed for result in found.goals] == [True, True]
-    assert found.statistics == expected.statistics
+    assert found.figures == expected.figures
     assert found.dvhs.keys() == expected.dvhs.keys()
     assert all(found.dvhs[name].mean_Gy == dvh.mean_Gy for name, dvh in expected.dvhs.items())
     assert found.isodoseNode is expected.isodoseNode
@@ -70,22 +70,22 @@ def test_figures_stay_with_the_plan_as_long_as_they_are_its_doses(planned, scene
     from DoseEngineLib.mrml.plan_node import DOSE
 
     logic, node = planned
-    assert logic.doseStatistics(node) == ()
-    figures = logic.calculateDoseStatistics(node)
+    assert logic.doseFigures(node) == ()
+    figures = logic.calculateDoseFigures(node)
     assert figures[0].name == "Maximum"
-    assert logic.doseStatistics(node) == figures
+    assert logic.doseFigures(node) == figures
     # again: the same table, not another one
     count = scene.GetNumberOfNodes()
-    logic.calculateDoseStatistics(node)
+    logic.calculateDoseFigures(node)
     assert scene.GetNumberOfNodes() == count
     plan = logic.planFromNode(node)
     logic.updatePlan(node, replace(plan, dose_grid_spacing_mm=4.0))
-    assert logic.doseStatistics(node) == ()
+    assert logic.doseFigures(node) == ()
     logic.updatePlan(node, plan)
-    assert logic.doseStatistics(node) == figures
+    assert logic.doseFigures(node) == figures
     dose = node.GetNodeReference(DOSE)
     slicer.util.updateVolumeFromArray(dose, slicer.util.arrayFromVolume(dose) * 1.01)
-    assert logic.doseStatistics(node) == ()
+    assert logic.doseFigures(node) == ()
 
 
 def test_progress_rises_and_a_cancel_between_isodoses_keeps_the_former(planned) -> None:

@@ -25,7 +25,7 @@ from DoseEngineLib.mrml.segmentations import structuresFromSegmentation
 from DoseEngineLib.mrml.volumes import arrayFromVolume, gridFromVolume
 from DoseEngineLib.plan import Structure
 from DoseEngineLib.progress import Progress, part
-from RTPlanningLib.evaluation.dose_statistics import DoseStatistic, dose_statistics
+from RTPlanningLib.evaluation.dose_figures import DoseFigure, dose_figures
 from RTPlanningLib.evaluation.dvh import Dvh
 from RTPlanningLib.evaluation.goals import GoalResult, evaluate_goals, parse_goal
 from RTPlanningLib.mrml.evaluated_state import DVH_PARTS, evaluatedState
@@ -171,14 +171,14 @@ def planGoals(
     ]
 
 
-def planStatistics(
+def planDoseFigures(
     planNode, dvhs: Mapping[str, Dvh], progress: Progress | None = None, background: Background = at_once
-) -> tuple[DoseStatistic, ...]:
+) -> tuple[DoseFigure, ...]:
     """Sum up a plan's dose in a few figures; ``dvhs`` are those of its present dose, the target's among them."""
     doseNode = currentDose(planNode)
     structures, prescription = planStructures(planNode), planFromNode(planNode).prescription
     dose, grid = arrayFromVolume(doseNode), gridFromVolume(doseNode)
-    return background(lambda report: dose_statistics(dose, grid, structures, dvhs, prescription), progress)
+    return background(lambda report: dose_figures(dose, grid, structures, dvhs, prescription), progress)
 
 
 def _dvhs(

@@ -1,4 +1,4 @@
-"""A dose summed up in a few figures: its maximum and where it lies, and how the target is covered."""
+"""A plan's dose summed up in a few lines: its maximum and where it lies, and how the target is covered."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from DoseEngineLib.dose_statistics import DoseMaximum, dose_maximum
 from DoseEngineLib.dvh import Dvh
 from DoseEngineLib.errors import EvaluationError
 from DoseEngineLib.geometry import Grid
@@ -14,7 +15,7 @@ from DoseEngineLib.plan import Prescription, Structure
 
 
 @dataclass(frozen=True)
-class DoseStatistic:
+class DoseFigure:
     """One figure of a dose.
 
     Attributes
@@ -31,13 +32,13 @@ class DoseStatistic:
     note: str = ""
 
 
-def dose_statistics(
+def dose_figures(
     dose_Gy: np.ndarray,
     grid: Grid,
     structures: Sequence[Structure],
     dvhs: Mapping[str, Dvh],
     prescription: Prescription | None = None,
-) -> tuple[DoseStatistic, ...]:
+) -> tuple[DoseFigure, ...]:
     """Sum up a dose.
 
     Parameters
@@ -59,14 +60,12 @@ def dose_statistics(
     dose = np.asarray(dose_Gy)
     if dose.shape != grid.shape:
         raise EvaluationError(f"The dose array's shape {dose.shape} is not its grid's {grid.shape} (k, j, i).")
-    k, j, i = np.unravel_index(int(np.argmax(dose)), dose.shape)
-    maximum = float(dose[k, j, i])
-    if not maximum > 0.0:
+    maximum = dose_maximum(dose, grid, [s for s in structures if s.role != "EXTERNAL"])
+    if not maximum.dose_Gy > 0.0:
         raise EvaluationError("The dose is zero everywhere; check that the beams meet the patient.")
-    point = grid.index_to_ras((i, j, k))
     prescribed_Gy = prescription.dose_Gy if prescription else None
-    where = f"at {_in_words(point)}, {_whose(point, structures)}"
-    rows = [DoseStatistic("Maximum", _dose(maximum, prescribed_Gy), where)]
+    where = f"at {_in_words(maximum.position_RAS_mm)}, {_whose(maximum, structures)}"
+    rows = [DoseFigure("Maximum", _dose(maximum.dose_Gy, prescribed_Gy), where)]
     target = prescription.target if prescription else None
     if target is None:
         target = next((s.name for s in structures if s.role == "PTV" and s.name in dvhs), None)
@@ -75,13 +74,13 @@ def dose_statistics(
         return tuple(rows)
     partly = "" if dvh.covered_fraction == 1.0 else f"of the {dvh.covered_percent_text} % inside the dose grid"
     rows += [
-        DoseStatistic(f"Mean in {target}", _dose(dvh.mean_Gy, prescribed_Gy), partly),
-        DoseStatistic(f"D95% of {target}", _dose(dvh.dose_at_volume_percent(95.0), prescribed_Gy), partly),
-        DoseStatistic(f"D2% of {target}", _dose(dvh.dose_at_volume_percent(2.0), prescribed_Gy), partly),
+        DoseFigure(f"Mean in {target}", _dose(dvh.mean_Gy, prescribed_Gy), partly),
+        DoseFigure(f"D95% of {target}", _dose(dvh.dose_at_volume_percent(95.0), prescribed_Gy), partly),
+        DoseFigure(f"D2% of {target}", _dose(dvh.dose_at_volume_percent(2.0), prescribed_Gy), partly),
     ]
     if prescribed_Gy is not None:
         rows += [
-            DoseStatistic(
+            DoseFigure(
                 f"Coverage of {target}",
                 f"{dvh.volume_percent_at_dose(share * prescribed_Gy):.1f} %",
                 f"of its volume receives {100.0 * share:.0f} % of the prescribed dose",
@@ -96,7 +95,7 @@ def _dose(dose_Gy: float, prescribed_Gy: float | None) -> str:
     return text if prescribed_Gy is None else f"{text} ({100.0 * dose_Gy / prescribed_Gy:.1f} %)"
 
 
-def _in_words(point_RAS_mm: np.ndarray) -> str:
+def _in_words(point_RAS_mm: Sequence[float]) -> str:
     sides = (("R", "L"), ("A", "P"), ("S", "I"))
     named = (
         f"{side[0] if value >= 0 else side[1]} {abs(value):.0f}"
@@ -105,15 +104,7 @@ def _in_words(point_RAS_mm: np.ndarray) -> str:
     return f"{', '.join(named)} mm"
 
 
-def _whose(point_RAS_mm: np.ndarray, structures: Sequence[Structure]) -> str:
-    """The structures that a point lies in, the body's outline only where there is no other."""
-    inside = [s for s in structures if s.role != "EXTERNAL" and _holds(s, point_RAS_mm)]
-    if inside:
-        return f"in {', '.join(s.name for s in inside)}"
+def _whose(maximum: DoseMaximum, structures: Sequence[Structure]) -> str:
+    if maximum.structures:
+        return f"in {', '.join(maximum.structures)}"
     return "outside all structures but the body" if structures else "no structures are contoured"
-
-
-def _holds(structure: Structure, point_RAS_mm: np.ndarray) -> bool:
-    i, j, k = np.round(structure.grid.ras_to_index(point_RAS_mm)).astype(int)
-    inside = all(0 <= index < size for index, size in zip((k, j, i), structure.mask.shape, strict=True))
-    return bool(inside and structure.mask[k, j, i])
