@@ -12,8 +12,8 @@ from DoseEngineLib.iec61217 import BeamFrame
 from DoseEngineLib.plan import Structure
 
 _PIXEL_MM = 0.35
-# Takes the staircase off the raster. Set so that outlines keep nearest to the projected voxels: 0.1 mm on average, 0.4 mm
-# at the corners of single voxels.
+# Takes the staircase off the raster. Set so that outlines keep nearest to the projected voxels: 0.1 mm on average,
+# 0.4 mm at the corners of single voxels.
 _SMOOTHING_PIXELS, _SHARE = 0.7, 0.65
 
 
