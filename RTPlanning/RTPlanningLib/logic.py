@@ -46,7 +46,7 @@ from RTPlanningLib.mrml.dvh_nodes import CHART, METRICS_TABLE, createDvhNodes, d
 from RTPlanningLib.mrml.evaluated_state import DVH_PARTS, GOALS, evaluatedState
 from RTPlanningLib.mrml.goals_node import GOALS_TABLE, createGoalsTable
 from RTPlanningLib.mrml.isodose_node import createIsodoseModel, isodoseSettings, setIsodoseSettings
-from RTPlanningLib.mrml.plan_evaluation import PlanDvhs, currentDose, planDvhs, planGoals, planDoseFigures
+from RTPlanningLib.mrml.plan_evaluation import PlanDvhs, currentDose, planDoseFigures, planDvhs, planGoals
 from RTPlanningLib.mrml.scene_file import loadScene, saveScene
 
 if TYPE_CHECKING:
