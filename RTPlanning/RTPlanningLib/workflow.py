@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from DoseEngineLib.errors import CaseError, PlanFileError
-from DoseEngineLib.plan import Plan, plan_to_dict
+from DoseEngineLib.plan import Plan
 from DoseEngineLib.progress import Progress, part
 from RTPlanningLib.case import Case
 from RTPlanningLib.evaluation.dvh import Dvh
@@ -25,7 +24,9 @@ from RTPlanningLib.report.dvh_csv import write_dvh_csv
 from RTPlanningLib.report.goals_csv import goals_csv
 from RTPlanningLib.report.html_report import write_report
 from RTPlanningLib.report.optimization_section import OptimizationSection
+from RTPlanningLib.report.plan_json import plan_json
 from RTPlanningLib.report.plan_report import draw_plan_slices, plan_report
+from RTPlanningLib.report.text_file import write_text_file
 from RTPlanningLib.samples import load_sample, sample_plan
 
 if TYPE_CHECKING:
@@ -332,10 +333,10 @@ def plan_in_scene(
         notes.append("The case has no structures: there are no DVHs, and goals are not judged.")
     goals = logic.evaluateGoals(planNode, dvhs=dvhs)
     if goals:
-        _write(folder / GOALS, goals_csv(goals))
+        write_text_file(folder / GOALS, goals_csv(goals))
     patient = patientFromNodes(volumeNode, segmentationNode)
     checks = check_plan(patient, delivered, logic.lastResult, goals=[result.goal for result in goals])
-    _write(folder / CHECKS, checks_csv(checks))
+    write_text_file(folder / CHECKS, checks_csv(checks))
     progress(0.3, "Drawing")
     prescription_Gy = delivered.prescription.dose_Gy if delivered.prescription else None
     logic.createIsodoses(doseNode, reference_Gy=prescription_Gy)
@@ -361,8 +362,7 @@ def plan_in_scene(
     )
     write_report(folder / REPORT, data)
     progress(0.6, "Saving the scene")
-    plan_json = json.dumps(plan_to_dict(delivered), indent=1, sort_keys=True, allow_nan=False)
-    _write(folder / PLAN_DELIVERED, plan_json + "\n")
+    write_text_file(folder / PLAN_DELIVERED, plan_json(delivered))
     writeVolume(doseNode, folder / DOSE)
     if dicom is not None:
         notes += _write_dicom(planNode, dicom, folder / DICOM_FOLDER, part(progress, 0.6, 0.9))
@@ -431,7 +431,3 @@ def export_scene(
             raise CaseError(f"{path} holds no plan {plan_name!r}; it holds: {', '.join(planNodes)}.")
         planNode = planNodes[plan_name] if plan_name is not None else next(iter(planNodes.values()))
         return logic.exportDicom(planNode, out, options=options, force=force, progress=part(progress, 0.2, 1.0))
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")

@@ -19,8 +19,11 @@ DVH_TABLE = "dvhTableRef"
 METRICS_TABLE = "dvhMetricsTableRef"
 CHART = "dvhChartRef"
 NOTES_TABLE = "dvhNotesTableRef"
-_SERIES = "dvhPlotSeriesRef"
+SERIES = "dvhPlotSeriesRef"
+AXES_TABLE = "dvhAxesTableRef"
 _PREFIX = "DoseVolumeHistogram."
+VOLUME_CC = f"{_PREFIX}Volume (cc)"
+COVERED_FRACTION = "RTPlanning.CoveredFraction"
 _UNIT = "GY"
 # SlicerRT finds the series of a chart, and the DVH tables of a metrics table, by these references
 _SLICERRT_SERIES = f"{_PREFIX}dvhPlotSeries"
@@ -96,7 +99,7 @@ def createDvhNodes(
         placeNode(series, chartItem)
         chart.AddAndObservePlotSeriesNodeID(series.GetID())
         chart.AddNodeReferenceID(_SLICERRT_SERIES, series.GetID())
-        planNode.AddNodeReferenceID(_SERIES, series.GetID())
+        planNode.AddNodeReferenceID(SERIES, series.GetID())
     if notes:
         table = _addNode(scene, "vtkMRMLTableNode", f"{planNode.GetName()}_DvhNotes")
         addTexts(table, "Structure", list(notes))
@@ -116,7 +119,7 @@ def dvhNotes(planNode) -> dict[str, str]:
 
 def removeDvhNodes(planNode) -> None:
     """Remove the plan's DVH tables, metrics table, notes, chart and series from the scene."""
-    for role in (_SERIES, CHART, DVH_TABLE, NOTES_TABLE, METRICS_TABLE):
+    for role in (SERIES, CHART, DVH_TABLE, AXES_TABLE, NOTES_TABLE, METRICS_TABLE):
         for node in referencedNodes(planNode, role):
             removeNode(node)
         planNode.RemoveNodeReferenceIDs(role)
@@ -130,8 +133,8 @@ def _dvhTable(scene, segmentID: str, row: int, dvh: Dvh):
     table.SetAttribute(f"{_PREFIX}DVH", "1")
     table.SetAttribute(f"{_PREFIX}SegmentID", segmentID)
     table.SetAttribute(f"{_PREFIX}TableRow", str(row))
-    table.SetAttribute(f"{_PREFIX}Volume (cc)", f"{dvh.volume_cm3:.6f}")
-    table.SetAttribute("RTPlanning.CoveredFraction", repr(dvh.covered_fraction))
+    table.SetAttribute(VOLUME_CC, f"{dvh.volume_cm3:.6f}")
+    table.SetAttribute(COVERED_FRACTION, repr(dvh.covered_fraction))
     return table
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
-import tempfile
 from importlib import resources
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from RTPlanningLib.report.report_data import Picture, ReportData
+from RTPlanningLib.report.text_file import write_text_file
 
 _TEMPLATE = "report.html.j2"
 _STYLE = "report.css"
@@ -39,20 +38,7 @@ def render_page(template: str, data: object) -> str:
 
 def write_report(path: str | Path, data: ReportData) -> None:
     """Write the report to an HTML file; a file half-written never takes the place of a whole one."""
-    path = Path(path)
-    text = render_report(data)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        # mkstemp makes private files; a report is as readable as any other output
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_text_file(path, render_report(data))
 
 
 def _read_template(name: str) -> str:
