@@ -214,8 +214,16 @@ def set_jaws(
     return replace_beam(plan, name, changed)
 
 
-def set_machine(plan: Plan, name: str, machine: str) -> Plan:
+def set_machine(plan: Plan, name: str, machine: str, *, keeps_aperture: bool = True) -> Plan:
     """Return the plan with another machine, that is another energy, for a beam; the aperture stays.
+
+    Parameters
+    ----------
+    plan : Plan
+    name : str
+    machine : str
+    keeps_aperture : bool
+        False: the aperture is fitted anew afterwards, so the machine need not be able to form it.
 
     Raises
     ------
@@ -227,7 +235,8 @@ def set_machine(plan: Plan, name: str, machine: str) -> Plan:
     beam = beam_named(plan, name)
     load_machine(machine)
     changed = replace(beam, machine=machine)
-    _check_apertures(changed)
+    if keeps_aperture:
+        _check_apertures(changed)
     return replace_beam(plan, name, changed)
 
 

@@ -91,12 +91,20 @@ def fit_plan(
     return replace(plan, beams=beams)
 
 
-def fits_to_json(plan: Plan, fits: Mapping[str, BeamFit]) -> str:
-    """Write which of a plan's beams are fitted, for `fits_from_json`."""
+def fits_to_json(plan: Plan, fits: Mapping[str, BeamFit], former: Mapping[str, BeamFit] | None = None) -> str:
+    """Write which of a plan's beams are fitted, for `fits_from_json`.
+
+    Parameters
+    ----------
+    plan : Plan
+    fits : mapping of beam name to BeamFit
+    former : mapping of beam name to BeamFit, optional
+        Of beams that were fitted and are no longer; they are kept as such.
+    """
     digests = _digests(plan)
     beams = {
-        name: {"fit": fit.kind, "margin_mm": fit.margin_mm, "of": digests[name]}
-        for name, fit in fits.items()
+        name: {"fit": fit.kind, "margin_mm": fit.margin_mm, "of": digests[name] if name in fits else ""}
+        for name, fit in {**(former or {}), **fits}.items()
         if name in digests
     }
     return json.dumps({"schema_version": _SCHEMA_VERSION, "beams": beams}, sort_keys=True, ensure_ascii=False)

@@ -148,6 +148,10 @@ def test_fits_are_kept_with_what_they_made(plan, target) -> None:
     other_target = replace(fitted, prescription=replace(RX, target="CTV"))
     assert fits_from_json(other_target, text) == {}
     assert fits_from_json(other_target, text, changed_too=True) == {"AP": MLC, "PA": JAWS}
+    # beams that no longer are as fitted are kept as such
+    kept = fits_to_json(fitted, {"PA": JAWS}, {"AP": MLC, "PA": MLC})
+    assert fits_from_json(fitted, kept) == {"PA": JAWS}
+    assert fits_from_json(fitted, kept, changed_too=True) == {"AP": MLC, "PA": JAWS}
     assert fits_from_json(rename_beam(fitted, "AP", "Front"), text) == {"PA": JAWS}
 
 

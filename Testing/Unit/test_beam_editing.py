@@ -179,6 +179,7 @@ def test_another_machine_must_be_able_to_form_the_aperture() -> None:
     assert named(set_machine(PLAN, "AP", "generic_15mv"), "AP").machine == "generic_15mv"
     with pytest.raises(PlanError, match="ideal_6mv has no MLC"):
         set_machine(PLAN, "AP", "ideal_6mv")
+    assert named(set_machine(PLAN, "AP", "ideal_6mv", keeps_aperture=False), "AP").machine == "ideal_6mv"
     with pytest.raises(MachineError, match="There is no machine 'linac'"):
         set_machine(PLAN, "AP", "linac")
 

@@ -13,8 +13,9 @@ from DoseEngineLib.errors import EvaluationError
 from DoseEngineLib.geometry import Grid
 from DoseEngineLib.machine import load_machine
 from DoseEngineLib.plan import Aperture, Beam, Structure
-from RTPlanningLib.display.beams_eye_geometry import ShadowCache, beams_eye_overlay, grey_window_mm
-from RTPlanningLib.display.radiograph import RadiographVolume
+from RTPlanningLib.display import radiograph
+from RTPlanningLib.display.beams_eye_geometry import ShadowCache, beams_eye_overlay, grey_picture, grey_window_mm
+from RTPlanningLib.display.radiograph import RadiographVolume, compile_radiographs
 from RTPlanningLib.samples import load_sample
 
 MACHINE = load_machine("generic_6mv")
@@ -118,6 +119,23 @@ def test_the_grey_scale_of_a_uniform_phantom_stays_wide() -> None:
     assert (low, high) == (170.0, 230.0)
     low, high = grey_window_mm(np.linspace(0.0, 400.0, 1001))
     assert (low, high) == pytest.approx((4.0, 399.2))
+
+
+def test_the_grey_picture_stands_upright() -> None:
+    water = np.zeros((3, 4))
+    # the lowest y, on the right
+    water[0, 3] = 1000.0
+    data = grey_picture(water)
+    assert data.startswith(b"P5\n4 3\n255\n")
+    assert list(data[-12:]) == [0] * 11 + [255]
+
+
+def test_radiographs_are_compiled_before_the_first_one() -> None:
+    compile_radiographs()
+    compiled = len(radiograph._project.signatures)
+    hu = np.zeros(GRID.shape, np.int16)
+    RadiographVolume.from_hu(hu, GRID).radiograph(beam().frame("HFS"), 1000.0, pixels=(8, 8))
+    assert len(radiograph._project.signatures) == compiled == 1
 
 
 def test_radiograph_and_overlay_are_fast() -> None:

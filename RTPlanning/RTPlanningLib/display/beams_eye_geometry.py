@@ -198,6 +198,20 @@ def grey_window_mm(water_mm: np.ndarray) -> tuple[float, float]:
     return low - widened, high + widened
 
 
+def grey_picture(water_mm: np.ndarray) -> bytes:
+    """Return a radiograph in its grey scale as a picture in the format PGM, which Qt reads without a library.
+
+    Parameters
+    ----------
+    water_mm : (y, x) array
+        Row 0 is the lowest y; the picture's first row is its uppermost one.
+    """
+    low, high = grey_window_mm(water_mm)
+    grey = np.clip(np.rint((water_mm[::-1] - low) * (255.0 / (high - low))), 0, 255).astype(np.uint8)
+    rows, columns = grey.shape
+    return b"P5\n%d %d\n255\n" % (columns, rows) + grey.tobytes()
+
+
 def patient_sides(frame: BeamFrame) -> dict[str, str]:
     """Return the letter (R, L, A, P, S, I) of each side of the picture that an axis of the patient points to."""
     axes = {"right": frame.x_axis, "left": -frame.x_axis, "top": frame.y_axis, "bottom": -frame.y_axis}

@@ -137,6 +137,15 @@ class RadiographVolume:
         return Radiograph(water_mm, (low_x, high_x), (low_y, high_y))
 
 
+def compile_radiographs() -> None:
+    """Compile the projection without running it, so that the first radiograph takes no longer than others.
+
+    Any thread may do so while others compute, other than with a radiograph itself.
+    """
+    real, real32, whole = numba.float64, numba.float32, numba.int64
+    _project.compile((real32[:, ::1], real32[::1], whole[::1], whole[::1], real[:, ::1], real[::1], real[::1], real))
+
+
 def _middles(edges: tuple[float, float], count: int) -> np.ndarray:
     step = (edges[1] - edges[0]) / count
     return edges[0] + step * (np.arange(count) + 0.5)

@@ -25,8 +25,10 @@ def beamFits(planNode, *, changedToo: bool = False) -> dict[str, BeamFit]:
     return fits_from_json(planFromNode(planNode), planNode.GetParameter(_FITS), changed_too=changedToo)
 
 
-def setPlanAndFits(planNode, plan: Plan, fits: Mapping[str, BeamFit]) -> None:
-    """Store a plan and which of its beams are fitted; whoever watches the node sees one change."""
+def setPlanAndFits(
+    planNode, plan: Plan, fits: Mapping[str, BeamFit], former: Mapping[str, BeamFit] | None = None
+) -> None:
+    """Store a plan, which of its beams are fitted and which were; whoever watches the node sees one change."""
     with slicer.util.NodeModify(planNode):
         setPlan(planNode, plan)
-        planNode.SetParameter(_FITS, fits_to_json(plan, fits))
+        planNode.SetParameter(_FITS, fits_to_json(plan, fits, former))

@@ -114,6 +114,11 @@ def caseFromNodes(volumeNode, segmentationNode=None) -> Case:
     )
 
 
+def patientPosition(volumeNode) -> str:
+    """Return the patient position stored with a CT; as in `caseFromNodes`, head-first supine where it says nothing."""
+    return _storedCase(volumeNode).get("patient_position", "HFS")
+
+
 def _caseJson(case: Case) -> str:
     data = {field: getattr(case, field) for field in _FIELDS}
     data |= {"schema_version": _SCHEMA_VERSION, "goals": list(case.goals), "notes": list(case.notes)}
