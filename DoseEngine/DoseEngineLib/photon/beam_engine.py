@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -19,6 +20,8 @@ from DoseEngineLib.photon.photon_options import BEAM_OPTIONS
 from DoseEngineLib.plan import Beam, Plan
 from DoseEngineLib.progress import Progress, part
 
+_NO_HETEROGENEITY = "heterogeneities: the correction is off, every voxel of the body is water of 1 g/cm3"
+
 
 class PhotonBeamEngine(DoseEngine):
     """An engine that computes photon beams one by one.
@@ -32,12 +35,18 @@ class PhotonBeamEngine(DoseEngine):
     arc_step_deg : float
         Control points of an arc within this angle are calculated from one direction, their fluences added up; 0: every
         segment between two control points from its own.
+    heterogeneity : bool
+        False: every voxel of the body is water of 1 g/cm3, whatever the CT and the density overrides say.
     """
 
     dose_to: str = "water"
 
     def __init__(
-        self, max_memory_GB: float = 8.0, allow_isocenter_outside: bool = False, arc_step_deg: float = 0.0
+        self,
+        max_memory_GB: float = 8.0,
+        allow_isocenter_outside: bool = False,
+        arc_step_deg: float = 0.0,
+        heterogeneity: bool = True,
     ) -> None:
         checked = checked_options(
             BEAM_OPTIONS,
@@ -45,10 +54,12 @@ class PhotonBeamEngine(DoseEngine):
                 "max_memory_GB": max_memory_GB,
                 "allow_isocenter_outside": allow_isocenter_outside,
                 "arc_step_deg": arc_step_deg,
+                "heterogeneity": heterogeneity,
             },
             self.title,
         )
         self.arc_step_deg: float = checked["arc_step_deg"]
+        self.heterogeneity: bool = checked["heterogeneity"]
         self.max_memory_GB: float = checked["max_memory_GB"]
         self.allow_isocenter_outside: bool = checked["allow_isocenter_outside"]
 
@@ -70,6 +81,7 @@ class PhotonBeamEngine(DoseEngine):
     ) -> DoseResult:
         """Calculate the dose of a plan; see `DoseEngine.calculate_dose`."""
         report = part(progress, 0.0, 1.0)
+        patient = self._patient_to_calculate(patient)
         grid = grid or patient.body_grid.with_spacing(plan.dose_grid_spacing_mm)
         self._check_memory(grid, len(plan.beams))
         machines = [load_beam_machine(beam) for beam in plan.beams]
@@ -117,9 +129,18 @@ class PhotonBeamEngine(DoseEngine):
                 "normalization": normalization,
                 "plan_hash": delivered.hash(),
                 "patient": patient.provenance,
-                "does_not_model": list(self.does_not_model),
+                "does_not_model": [*self.does_not_model, *([] if self.heterogeneity else [_NO_HETEROGENEITY])],
             },
         )
+
+    def _patient_to_calculate(self, patient: Patient) -> Patient:
+        """Return the patient that beams are calculated in; without heterogeneity correction one of water."""
+        if self.heterogeneity:
+            return patient
+        density = patient.body.astype(np.float32)
+        density.setflags(write=False)
+        provenance = {**patient.provenance, "density_overrides_g_cm3": {}, "heterogeneity": _NO_HETEROGENEITY}
+        return replace(patient, density_g_cm3=density, hu=None, provenance=provenance)
 
     def _check_memory(self, grid: Grid, beams: int) -> None:
         # plan and beam doses, mask, and what a beam needs while it is computed

@@ -122,6 +122,7 @@ class PhotonPencilBeamEngine(PhotonBeamEngine):
         """Calculate the dose influence; see `DoseEngine.calculate_influence`, `pencil_influence` for the cut-off and
         `modulated_fluence` for what a bixel is."""
         report = part(progress, 0.0, 1.0)
+        patient = self._patient_to_calculate(patient)
         self._check_isocenters(patient, plan)
         grid = grid or patient.body_grid.with_spacing(plan.dose_grid_spacing_mm)
         machines = [load_machine(beam.machine) for beam in plan.beams]

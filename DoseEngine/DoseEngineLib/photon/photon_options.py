@@ -23,6 +23,14 @@ BEAM_OPTIONS = (
         step=0.5,
     ),
     EngineOption(
+        "heterogeneity",
+        "Heterogeneity correction",
+        "bool",
+        True,
+        tool_tip="Calculate with the densities of the CT. Without it every voxel of the body is water of 1 g/cm3: for "
+        "teaching, and to compare with plans of before CT; wrong in and behind lung, air, bone and metal.",
+    ),
+    EngineOption(
         "allow_isocenter_outside",
         "Isocentre may lie outside the image",
         "bool",
