@@ -100,7 +100,7 @@ def load_calibration(path: str | Path) -> CalibrationCurve:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise PatientError(f"CT calibration {path} cannot be read: {error.strerror}.") from error
-    return _from_json(text, str(path))
+    return calibration_from_json(text, str(path))
 
 
 @lru_cache(maxsize=1)
@@ -111,10 +111,11 @@ def default_calibration() -> CalibrationCurve:
         .joinpath("materials", "ct_calibration_schneider2000.json")
         .read_text(encoding="utf-8")
     )
-    return _from_json(text, "ct_calibration_schneider2000.json")
+    return calibration_from_json(text, "ct_calibration_schneider2000.json")
 
 
-def _from_json(text: str, where: str) -> CalibrationCurve:
+def calibration_from_json(text: str, where: str) -> CalibrationCurve:
+    """Read a curve from JSON text, which errors speak of as ``where``; errors as `load_calibration`."""
     try:
         data = json.loads(text)
         version = data["schema_version"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from DoseEngineLib.calibration import CalibrationCurve
+from DoseEngineLib.mrml.ct_calibration import ctCalibration
 from DoseEngineLib.mrml.segmentations import densityOverrides, structuresFromSegmentation
 from DoseEngineLib.mrml.volumes import arrayFromVolume, gridFromVolume
 from DoseEngineLib.patient import Patient
@@ -20,6 +21,7 @@ def patientFromNodes(volumeNode, segmentationNode=None, calibration: Calibration
     segmentationNode : vtkMRMLSegmentationNode, optional
         The segment of role EXTERNAL is the body; without one the body is found in the image.
     calibration : CalibrationCurve, optional
+        By default the one that is kept with the volume (`ct_calibration`), else Schneider (2000).
 
     Raises
     ------
@@ -40,10 +42,9 @@ def readPatient(
     structures = structuresFromSegmentation(segmentationNode, grid) if segmentationNode is not None else ()
     overrides = densityOverrides(segmentationNode) if segmentationNode is not None else {}
     hu = arrayFromVolume(volumeNode)
+    curve = calibration or ctCalibration(volumeNode)
 
     def make() -> Patient:
-        return Patient.from_hu(
-            hu, grid, calibration=calibration, structures=structures, density_overrides_g_cm3=overrides
-        )
+        return Patient.from_hu(hu, grid, calibration=curve, structures=structures, density_overrides_g_cm3=overrides)
 
     return make
