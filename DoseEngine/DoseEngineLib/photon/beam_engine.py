@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
+from DoseEngineLib.dose_grid import dose_memory_GB
 from DoseEngineLib.engine import DoseEngine, DoseResult
 from DoseEngineLib.engine_option import checked_options
 from DoseEngineLib.errors import EngineError, PlanError
@@ -143,8 +144,7 @@ class PhotonBeamEngine(DoseEngine):
         return replace(patient, density_g_cm3=density, hu=None, provenance=provenance)
 
     def _check_memory(self, grid: Grid, beams: int) -> None:
-        # plan and beam doses, mask, and what a beam needs while it is computed
-        need_GB = grid.size * (4 * (beams + 1) + 1) / 1e9 + 0.3
+        need_GB = dose_memory_GB(grid.size, beams)
         if need_GB > self.max_memory_GB:
             raise EngineError(
                 f"A dose grid of {grid.size / 1e6:.1f} million voxels for {beams} beams needs about {need_GB:.1f} GB, "
