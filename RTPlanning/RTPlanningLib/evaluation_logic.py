@@ -21,6 +21,7 @@ from RTPlanningLib.evaluation.dose_difference import DoseDifference
 from RTPlanningLib.evaluation.dvh_comparison_file import dvh_comparison_csv, dvh_comparison_json
 from RTPlanningLib.evaluation.gamma import GammaCriterion, GammaResult
 from RTPlanningLib.evaluation.goal_comparison import GoalComparison, compare_goals
+from RTPlanningLib.evaluation.metric_comparison import compare_metrics
 from RTPlanningLib.evaluation.plan_checks import CheckResult
 from RTPlanningLib.evaluation.plan_sum import FIRST, UNION, CombinedDose
 from RTPlanningLib.mrml.biological_dose_node import createBiologicalDose
@@ -32,10 +33,28 @@ from RTPlanningLib.mrml.combined_dose_node import (
 )
 from RTPlanningLib.mrml.derived_nodes import isDerivationCurrent
 from RTPlanningLib.mrml.dose_difference_node import createDoseDifference
-from RTPlanningLib.mrml.evaluated_state import DOSE, GOALS, PLAN, STRUCTURES, evaluatedState, isEvaluationCurrent
+from RTPlanningLib.mrml.evaluated_state import (
+    DOSE,
+    GOALS,
+    PLAN,
+    STRUCTURES,
+    comparedState,
+    evaluatedState,
+    isComparisonCurrent,
+    isEvaluationCurrent,
+    setEvaluatedState,
+)
 from RTPlanningLib.mrml.gamma_node import createGamma
 from RTPlanningLib.mrml.plan_checks_node import createPlanChecksTable, planChecksTable, readPlanChecks
-from RTPlanningLib.mrml.plan_comparison_nodes import checkPlans, createDvhOverlay, createGoalComparisonTable
+from RTPlanningLib.mrml.plan_comparison_nodes import (
+    checkPlans,
+    createDvhOverlay,
+    createGoalComparisonTable,
+    createMetricComparisonTable,
+    dvhOverlay,
+    goalComparisonTable,
+    metricComparisonTable,
+)
 from RTPlanningLib.mrml.plan_evaluation import (
     PlanDvhs,
     planDvhs,
@@ -69,12 +88,15 @@ class PlanComparison:
     dvhs : dict of plan name to PlanDvhs
         With what was left out, and why.
     goals : GoalComparison or None
+    metricsNode : vtkMRMLTableNode
+        Metrics of the structures shown, with their differences.
     """
 
     chartNode: object
     tableNode: object | None
     dvhs: dict[str, PlanDvhs]
     goals: GoalComparison | None
+    metricsNode: object
 
     def files(self) -> dict[str, str]:
         """Return file names and their contents: the DVHs and the goals as CSV and JSON."""
@@ -391,6 +413,7 @@ class EvaluationLogic:
         self._check(*planNodes)
         checkPlans(planNodes)
         report = part(progress, 0.0, 1.0)
+        state = comparedState(planNodes)
         dvhs: dict[str, PlanDvhs] = {}
         shown: list[Mapping[str, Dvh]] = []
         judged = {}
@@ -415,7 +438,18 @@ class EvaluationLogic:
         if comparison is not None:
             notes = {plan: [f"{name}: {note}" for name, note in ofPlan.notes.items()] for plan, ofPlan in dvhs.items()}
             table = createGoalComparisonTable(planNodes, comparison, notes)
-        return PlanComparison(chart, table, dvhs, comparison)
+        rows = compare_metrics({node.GetName(): ofPlan for node, ofPlan in zip(planNodes, shown, strict=True)})
+        metrics = createMetricComparisonTable(planNodes, rows)
+        for node in (chart, table, metrics):
+            if node is not None:
+                setEvaluatedState(node, state)
+        return PlanComparison(chart, table, dvhs, comparison, metrics)
+
+    def comparisonNodes(self, planNodes: Sequence) -> tuple[object | None, object | None, object | None]:
+        """Return chart, goals table and metrics table of `comparePlans`, those that still stand for these plans."""
+        self._check(*planNodes)
+        nodes = (dvhOverlay(planNodes), goalComparisonTable(planNodes), metricComparisonTable(planNodes))
+        return tuple(node if isComparisonCurrent(node, planNodes) else None for node in nodes)
 
     # Checks
 

@@ -39,9 +39,11 @@ from RTPlanningLib.display.isodose_settings import IsodoseSetting, default_setti
 from RTPlanningLib.evaluation.dose_figures import DoseFigure
 from RTPlanningLib.evaluation.dvh import Dvh
 from RTPlanningLib.evaluation.goals import GoalResult, parse_goal
+from RTPlanningLib.evaluation.metrics import parse_metric
 from RTPlanningLib.mrml.beam_model_nodes import createBeamModelNodes
 from RTPlanningLib.mrml.case_nodes import caseFromNodes, createCaseNodes
 from RTPlanningLib.mrml.dose_figures_node import createDoseFiguresTable, doseFiguresOf
+from RTPlanningLib.mrml.dvh_metric_columns import addMetricColumns
 from RTPlanningLib.mrml.dvh_nodes import CHART, METRICS_TABLE, createDvhNodes, dvhNotes
 from RTPlanningLib.mrml.evaluated_state import DVH_PARTS, GOALS, evaluatedState
 from RTPlanningLib.mrml.goals_node import GOALS_TABLE, createGoalsTable
@@ -329,6 +331,26 @@ class RTPlanningLogic:
     def dvhMetricsTable(self, planNode):
         """Return the plan's DVH metrics table node, or None."""
         return planNode.GetNodeReference(METRICS_TABLE)
+
+    def addDvhMetrics(self, planNode, metrics: Sequence[str], progress: Progress | None = None) -> list[str]:
+        """Add columns with further metrics to the plan's DVH metrics table; returns the names of the columns.
+
+        Parameters
+        ----------
+        planNode : vtkMRMLScriptedModuleNode
+            With current DVHs.
+        metrics : sequence of str
+            In the grammar of `DoseEngineLib.dose_metrics`, e.g. ``D2cc``, ``V20Gy[%]``.
+        progress : callable, optional
+
+        Raises
+        ------
+        EvaluationError
+            A metric that cannot be read, or that needs a prescription where there is none. Then nothing was added.
+        """
+        read = [parse_metric(text) for text in metrics]
+        ofPlan = planDvhs(planNode, None, progress, self.background)
+        return addMetricColumns(planNode, read, ofPlan, _prescribed_Gy(planNode))
 
     # Display
 

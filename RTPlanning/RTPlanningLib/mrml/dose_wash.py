@@ -47,6 +47,15 @@ class DoseWash:
             raise EvaluationError(f"An opacity is between 0 and 1; got {self.opacity:g}.")
 
 
+def showOverlay(overlayNode, volumeNode, opacity: float) -> None:
+    """Lay a volume over another in every slice view of the scene."""
+    for composite in _composites(overlayNode.GetScene()):
+        if volumeNode is not None:
+            composite.SetBackgroundVolumeID(volumeNode.GetID())
+        composite.SetForegroundVolumeID(overlayNode.GetID())
+        composite.SetForegroundOpacity(opacity)
+
+
 def showDoseWash(doseNode, volumeNode, wash: DoseWash) -> None:
     """Lay a dose over its CT in every slice view of the scene.
 
@@ -66,11 +75,7 @@ def showDoseWash(doseNode, volumeNode, wash: DoseWash) -> None:
     display.SetThreshold(wash.threshold_Gy, _NO_LIMIT_GY)
     display.ApplyThresholdOn()
     display.EndModify(modified)
-    for composite in _composites(doseNode.GetScene()):
-        if volumeNode is not None:
-            composite.SetBackgroundVolumeID(volumeNode.GetID())
-        composite.SetForegroundVolumeID(doseNode.GetID())
-        composite.SetForegroundOpacity(wash.opacity)
+    showOverlay(doseNode, volumeNode, wash.opacity)
 
 
 def hideDoseWash(doseNode) -> None:

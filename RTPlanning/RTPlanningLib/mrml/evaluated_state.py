@@ -14,6 +14,7 @@ PLAN, DOSE, STRUCTURES, GOALS = "plan", "dose", "structures", "goals"
 # what a DVH depends on
 DVH_PARTS = (PLAN, DOSE, STRUCTURES)
 _STATE = "RTPlanning.EvaluatedState"
+_PLANS = "plans"
 
 
 def evaluatedState(planNode, parts: Sequence[str]) -> dict[str, str]:
@@ -45,3 +46,15 @@ def isEvaluationCurrent(node, planNode) -> bool:
         return False
     state = json.loads(text)
     return evaluatedState(planNode, tuple(state)) == state
+
+
+def comparedState(planNodes: Sequence) -> dict[str, str]:
+    """Return a digest of all that a comparison of plans depends on."""
+    states = [evaluatedState(node, (PLAN, DOSE, STRUCTURES, GOALS)) for node in planNodes]
+    return {_PLANS: hashlib.sha256(json.dumps(states, sort_keys=True).encode()).hexdigest()[:16]}
+
+
+def isComparisonCurrent(node, planNodes: Sequence) -> bool:
+    """Tell whether a comparison still stands for these plans, in their order."""
+    text = node.GetAttribute(_STATE) if node is not None else None
+    return bool(text) and json.loads(text) == comparedState(planNodes)

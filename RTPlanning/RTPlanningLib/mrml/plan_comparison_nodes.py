@@ -13,13 +13,32 @@ from DoseEngineLib.mrml.segmentations import segmentIDOf
 from DoseEngineLib.mrml.subject_hierarchy import ensureStudy, placeNode, removeNode
 from RTPlanningLib.evaluation.dvh import Dvh
 from RTPlanningLib.evaluation.goal_comparison import GoalComparison
+from RTPlanningLib.evaluation.metric_comparison import MetricRow
 from RTPlanningLib.mrml.derived_nodes import derivedNode, setDerivation, setStatistics
 from RTPlanningLib.mrml.table_columns import addNumbers, addTexts
 
+_OVERLAY = {"operation": "DVH overlay"}
+_GOALS = {"operation": "goal comparison"}
+_METRICS = {"operation": "metric comparison"}
 _TABLE, _SERIES = "dvhOverlayTableRef", "dvhOverlaySeriesRef"
 _STEP_GY = 0.1
 _DOSE = "Dose (Gy)"
 _LINE_STYLES = ("solid", "dashed", "dotted", "dash-dotted", "dash-dot-dotted")
+
+
+def dvhOverlay(planNodes: Sequence):
+    """Return the chart of the DVHs of these plans, in their order, or None."""
+    return derivedNode(planNodes[0].GetScene(), "vtkMRMLPlotChartNode", _OVERLAY, planNodes)
+
+
+def goalComparisonTable(planNodes: Sequence):
+    """Return the table of the goals of these plans, in their order, or None."""
+    return derivedNode(planNodes[0].GetScene(), "vtkMRMLTableNode", _GOALS, planNodes)
+
+
+def metricComparisonTable(planNodes: Sequence):
+    """Return the table of the metrics of these plans, in their order, or None."""
+    return derivedNode(planNodes[0].GetScene(), "vtkMRMLTableNode", _METRICS, planNodes)
 
 
 def createDvhOverlay(planNodes: Sequence, dvhs: Sequence[Mapping[str, Dvh]]):
@@ -53,13 +72,12 @@ def createDvhOverlay(planNodes: Sequence, dvhs: Sequence[Mapping[str, Dvh]]):
         name: color for node, ofPlan in reversed(list(zip(planNodes, dvhs))) for name, color in _colors(node, ofPlan)
     }
     names = ", ".join(node.GetName() for node in planNodes)
-    request = {"operation": "DVH overlay"}
     scene = planNodes[0].GetScene()
-    former = derivedNode(scene, "vtkMRMLPlotChartNode", request, planNodes)
+    former = dvhOverlay(planNodes)
     if former is not None:
         removeDvhOverlay(former)
     chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", scene.GetUniqueNameByString(f"DVHs of {names}"))
-    setDerivation(chart, request, planNodes)
+    setDerivation(chart, _OVERLAY, planNodes)
     chart.SetTitle(
         "   ".join(f"{style}: {node.GetName()}" for node, style in zip(planNodes, _LINE_STYLES, strict=False))
     )
@@ -116,13 +134,7 @@ def createGoalComparisonTable(planNodes: Sequence, comparison: GoalComparison, n
     -------
     vtkMRMLTableNode
     """
-    request = {"operation": "goal comparison"}
-    scene = planNodes[0].GetScene()
-    table = derivedNode(scene, "vtkMRMLTableNode", request, planNodes)
-    if table is None:
-        names = ", ".join(comparison.plans)
-        table = scene.AddNewNodeByClass("vtkMRMLTableNode", scene.GetUniqueNameByString(f"Goals of {names}"))
-    table.RemoveAllColumns()
+    table = _table(goalComparisonTable(planNodes), planNodes, "Goals")
     rows = comparison.rows
     addTexts(table, "Structure", [row.goal.structure for row in rows])
     addTexts(table, "Metric", [str(row.goal.metric) for row in rows])
@@ -134,8 +146,39 @@ def createGoalComparisonTable(planNodes: Sequence, comparison: GoalComparison, n
         addTexts(table, f"{plan}: result", [row.verdicts()[place] for row in rows])
     addTexts(table, "Best", ["; ".join(comparison.plans[n] for n in row.best()) for row in rows])
     addTexts(table, "Note", [_rowNote(comparison, row) for row in rows])
-    setDerivation(table, request, planNodes)
+    setDerivation(table, _GOALS, planNodes)
     setStatistics(table, {"counts": comparison.counts(), "notes": {plan: list(texts) for plan, texts in notes.items()}})
+    placeNode(table, ensureStudy(planNodes[0], "Patient", "Radiotherapy planning"))
+    return table
+
+
+def createMetricComparisonTable(planNodes: Sequence, rows: Sequence[MetricRow]):
+    """Put the metrics of plans side by side into the scene as a table; of the same plans, in place of the former one.
+
+    Columns Structure, Metric, Unit, then for each plan its value, and for all but the first the difference to it.
+
+    Parameters
+    ----------
+    planNodes : sequence of plan nodes
+        In the order of the values.
+    rows : sequence of MetricRow
+
+    Returns
+    -------
+    vtkMRMLTableNode
+    """
+    table = _table(metricComparisonTable(planNodes), planNodes, "Metrics")
+    addTexts(table, "Structure", [row.structure for row in rows])
+    addTexts(table, "Metric", [row.metric for row in rows])
+    addTexts(table, "Unit", [row.unit for row in rows])
+    for place, node in enumerate(planNodes):
+        values = [row.values[place] for row in rows]
+        addTexts(table, node.GetName(), ["" if value is None else f"{value:.2f}" for value in values])
+        if place:
+            differences = [row.differences()[place] for row in rows]
+            name = f"{node.GetName()} minus {planNodes[0].GetName()}"
+            addTexts(table, name, ["" if value is None else f"{value:+.2f}" for value in differences])
+    setDerivation(table, _METRICS, planNodes)
     placeNode(table, ensureStudy(planNodes[0], "Patient", "Radiotherapy planning"))
     return table
 
@@ -147,6 +190,16 @@ def checkPlans(planNodes: Sequence) -> None:
         raise EvaluationError("A comparison needs at least two plans; choose another.")
     if len(set(names)) < len(names):
         raise EvaluationError(f"Plans to compare need different names; got {', '.join(names)}. Rename one.")
+
+
+def _table(table, planNodes: Sequence, what: str):
+    """The table, emptied, or a new one."""
+    if table is None:
+        scene = planNodes[0].GetScene()
+        names = ", ".join(node.GetName() for node in planNodes)
+        table = scene.AddNewNodeByClass("vtkMRMLTableNode", scene.GetUniqueNameByString(f"{what} of {names}"))
+    table.RemoveAllColumns()
+    return table
 
 
 def _colors(planNode, dvhs: Mapping[str, Dvh]) -> list[tuple[str, tuple[float, float, float]]]:
