@@ -26,6 +26,15 @@ class RTPlanning(ScriptedLoadableModule):
         self.parent.acknowledgementText = _(
             "Part of RTPlanning, open source under the Apache License 2.0. Beam models and tables name their sources."
         )
+        # when all modules are there, SlicerRT's too; without a window there is nobody to choose an engine in it
+        slicer.app.startupCompleted.connect(registerInSlicerRT)
+
+
+def registerInSlicerRT():
+    """Offer our dose engines and our optimizer in SlicerRT's External Beam Planning, where SlicerRT is installed."""
+    from RTPlanningLib.slicerrt import registration
+
+    registration.registerInSlicerRT()
 
 
 class RTPlanningWidget(ScriptedLoadableModuleWidget):

@@ -17,6 +17,8 @@ from DoseEngineLib.plan import Aperture, Beam, ControlPoint, Plan, Prescription
 
 # Scenes and tables on disk may keep six significant digits: nearer values are the same one.
 _SAME_RELATIVE, _SAME_ABSOLUTE = 1e-5, 1e-9
+# SlicerRT's beams have it until somebody sets another.
+DEFAULT_SAD_MM = 2000.0
 # A patient position is head-first supine seen with the gantry on the other side and the couch turned or mirrored:
 # (added to the gantry, sign of the couch, added to the couch), from the rotations in `DoseEngineLib.iec61217`.
 _AS_HEAD_FIRST_SUPINE = {"HFS": None, "HFP": (180.0, -1.0, 0.0), "FFS": (0.0, 1.0, 180.0), "FFP": (180.0, -1.0, 180.0)}
@@ -117,8 +119,9 @@ def slicerrt_plan(plan: Plan, target_segment_ids: tuple[str, ...] = ()) -> tuple
     for beam in plan.beams:
         if not beam.is_static:
             notes.append(
-                f"Beam {beam.name}: SlicerRT shows the first of its {len(beam.control_points)} control points and "
-                "would calculate a static field; the others are kept."
+                f"Beam {beam.name}: SlicerRT shows the first of its {len(beam.control_points)} control points, and "
+                "engines of others would calculate a static field there; the others are kept, and RTPlanning's engines "
+                "calculate them."
             )
     if plan.has_MU:
         notes.append("SlicerRT has no MU; the beam weights there are the MU of a fraction.")
@@ -211,6 +214,35 @@ def edited_plan(
     # the order of the beams is the plan's own unless some came or went
     same = replace(plan, beams=tuple(beams), prescription=prescription, dose_grid_spacing_mm=spacing)
     return same, tuple(notes)
+
+
+def with_machine(beam: Beam, shown: SlicerRtBeam, machine: str) -> Beam:
+    """Return a beam of another machine, with the leaves of its MLC table; an unknown machine raises `MachineError`."""
+    return replace(beam, machine=machine, leaf_boundaries_mm=_own_boundaries(shown, machine), leaf_model=None)
+
+
+def check_distance(shown: SlicerRtBeam, machine: str) -> float | None:
+    """Hold the SAD of SlicerRT's beam, which nobody has to set, to the machine's.
+
+    Returns
+    -------
+    float or None
+        The SAD to set there in mm, where it still is SlicerRT's default; None where it is right.
+
+    Raises
+    ------
+    PlanError
+        Somebody set another one.
+    """
+    sad_mm = float(load_machine(machine).sad_mm)
+    if not _differ(shown.sad_mm, sad_mm):
+        return None
+    if _differ(shown.sad_mm, DEFAULT_SAD_MM):
+        raise PlanError(
+            f"Beam {shown.name} has SAD {shown.sad_mm:g} mm, but {machine} has {sad_mm:g} mm; set the SAD to "
+            f"{sad_mm:g} mm, or choose a machine of that distance."
+        )
+    return sad_mm
 
 
 def _slicerrt_beam(beam: Beam, number: int, plan: Plan) -> SlicerRtBeam:

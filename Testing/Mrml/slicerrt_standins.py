@@ -1,6 +1,7 @@
 """Stand-ins for SlicerRT's plan and beam nodes that hold callers to what is known of them, and know nothing else.
 
-From SlicerRT's ``Beams/MRML/vtkMRMLRTPlanNode.h``, ``vtkMRMLRTBeamNode.h`` and their ``.cxx`` (July 2026). Whatever a
+From SlicerRT's ``Beams/MRML/vtkMRMLRTPlanNode.h``, ``vtkMRMLRTBeamNode.h``, ``ExternalBeamPlanning/MRML/
+vtkMRMLRTObjectiveNode.h`` and their ``.cxx`` (July 2026). Whatever a
 plain node does not have and is not named here raises; so do arguments that C++ would refuse or a wrong MLC table.
 """
 
@@ -9,8 +10,11 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
+import numpy as np
 import slicer
 import vtk
+from scipy import sparse
+from vtk.util.numpy_support import numpy_to_vtk
 
 _PLAIN = frozenset(dir(slicer.vtkMRMLNode))
 
@@ -57,16 +61,67 @@ class vtkMRMLRTBeamNode(_Strict, slicer.vtkMRMLModelNode):  # noqa: N801 - Slice
     _known = frozenset(
         [f"{verb}{field}" for field in _fields for verb in ("Get", "Set")]
         + ["GetBeamNumber", "GetMultiLeafCollimatorTableNode", "SetAndObserveMultiLeafCollimatorTableNode"]
+        + ["GetParentPlanNode", "GetDoseGridDim", "GetDoseGridSpacing"]
+        + ["SetDoseInfluenceMatrixFromTriplets", "GetDoseInfluenceMatrixFieldData"]
     )
 
     def __init__(self) -> None:
         self._values, self._number = dict(self._fields), -1
+        self._influence = sparse.csc_matrix((0, 0))
+        self._grid = ((-1, -1, -1), (-1.0, -1.0, -1.0))
 
     def IsA(self, name: str) -> int:
         return int(name == "vtkMRMLRTBeamNode") or slicer.vtkMRMLModelNode.IsA(self, name)
 
     def GetBeamNumber(self) -> int:
         return self._number
+
+    def GetParentPlanNode(self):
+        """The plan whose item is above the beam's."""
+        if self.GetScene() is None:
+            return None
+        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(self.GetScene())
+        item = hierarchy.GetItemByDataNode(self)
+        node = hierarchy.GetItemDataNode(hierarchy.GetItemParent(item)) if item else None
+        return node if isinstance(node, vtkMRMLRTPlanNode) else None
+
+    def SetDoseInfluenceMatrixFromTriplets(self, rows, columns, r, c, values, dims, spacing) -> None:
+        """std::vector<int>, std::vector<int>, std::vector<double>, int*, double*; duplicates would be added up."""
+        assert isinstance(rows, int)
+        assert isinstance(columns, int)
+        r, c, values = np.asarray(r), np.asarray(c), np.asarray(values)
+        assert r.dtype == c.dtype == np.int32, "C++ wants int"
+        assert values.dtype == np.float64, "C++ wants double"
+        assert r.size == c.size == values.size > 0
+        assert np.isfinite(values).all()
+        assert r.min() >= 0
+        assert r.max() < rows
+        assert c.min() >= 0
+        assert c.max() < columns
+        assert len(dims) == len(spacing) == 3
+        assert all(type(n) is int and n > 0 for n in dims)
+        assert math.prod(dims) == rows, "a row for each voxel of the dose grid"
+        self._influence = sparse.csc_matrix((values, (r, c)), shape=(rows, columns))
+        self._grid = tuple(dims), tuple(_number(s) for s in spacing)
+
+    def GetDoseInfluenceMatrixFieldData(self):
+        """Arrays Data, Indices and Indptr, by columns."""
+        data = vtk.vtkFieldData()
+        for name, values in zip(("Data", "Indices", "Indptr"), self._csc(), strict=True):
+            array = numpy_to_vtk(values, deep=True)
+            array.SetName(name)
+            data.AddArray(array)
+        return data
+
+    def _csc(self):
+        matrix = self._influence
+        return matrix.data, matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32)
+
+    def GetDoseGridDim(self) -> tuple[int, ...]:
+        return self._grid[0]
+
+    def GetDoseGridSpacing(self) -> tuple[float, ...]:
+        return self._grid[1]
 
     def GetMultiLeafCollimatorTableNode(self):
         return self.GetNodeReference("MLCBoundaryAndPositionRef")
@@ -140,12 +195,22 @@ class vtkMRMLRTPlanNode(_Strict, slicer.vtkMRMLFolderDisplayNode):  # noqa: N801
             "SetDoseGridSpacing",
             "GetIonPlanFlag",
             "SetIonPlanFlag",
+            "GetBodySegmentID",
+            "SetBodySegmentID",
+            "GetDoseEngineName",
+            "SetDoseEngineName",
+            "GetPlanOptimizerName",
+            "SetPlanOptimizerName",
+            "GetOutputTotalDoseVolumeNode",
+            "SetAndObserveOutputTotalDoseVolumeNode",
+            "GetPlanSubjectHierarchyItemID",
         )
     )
 
     def __init__(self) -> None:
         self._rx, self._targets, self._spacing, self._ion = 1.0, (), (5.0, 5.0, 5.0), False
         self._specification, self._next = self.CenterOfTarget, 1
+        self._body = self._engine = self._optimizer = None
 
     def IsA(self, name: str) -> int:
         return int(name == "vtkMRMLRTPlanNode") or slicer.vtkMRMLFolderDisplayNode.IsA(self, name)
@@ -227,6 +292,33 @@ class vtkMRMLRTPlanNode(_Strict, slicer.vtkMRMLFolderDisplayNode):  # noqa: N801
         assert type(flag) is bool
         self._ion = flag
 
+    def GetBodySegmentID(self) -> str | None:
+        return self._body
+
+    def SetBodySegmentID(self, segmentID: str | None) -> None:
+        self._body = segmentID
+
+    def GetDoseEngineName(self) -> str | None:
+        return self._engine
+
+    def SetDoseEngineName(self, name: str) -> None:
+        self._engine = name
+
+    def GetPlanOptimizerName(self) -> str | None:
+        return self._optimizer
+
+    def SetPlanOptimizerName(self, name: str) -> None:
+        self._optimizer = name
+
+    def GetOutputTotalDoseVolumeNode(self):
+        return self.GetNodeReference("outputTotalDoseVolumeRef")
+
+    def SetAndObserveOutputTotalDoseVolumeNode(self, node) -> None:
+        self._refer("outputTotalDoseVolumeRef", _node(node, "vtkMRMLScalarVolumeNode", self.GetScene()))
+
+    def GetPlanSubjectHierarchyItemID(self) -> int:
+        return self._item()[1]
+
     def _refer(self, role: str, node) -> None:
         self.SetNodeReferenceID(role, None if node is None else node.GetID())
 
@@ -243,3 +335,22 @@ class vtkMRMLRTPlanNode(_Strict, slicer.vtkMRMLFolderDisplayNode):  # noqa: N801
             self._refer("posMarkupsRef", node)
         assert node.GetNthControlPointLabel(0) == "Isocenter"
         return node
+
+
+class vtkMRMLRTObjectiveNode(_Strict, slicer.vtkMRMLScriptedModuleNode):  # noqa: N801 - SlicerRT's name
+    """A row of the table of objectives; penalty, overlapPriority, isConstraint and parameters are attributes."""
+
+    _known = frozenset(("GetSegmentationNode", "GetSegmentID", "SetSegmentationAndSegmentID"))
+
+    def __init__(self) -> None:
+        self._segmentID = None
+
+    def GetSegmentationNode(self):
+        return self.GetNodeReference("segmentationRef")
+
+    def GetSegmentID(self) -> str | None:
+        return self._segmentID
+
+    def SetSegmentationAndSegmentID(self, node, segmentID: str) -> None:
+        self.SetNodeReferenceID("segmentationRef", _node(node, "vtkMRMLSegmentationNode", self.GetScene()).GetID())
+        self._segmentID = segmentID

@@ -185,8 +185,8 @@ def test_the_nodes_hold_the_plan_as_slicerrt_reads_it(loaded, slicerrt):
     first, second = zip(*leaves(5))
     assert columns == [list(SIDES), [*first, 0.0], [*second, 0.0]]
     assert notes == (
-        "Beam Arc: SlicerRT shows the first of its 3 control points and would calculate a static field; the others are "
-        "kept.",
+        "Beam Arc: SlicerRT shows the first of its 3 control points, and engines of others would calculate a static "
+        "field there; the others are kept, and RTPlanning's engines calculate them.",
         "SlicerRT has no MU; the beam weights there are the MU of a fraction.",
     )
     back, _ = logic.fromSlicerRT(rtPlanNode)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import NamedTuple
 
 from DoseEngineLib.errors import PlanError, SchemaError
 from DoseEngineLib.machine import load_machine
@@ -28,7 +29,7 @@ from RTPlanningLib.slicerrt_plan import SlicerRtPlan, edited_plan, plan_from_sli
 
 CONVERTED_PLAN = "RTPlanning.ConvertedPlan"
 _SCHEMA_VERSION = 1
-_DEFAULT_MACHINE = "generic_6mv"
+DEFAULT_MACHINE = "generic_6mv"
 
 
 def toSlicerRtPlan(planNode) -> tuple[object, tuple[str, ...]]:
@@ -55,26 +56,46 @@ def fromSlicerRtPlan(scene, rtPlanNode, machine: str | None = None) -> tuple[obj
     """Add a plan node for a plan of SlicerRT; see `RTPlanningLib.logic.RTPlanningLogic.fromSlicerRT`."""
     if not isSlicerRtPlan(rtPlanNode):
         raise PlanError("This is not a plan of SlicerRT; choose an RT plan node of its External Beam Planning.")
-    now, volumeNode = readSlicerRtNodes(rtPlanNode), referencedVolume(rtPlanNode)
-    segmentationNode = referencedSegmentation(rtPlanNode)
-    names = _segmentNames(segmentationNode)
+    found, volumeNode = planOfSlicerRt(rtPlanNode, machine), referencedVolume(rtPlanNode)
+    planNode = createPlanNode(scene, found.plan, volumeNode, referencedSegmentation(rtPlanNode))
+    setGoals(planNode, found.goals)
+    return planNode, found.notes
+
+
+class PlanOfSlicerRt(NamedTuple):
+    """What a plan node of SlicerRT describes: the plan, its values there beam by beam in the same order, and whether
+    it was made from a plan of ours."""
+
+    plan: Plan
+    values: SlicerRtPlan
+    notes: tuple[str, ...]
+    goals: tuple[str, ...]
+    converted: bool
+
+
+def planOfSlicerRt(rtPlanNode, machine: str | None = None) -> PlanOfSlicerRt:
+    """Return the plan that SlicerRT's nodes describe, with what was edited there; nothing is added to the scene.
+
+    Raises
+    ------
+    PlanningError
+        As `RTPlanningLib.logic.RTPlanningLogic.fromSlicerRT`.
+    """
+    now, names = readSlicerRtNodes(rtPlanNode), _segmentNames(referencedSegmentation(rtPlanNode))
     stored = _stored(rtPlanNode)
     if stored is None:
-        machine = machine or _DEFAULT_MACHINE
+        machine = machine or DEFAULT_MACHINE
         load_machine(machine)
         plan, notes = plan_from_slicerrt(now, names, machine)
-        goals = ()
-    else:
-        if machine is not None:
-            raise PlanError(
-                f"{rtPlanNode.GetName()} was made from a plan of RTPlanning and its beams keep their machines; leave "
-                "the machine out, and change it in the plan afterwards."
-            )
-        plan, written, goals = stored
-        plan, notes = edited_plan(plan, written, now, names)
-    planNode = createPlanNode(scene, plan, volumeNode, segmentationNode)
-    setGoals(planNode, goals)
-    return planNode, notes
+        return PlanOfSlicerRt(plan, now, notes, (), False)
+    if machine is not None:
+        raise PlanError(
+            f"{rtPlanNode.GetName()} was made from a plan of RTPlanning and its beams keep their machines; leave "
+            "the machine out, and change it in the plan afterwards."
+        )
+    plan, written, goals = stored
+    plan, notes = edited_plan(plan, written, now, names)
+    return PlanOfSlicerRt(plan, now, notes, goals, True)
 
 
 def _stored(rtPlanNode) -> tuple[Plan, SlicerRtPlan, tuple[str, ...]] | None:

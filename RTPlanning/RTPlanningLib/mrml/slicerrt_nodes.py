@@ -1,15 +1,20 @@
-"""SlicerRT's plan, beam and DVH nodes, where Slicer has them: the one file that names their methods.
+"""SlicerRT's plan, beam, objective and DVH nodes, where Slicer has them: the one file that names their methods.
 
 Methods as in SlicerRT's ``Beams/MRML/vtkMRMLRTPlanNode.h`` and ``vtkMRMLRTBeamNode.h`` (July 2026). A plan node's
 isocentre is the first point, "Isocenter", of its markups; its beams are its children in the subject hierarchy, and a
 beam is added to it once it is in the scene. Leaves are a table ``MLCX_BoundaryAndPosition``: columns ``Boundary``,
-``1``, ``2``, one row more than pairs, rows i and i + 1 bounding leaf i, mm at the isocentre.
+``1``, ``2``, one row more than pairs, rows i and i + 1 bounding leaf i, mm at the isocentre. A beam's dose influence
+has a row for every voxel of a grid with the reference volume's axes and first voxel, the first index running fastest.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import numpy as np
 import slicer
 import vtk
+from scipy import sparse
 from vtk.util.numpy_support import vtk_to_numpy
 
 from DoseEngineLib.errors import PlanError
@@ -108,17 +113,90 @@ def readSlicerRtNodes(planNode) -> SlicerRtPlan:
         raise PlanError(f"{name} has no isocentre; set it in SlicerRT's External Beam Planning.")
     isocenter = [0.0, 0.0, 0.0]
     markups.GetNthControlPointPosition(0, isocenter)
-    found = vtk.vtkCollection()
-    planNode.GetBeams(found)
-    beamNodes = [found.GetItemAsObject(n) for n in range(found.GetNumberOfItems())]
     return SlicerRtPlan(
         name,
         tuple(float(x) for x in isocenter),
         float(planNode.GetRxDose()),
         tuple(planNode.GetTargetSegmentIDs()),
         tuple(float(x) for x in planNode.GetDoseGridSpacing()),
-        tuple(sorted((_readBeam(node) for node in beamNodes), key=lambda beam: beam.number)),
+        tuple(_readBeam(node) for node in beamNodes(planNode)),
     )
+
+
+def beamNodes(planNode) -> list:
+    """Return the beams of a SlicerRT plan in the order of their numbers, that of `readSlicerRtNodes`."""
+    found = vtk.vtkCollection()
+    planNode.GetBeams(found)
+    nodes = [found.GetItemAsObject(n) for n in range(found.GetNumberOfItems())]
+    return sorted(nodes, key=lambda node: node.GetBeamNumber())
+
+
+def planOfBeam(beamNode):
+    """Return the plan that a SlicerRT beam belongs to; `PlanError` when there is none."""
+    planNode = beamNode.GetParentPlanNode()
+    if planNode is None:
+        raise PlanError(f"Beam {beamNode.GetName()} is in no plan; add it to one in SlicerRT's External Beam Planning.")
+    return planNode
+
+
+def bodySegmentID(planNode) -> str | None:
+    """Return the ID of the segment that a SlicerRT plan names as the body, or None."""
+    return planNode.GetBodySegmentID() or None
+
+
+def setDistance(beamNode, sad_mm: float) -> None:
+    """Set the distance from source to axis of a SlicerRT beam in mm."""
+    beamNode.SetSAD(sad_mm)
+
+
+def setBeamInfluence(
+    beamNode, matrix: sparse.coo_array, shape: tuple[int, int, int], spacing_mm: tuple[float, float, float]
+) -> None:
+    """Give a SlicerRT beam its dose influence, which its plan optimizers read; scenes do not save it.
+
+    Parameters
+    ----------
+    matrix : (voxels, bixels) scipy.sparse.coo_array
+        A row for each voxel of the grid.
+    shape : (int, int, int)
+        Voxels of the grid along k, j, i.
+    spacing_mm : (3,) tuple of float
+        Along i, j, k.
+    """
+    beamNode.SetDoseInfluenceMatrixFromTriplets(
+        *matrix.shape,
+        np.ascontiguousarray(matrix.row, np.int32),
+        np.ascontiguousarray(matrix.col, np.int32),
+        np.ascontiguousarray(matrix.data, np.float64),
+        tuple(shape[::-1]),
+        tuple(spacing_mm),
+    )
+
+
+class ObjectiveValues(NamedTuple):
+    """A row of SlicerRT's objectives table: its kind, the structure's name, importance, whose voxels those of several
+    structures are (the lowest number's), and its parameters as texts."""
+
+    kind: str
+    structure: str
+    penalty: str
+    overlap_priority: str
+    is_constraint: bool
+    parameters: dict[str, str]
+
+
+_OF_EVERY_OBJECTIVE = ("penalty", "overlapPriority", "isConstraint")
+
+
+def readObjective(node) -> ObjectiveValues:
+    """Return the values of a node of SlicerRT's objectives table; `PlanError` when its structure is not there."""
+    segmentationNode, segmentID = node.GetSegmentationNode(), node.GetSegmentID()
+    segment = segmentationNode.GetSegmentation().GetSegment(segmentID) if segmentationNode and segmentID else None
+    if segment is None:
+        raise PlanError(f"Objective {node.GetName()} has no structure; choose one in SlicerRT's table of objectives.")
+    penalty, overlap, constraint = (node.GetAttribute(name) or "" for name in _OF_EVERY_OBJECTIVE)
+    parameters = {name: node.GetAttribute(name) for name in node.GetAttributeNames() if name not in _OF_EVERY_OBJECTIVE}
+    return ObjectiveValues(node.GetName(), segment.GetName(), penalty, overlap, constraint == "true", parameters)
 
 
 def referencedVolume(planNode):

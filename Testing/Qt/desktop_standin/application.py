@@ -7,7 +7,7 @@ from typing import Any
 
 import slicer
 import vtk
-from PySide6 import QtWidgets
+from PySide6 import QtCore, QtWidgets
 
 
 class _Controller:
@@ -148,6 +148,10 @@ class LayoutManager:
         return len(self._nodes("vtkMRMLPlotViewNode"))
 
 
+class _Signals(QtCore.QObject):
+    startupCompleted = QtCore.Signal()
+
+
 class Application:
     """``slicer.app``. It says that it is being tested, as desktop Slicer does in its self-tests."""
 
@@ -160,6 +164,8 @@ class Application:
         self._logic = application_logic
         self._layout = LayoutManager(scene, application_logic)
         self._settings = settings
+        self._signals = _Signals()
+        self.startupCompleted = self._signals.startupCompleted
         self.setOverrideCursor = self._qt.setOverrideCursor
         self.restoreOverrideCursor = self._qt.restoreOverrideCursor
 
