@@ -189,11 +189,15 @@ def test_a_sheared_segmentation_is_refused(scene, case):
         structuresFromSegmentation(segmentation, case.grid)
 
 
-def test_contours_stay_with_a_segment_until_it_is_edited(scene, case):
+@pytest.mark.parametrize("slicerrt", [False, True], ids=["Slicer", "with SlicerRT's contours"])
+def test_contours_stay_with_a_segment_until_it_is_edited(scene, case, slicerrt, monkeypatch):
     from dataclasses import replace
 
     from DoseEngineLib.contour_stack import ContourStack
+    from DoseEngineLib.mrml import segmentations
     from DoseEngineLib.mrml.segmentations import setStructures, structuresFromSegmentation
+
+    monkeypatch.setattr(segmentations, "_contoursCanBeMade", lambda segmentation: slicerrt)
 
     grid = Grid.from_spacing((20, 40, 40), (1.0, 1.0, 2.0), (10.0, -5.0, 3.0))
     mask = np.zeros(grid.shape, bool)
@@ -207,9 +211,123 @@ def test_contours_stay_with_a_segment_until_it_is_edited(scene, case):
     assert ctv.outline is None
     assert ptv.outline.volume_cm3 == pytest.approx(1.3) == pytest.approx(ptv.volume_cm3)
     for got, wanted in zip(ptv.outline.contours_RAS_mm, contours, strict=True):
-        np.testing.assert_allclose(got[:-1], wanted, atol=1e-9)
-    segmentation.GetSegmentation().GetSegment("PTV").GetRepresentation("Binary labelmap").Modified()
-    assert structuresFromSegmentation(segmentation, grid)[0].outline is None
+        np.testing.assert_allclose(got[:4], wanted, atol=1e-9)
+    kept = segmentation.GetSegmentation().GetSegment("PTV").GetRepresentation("Planar contour")
+    assert (kept is not None) == slicerrt
+    # as the segment editor does it
+    import slicer
+
+    cut = replace(structure, mask=mask & (np.arange(20) < 7)[:, None, None], outline=None)
+    other = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Other")
+    setStructures(other, [cut])
+    image = other.GetSegmentation().GetSegment("PTV").GetRepresentation("Binary labelmap")
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    assert logic.SetBinaryLabelmapToSegment(image, segmentation, "PTV", logic.MODE_REPLACE)
+    ptv, ctv = structuresFromSegmentation(segmentation, grid)
+    np.testing.assert_array_equal(ptv.mask, cut.mask)
+    np.testing.assert_array_equal(ctv.mask, structure.mask)
+    assert ptv.outline is None
+
+
+def test_contours_are_saved_with_the_scene_and_hinder_no_further_segment(scene, tmp_path):
+    from DoseEngineLib.contour_stack import ContourStack
+    from DoseEngineLib.mrml.segmentations import setStructures, structuresFromSegmentation
+
+    grid = Grid.from_spacing((12, 30, 30), (1.0, 1.0, 2.0), (10.0, -5.0, 3.0))
+    mask = np.zeros(grid.shape, bool)
+    mask[4:9, 10:20, 12:25] = True
+    corners = np.array([(11.5, 9.5), (24.5, 9.5), (24.5, 19.5), (11.5, 19.5)])
+    contours = tuple(grid.index_to_ras(np.column_stack((corners, np.full(4, float(k))))) for k in range(4, 9))
+    empty = np.zeros(grid.shape, bool)
+    structures = [
+        Structure("PTV", mask, grid, "PTV", outline=ContourStack("PTV", contours, 2.0)),
+        Structure("Not drawn yet", empty, grid),
+    ]
+    segmentation = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Structures")
+    setStructures(segmentation, structures)
+    assert segmentation.GetSegmentation().AddEmptySegment("New", "New") == "New"
+    loaded = load_scene(save_scene(scene, tmp_path / "scene.mrb")).GetFirstNodeByName("Structures")
+    ptv, drawn, new = structuresFromSegmentation(loaded, grid)
+    for got, wanted in zip(ptv.outline.contours_RAS_mm, contours, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+    assert ptv.outline.slice_spacing_mm == 2.0
+    assert drawn.is_empty
+    assert new.is_empty
+    loaded.GetSegmentation().GetSegment("PTV").SetTag("RTPlanning.Contours", "AAAA")
+    with pytest.raises(PatientError, match="Segment PTV: its contours are damaged"):
+        structuresFromSegmentation(loaded, grid)
+
+
+def test_ids_are_names_where_a_scene_file_can_hold_them(scene, case, tmp_path):
+    """A reference whose role holds the ID, as SlicerRT's DVH module makes them, comes back with the scene."""
+    from dataclasses import replace
+
+    from DoseEngineLib.mrml.segmentations import segmentIDOf, setStructures, structuresFromSegmentation
+
+    box = case.structure("PTV")
+    names = ["PTV", "Lung & heart", "Lung < heart", 'the "one"', "Não contornado", "A;B:C"]
+    segmentation = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Structures")
+    setStructures(segmentation, [replace(box, name=name) for name in names])
+    ids = [segmentIDOf(segmentation, name) for name in names]
+    assert ids == ["PTV", "Lung _ heart", "Lung _ heart_2", "the _one_", "Não contornado", "A_B_C"]
+    table = scene.AddNewNodeByClass("vtkMRMLTableNode", "Metrics")
+    for segmentID in ids:
+        table.SetNodeReferenceID(f"DoseVolumeHistogram.vtkMRMLScalarVolumeNode1_{segmentID}", segmentation.GetID())
+    loaded = load_scene(save_scene(scene, tmp_path / "scene.mrb"))
+    again = loaded.GetFirstNodeByName("Structures")
+    assert [s.name for s in structuresFromSegmentation(again, case.grid)] == names
+    metrics = loaded.GetFirstNodeByName("Metrics")
+    for segmentID in ids:
+        role = f"DoseVolumeHistogram.vtkMRMLScalarVolumeNode1_{segmentID}"
+        assert metrics.GetNodeReference(role) is again, segmentID
+
+
+def test_one_structure_is_stored_without_touching_the_others(scene, case):
+    from dataclasses import replace
+
+    from DoseEngineLib.mrml.segmentations import setDensityOverrides, storeStructure, structuresFromSegmentation
+
+    _, segmentation = _nodes(scene, case)
+    setDensityOverrides(segmentation, {"PTV": 1.05})
+    grid = case.grid
+    segments = segmentation.GetSegmentation()
+    # over the whole body, which shares a layer with others
+    wide = replace(case.structure("PTV"), mask=case.structure("External").mask, color=(0.0, 1.0, 0.0))
+    assert storeStructure(segmentation, wide) == "PTV"
+    new = Structure("Ring <5>", box(grid, slice(5, 9), slice(8, 12), slice(9, 14)), grid, "CONTROL", (1.0, 1.0, 0.0))
+    assert storeStructure(segmentation, new) == "Ring _5_"
+    expected = [wide if s.name == "PTV" else s for s in case.structures] + [new]
+    _assert_same(structuresFromSegmentation(segmentation, grid), expected)
+    from DoseEngineLib.mrml.segmentations import densityOverrides
+
+    assert densityOverrides(segmentation) == {"PTV": 1.05}
+    with pytest.raises(PatientError, match="no voxel"):
+        storeStructure(segmentation, case.structure("Não contornado"))
+    # a surface that was made of the segment follows it
+    segmentation.CreateClosedSurfaceRepresentation()
+    before = segments.GetSegment("PTV").GetRepresentation("Closed surface").GetNumberOfPoints()
+    storeStructure(segmentation, case.structure("PTV"))
+    assert 0 < segments.GetSegment("PTV").GetRepresentation("Closed surface").GetNumberOfPoints() < before
+    storeStructure(segmentation, replace(new, name="Another"))
+    assert segments.GetSegment("Another").GetRepresentation("Closed surface").GetNumberOfPoints() > 0
+
+
+def test_a_structure_is_stored_under_a_transform_and_into_an_empty_segmentation(scene, case):
+    import slicer.util
+
+    from DoseEngineLib.mrml.segmentations import storeStructure, structuresFromSegmentation
+
+    segmentation = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Structures")
+    matrix = np.eye(4)
+    matrix[:3, 3] = (12.0, -7.0, 30.0)
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Moved")
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
+    segmentation.SetAndObserveTransformNodeID(transform.GetID())
+    storeStructure(segmentation, case.structure("PTV"))
+    storeStructure(segmentation, case.structure("External"))
+    _assert_same(
+        structuresFromSegmentation(segmentation, case.grid), [case.structure("PTV"), case.structure("External")]
+    )
 
 
 @pytest.mark.parametrize("end_cap", [None, 0.0])

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import base64
+import hashlib
+import re
+import zlib
+from collections.abc import Container, Mapping, Sequence
 
 import numpy as np
 import slicer
@@ -26,6 +30,13 @@ _ROLE_TAG = "RTPlanning.Role"
 _DENSITY_TAG = "RTPlanning.DensityOverride_g_cm3"
 # Distance of the slices that contours were drawn on, and how far ends reach beyond theirs: two numbers in mm, or None.
 _SLICES_TAG = "RTPlanning.ContourSlices"
+# Where contours cannot be made of voxels, a segmentation that has some takes no further segment: they are a tag then.
+_CONTOURS_TAG = "RTPlanning.Contours"
+# The voxels that contours belong to: after an edit they are those of another shape.
+_CONTOURED_TAG = "RTPlanning.ContouredVoxels"
+# Scene files do not quote the roles of node references, which SlicerRT makes of segment IDs: with other characters a
+# saved scene could not be read again.
+_UNSAFE_IN_ID = re.compile(r"[^\w .+^()~-]")
 # An index offset this near to whole numbers means the same lattice: masks are copied, not resampled.
 _SAME_LATTICE_VOXELS = 1e-3
 # The body goes on beyond every CT; any other structure cut by the image's end would give wrong volumes.
@@ -36,8 +47,9 @@ _CUT_FRACTION = 0.01
 def setStructures(segmentationNode, structures: Sequence[Structure], volumeNode=None) -> None:
     """Replace a segmentation node's segments by structures, in order; empty ones become empty segments.
 
-    Segment IDs are the structures' names. Roles are kept as segment tags ``RTPlanning.Role``, contours as the
-    representation ``Planar contour``, until a segment is edited or the scene is closed.
+    Segment IDs are the structures' names, as far as these are safe in a scene file. Roles are kept as segment tags
+    ``RTPlanning.Role``, contours until a segment is edited: as the representation ``Planar contour`` where SlicerRT can
+    make contours of voxels, else as segment tags ``RTPlanning.Contours``.
 
     Parameters
     ----------
@@ -53,25 +65,138 @@ def setStructures(segmentationNode, structures: Sequence[Structure], volumeNode=
     segmentationNode.SetAndObserveTransformNodeID(None)
     if volumeNode is not None:
         segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+    ids: dict[str, str] = {}
+    for structure in structures:
+        ids[structure.name] = _freeID(structure.name, ids.values())
     for structure in structures:
         if structure.is_empty:
             continue
         segment = slicer.vtkSegment()
         segment.AddRepresentation(_LABELMAP, _orientedImage(structure))
         segment.SetName(structure.name)
-        segmentation.AddSegment(segment, structure.name)
+        segmentation.AddSegment(segment, ids[structure.name])
     # fewer layers: a segmentation file stores each at full size; without force no overlap is lost
     segmentation.CollapseBinaryLabelmaps(False)
     for position, structure in enumerate(structures):
+        segmentID = ids[structure.name]
         if structure.is_empty:
-            segmentation.AddEmptySegment(structure.name, structure.name)
-            segmentation.SetSegmentIndex(structure.name, position)
-        segment = segmentation.GetSegment(structure.name)
+            segmentation.AddEmptySegment(segmentID, structure.name)
+            segmentation.SetSegmentIndex(segmentID, position)
+        segment = segmentation.GetSegment(segmentID)
         segment.SetColor(*structure.color)
         segment.SetTag(_ROLE_TAG, structure.role)
+    asRepresentation = _contoursCanBeMade(segmentation)
+    for structure in structures:
         if isinstance(structure.outline, ContourStack) and not structure.is_empty:
-            segment.AddRepresentation(_CONTOURS, _polyData(structure.outline))
+            segment = segmentation.GetSegment(ids[structure.name])
+            if asRepresentation:
+                segment.AddRepresentation(_CONTOURS, _polyData(structure.outline))
+            else:
+                segment.SetTag(_CONTOURS_TAG, _contourText(structure.outline.contours_RAS_mm))
             segment.SetTag(_SLICES_TAG, f"{structure.outline.slice_spacing_mm} {structure.outline.end_cap_mm}")
+            segment.SetTag(_CONTOURED_TAG, _voxelDigest(segment))
+
+
+def storeStructure(segmentationNode, structure: Structure) -> str:
+    """Put one structure into a segmentation: in place of the segment of its name, or as a new last one.
+
+    Other segments are left as they are, those that overlap it, too. The node's parent transform is taken into account;
+    representations that were made of the segment (surfaces, contours) are made anew or dropped.
+
+    Parameters
+    ----------
+    segmentationNode : vtkMRMLSegmentationNode
+    structure : Structure
+        Not empty, in world RAS.
+
+    Returns
+    -------
+    str
+        The segment's ID; that of a segment which was there before stays.
+
+    Raises
+    ------
+    PatientError
+        An empty structure, or a segmentation that took no segment.
+    GeometryError
+        A non-linear parent transform.
+    """
+    if structure.is_empty:
+        raise PatientError(f"Structure {structure.name} has no voxel; nothing was stored.")
+    segmentation = segmentationNode.GetSegmentation()
+    image = _orientedImage(structure, np.linalg.inv(matrixToWorld(segmentationNode)))
+    segmentID = segmentation.GetSegmentIdBySegmentName(structure.name)
+    if segmentID:
+        _replaceLabelmap(segmentationNode, segmentID, image)
+    else:
+        ids = [segmentation.GetNthSegmentID(n) for n in range(segmentation.GetNumberOfSegments())]
+        segmentID = _freeID(structure.name, ids)
+        _addSegment(segmentation, segmentID, structure.name, image)
+    segment = segmentation.GetSegment(segmentID)
+    segment.SetColor(*structure.color)
+    segment.SetTag(_ROLE_TAG, structure.role)
+    return segmentID
+
+
+def _addSegment(segmentation, segmentID: str, name: str, image) -> None:
+    if segmentation.GetNumberOfSegments() == 0:
+        segmentation.SetSourceRepresentationName(_LABELMAP)
+    segment = slicer.vtkSegment()
+    segment.SetName(name)
+    segment.AddRepresentation(_LABELMAP, image)
+    if segmentation.GetSourceRepresentationName() != _LABELMAP:
+        # a surface or contours in the first place: the segmentation converts what it gets
+        added = segmentation.AddSegment(segment, segmentID)
+    elif segmentation.ContainsRepresentation(_CONTOURS) and not _contoursCanBeMade(segmentation):
+        # without SlicerRT contours cannot be made of voxels, and no segment is taken that has none
+        segment.AddRepresentation(_CONTOURS, vtk.vtkPolyData())
+        added = segmentation.AddSegment(segment, segmentID)
+        segment.RemoveRepresentation(_CONTOURS)
+    else:
+        added = segmentation.AddSegment(segment, segmentID)
+    if not added:
+        raise PatientError(
+            f"The segmentation did not take the structure {name}; convert its segments to binary labelmaps "
+            "(Segmentations module, Representations) and try again."
+        )
+
+
+def _replaceLabelmap(segmentationNode, segmentID: str, image) -> None:
+    segmentation = segmentationNode.GetSegmentation()
+    if segmentation.GetSourceRepresentationName() != _LABELMAP and not (
+        segmentation.CreateRepresentation(_LABELMAP)
+        and segmentation.SetSourceRepresentationName(_LABELMAP) is not False
+    ):
+        raise PatientError(
+            f"The segments of {segmentationNode.GetName()} could not be turned into masks; convert them to binary "
+            "labelmaps (Segmentations module, Representations) and try again."
+        )
+    # a layer of its own: overlaps with the segments of a shared one would be taken from them
+    segmentation.SeparateSegmentLabelmap(segmentID)
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    if not logic.SetBinaryLabelmapToSegment(image, segmentationNode, segmentID, logic.MODE_REPLACE):
+        raise PatientError(f"Segment {segmentID} could not be changed; see the application's log.")
+    segment = segmentation.GetSegment(segmentID)
+    segment.RemoveRepresentation(_CONTOURS)
+    for tag in (_SLICES_TAG, _CONTOURED_TAG, _CONTOURS_TAG):
+        segment.RemoveTag(tag)
+
+
+def _contoursCanBeMade(segmentation) -> bool:
+    """Whether a converter from voxels to contours is there, as SlicerRT brings one."""
+    paths = slicer.vtkSegmentationConversionPaths()
+    segmentation.GetPossibleConversions(_CONTOURS, paths)
+    return paths.GetNumberOfPaths() > 0
+
+
+def _freeID(name: str, taken: Container[str]) -> str:
+    """An ID like the name that is safe in a scene file and not taken yet."""
+    safe = _UNSAFE_IN_ID.sub("_", name)
+    segmentID, number = safe, 1
+    while segmentID in taken:
+        number += 1
+        segmentID = f"{safe}_{number}"
+    return segmentID
 
 
 def structuresFromSegmentation(
@@ -179,16 +304,54 @@ def _tag(segment, tag: str) -> str:
     return str(text) if segment.GetTag(tag, text) else ""
 
 
-def _orientedImage(structure: Structure):
-    """The structure's bounding box as an image whose extent keeps its place on the structure's grid."""
+def _orientedImage(structure: Structure, toNode: np.ndarray | None = None):
+    """The structure's bounding box as an image whose extent keeps its place on the structure's grid.
+
+    ``toNode`` maps world RAS to the frame of a node under a transform.
+    """
     _, slices = structure.grid.crop(structure.mask)
     values = np.ascontiguousarray(structure.mask[slices], dtype=np.uint8)
     k, j, i = slices
     image = slicer.vtkOrientedImageData()
     image.SetExtent(i.start, i.stop - 1, j.start, j.stop - 1, k.start, k.stop - 1)
-    image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(structure.grid.affine))
+    affine = structure.grid.affine if toNode is None else toNode @ structure.grid.affine
+    image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(affine))
     image.GetPointData().SetScalars(numpy_to_vtk(values.ravel(), deep=True))
     return image
+
+
+def _voxelDigest(segment) -> str:
+    """A short text that is another one as soon as a segment's voxels are; empty for an empty segment."""
+    found = _segmentVoxels(segment)
+    if found is None:
+        return ""
+    inside, affine, extent = found
+    box = [np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+    cut = tuple(slice(int(used[0]), int(used[-1]) + 1) for used in box)
+    place = [int(used[0]) + start for used, start in zip(box, extent[4::-2])]
+    digest = hashlib.blake2b(np.packbits(inside[cut]).tobytes(), digest_size=12)
+    digest.update(repr((inside[cut].shape, place, np.round(affine, 6).tolist())).encode())
+    return digest.hexdigest()
+
+
+def _contourText(contours: Sequence[np.ndarray]) -> str:
+    """Contours (n, 3) as text: their number, the points of each, and the points, as compressed 64-bit numbers."""
+    numbers = [np.array([len(contours), *(len(contour) for contour in contours)], dtype="<f8")]
+    numbers += [np.asarray(contour, dtype="<f8").ravel() for contour in contours]
+    return base64.b64encode(zlib.compress(np.concatenate(numbers).tobytes())).decode("ascii")
+
+
+def _contoursFromText(text: str, name: str) -> list[np.ndarray]:
+    try:
+        numbers = np.frombuffer(zlib.decompress(base64.b64decode(text, validate=True)), dtype="<f8")
+        count = int(numbers[0])
+        lengths = numbers[1 : count + 1].astype(int)
+        points = numbers[count + 1 :].reshape(lengths.sum(), 3)
+    except (ValueError, zlib.error, IndexError) as error:
+        raise PatientError(
+            f"Segment {name}: its contours are damaged ({error}); remove its tag {_CONTOURS_TAG} to go by its voxels."
+        ) from error
+    return np.split(points, np.cumsum(lengths)[:-1])
 
 
 def _polyData(stack: ContourStack):
@@ -212,7 +375,15 @@ def _outline(
 ) -> ContourStack | ClosedSurface | None:
     """The segment's contours or surface in world RAS, where it has them and the grid holds them all."""
     polyData = segment.GetRepresentation(_SURFACE if isSurface else _CONTOURS)
+    drawn = None
     if polyData is None or polyData.GetNumberOfCells() == 0:
+        text = "" if isSurface else _tag(segment, _CONTOURS_TAG)
+        if not text:
+            return None
+        drawn = _contoursFromText(text, name)
+    contoured = _tag(segment, _CONTOURED_TAG)
+    if not isSurface and contoured and contoured != _voxelDigest(segment):
+        # edited since: Slicer keeps contours that it cannot make anew
         return None
     if isSurface:
         toTriangles = vtk.vtkTriangleFilter()
@@ -221,11 +392,17 @@ def _outline(
         toTriangles.PassLinesOff()
         toTriangles.Update()
         polyData = toTriangles.GetOutput()
-    points = vtk_to_numpy(polyData.GetPoints().GetData()).astype(float) @ toWorld[:3, :3].T + toWorld[:3, 3]
+    own = vtk_to_numpy(polyData.GetPoints().GetData()).astype(float) if drawn is None else np.concatenate(drawn)
+    points = own @ toWorld[:3, :3].T + toWorld[:3, 3]
     index = grid.ras_to_index(points)
     # a structure cut by the image's end is its voxels
     if ((index < -1.0 - 1e-3) | (index > np.array(grid.shape[::-1]) + 1e-3)).any():
         return None
+    if drawn is not None:
+        stops = np.cumsum([len(contour) for contour in drawn])
+        contours = np.split(points, stops[:-1])
+        spacing, end_cap = _slices(segment, contours, grid)
+        return ContourStack(name, tuple(contours), spacing, end_cap)
     cells = polyData.GetPolys() if isSurface else polyData.GetLines()
     corners = vtk_to_numpy(cells.GetConnectivityArray())
     if isSurface:
@@ -283,17 +460,11 @@ def _labelmaps(segmentationNode, grid: Grid):
 
 def _maskOnGrid(segment, name: str, toWorld: np.ndarray, grid: Grid, *, may_be_cut: bool) -> np.ndarray:
     mask = np.zeros(grid.shape, dtype=bool)
-    image = segment.GetRepresentation(_LABELMAP)
-    if image is None or image.GetNumberOfPoints() == 0 or image.GetPointData().GetScalars() is None:
+    found = _segmentVoxels(segment)
+    if found is None:
         return mask
-    extent = image.GetExtent()
-    values = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
-    inside = values == segment.GetLabelValue()
-    if not inside.any():
-        return mask
-    matrix = vtk.vtkMatrix4x4()
-    image.GetImageToWorldMatrix(matrix)
-    affine = toWorld @ slicer.util.arrayFromVTKMatrix(matrix)
+    inside, affine, extent = found
+    affine = toWorld @ affine
     affine[:3, 3] = affine[:3, :3] @ np.array(extent[::2]) + affine[:3, 3]
     try:
         source = Grid(inside.shape, affine)
@@ -316,6 +487,20 @@ def _maskOnGrid(segment, name: str, toWorld: np.ndarray, grid: Grid, *, may_be_c
             "Check that segmentation and image belong together."
         )
     return mask
+
+
+def _segmentVoxels(segment) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]] | None:
+    """A segment's voxels (k, j, i), the matrix of its image's indices to the node's frame, and the image's extent."""
+    image = segment.GetRepresentation(_LABELMAP)
+    if image is None or image.GetNumberOfPoints() == 0 or image.GetPointData().GetScalars() is None:
+        return None
+    values = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
+    inside = values == segment.GetLabelValue()
+    if not inside.any():
+        return None
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    return inside, slicer.util.arrayFromVTKMatrix(matrix), image.GetExtent()
 
 
 def _refuse_cut(source: Grid, inside: np.ndarray, grid: Grid, name: str) -> None:
