@@ -33,7 +33,7 @@ def sources(ui_file: Path) -> list[Path]:
         first = package / (re.sub(r"(?<=[a-z])(?=[A-Z])", "_", ui_file.stem).lower() + ".py")
     files = [first]
     for name in re.findall(rf"from {module}Lib\.widget\.(\w+) import", first.read_text(encoding="utf-8")):
-        if not name.endswith("_step"):
+        if not name.endswith(("_step", "_section")):
             files.append(package / f"{name}.py")
     return files
 

@@ -156,6 +156,7 @@ def commission(
     name: str | None = None,
     centre_profiles: bool = False,
     robust: bool = False,
+    stages: Sequence[str] = STAGES,
 ) -> CommissioningResult:
     """Fit a machine to measured curves.
 
@@ -177,15 +178,22 @@ def commission(
         Move profiles to their centre before the fit.
     robust : bool
         Soft L1 loss in place of squares: points that stand far off count less.
+    stages : sequence of str
+        Those of `STAGES` that are to be fitted; parameters of the others stay at their base value.
 
     Raises
     ------
     MeasurementError
-        Measurements that cannot be used, or that determine nothing.
+        Measurements that cannot be used, or that determine nothing; no stage, or one that does not exist.
     MachineError
         A base machine that cannot be read.
     """
     report = part(progress, 0.0, 1.0)
+    unknown = [stage for stage in stages if stage not in STAGES]
+    if unknown or not stages:
+        raise MeasurementError(
+            f"Choose what is to be fitted among {', '.join(STAGES)}; got {', '.join(map(str, stages)) or 'nothing'}."
+        )
     report(0.0, "Reading the measurements")
     if not isinstance(measurements, Measurements):
         measurements = read_measurements(measurements)
@@ -196,7 +204,11 @@ def commission(
     models = [CurveModel(curve, base) for curve in measurements.curves]
     reach = max((model.off_axis_reach_mm for model in models), default=0.0)
     parameters = machine_parameters(data, reach)
-    reasons = {p.key: reason for p in parameters if (reason := _why_not(p, models))}
+    reasons = {
+        p.key: reason
+        for p in parameters
+        if (reason := _why_not(p, models) if p.stage in stages else "it was not to be fitted")
+    }
     free = [p for p in parameters if p.key not in reasons]
     if not free:
         raise MeasurementError(
@@ -249,6 +261,37 @@ def commission(
         notes=(*measurements.notes, *notes, *_left_out(models, base)),
         weights=_weights_in_words(models, robust),
     )
+
+
+def compare_with_machine(
+    measurements: Measurements, machine: str | Path, progress: Progress | None = None, *, centre_profiles: bool = False
+) -> tuple[tuple[CurveComparison, ...], tuple[str, ...]]:
+    """Compare measured curves with a machine as it stands.
+
+    Returns
+    -------
+    curves : tuple of CurveComparison
+        Before and after are the same.
+    notes : tuple of str
+        Those of the measurements, and of the checks against the machine.
+
+    Raises
+    ------
+    MeasurementError
+        Curves that the machine cannot have been measured with.
+    MachineError
+    """
+    report = part(progress, 0.0, 1.0)
+    data = read_machine_data(machine)
+    found = machine_from_json(json.dumps(data), str(machine))
+    measurements = fit_for_machine(measurements, found, centre_profiles)
+    models = [CurveModel(curve, found) for curve in measurements.curves]
+    compared = []
+    for number, model in enumerate(models):
+        report(number / len(models), f"Comparing {model.curve.title}")
+        compared.append(_compare(model, found, found))
+    report(1.0, "Curves compared")
+    return tuple(compared), (*measurements.notes, *check_base(data), *_left_out(models, found))
 
 
 class _Fit:

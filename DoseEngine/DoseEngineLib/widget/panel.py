@@ -1,31 +1,36 @@
-"""The Dose Engine panel: choose a plan and an engine, compute, read where the dose comes from."""
+"""The Dose Engine panel: plan and engine, dose and where it comes from, simple plans, machines, commissioning."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
-from slicer.i18n import tr as _
+import slicer
 
-from DoseEngineLib.engine import available_engines
-from DoseEngineLib.mrml.dose_volume import provenanceOf
-from DoseEngineLib.mrml.plan_node import DOSE, isDoseCurrent, isPlanNode, planFromNode, setPlan
 from DoseEngineLib.progress import Progress
-from DoseEngineLib.widget.engine_list import fillEngines
-from DoseEngineLib.widget.packages import DOSE_PACKAGES, ensurePackages
-from DoseEngineLib.widget.plan_panel import PlanPanel
+from DoseEngineLib.widget.commissioning_section import CommissioningSection
+from DoseEngineLib.widget.dose_section import DoseSection
+from DoseEngineLib.widget.dose_session import DoseSession
+from DoseEngineLib.widget.engine_form import EngineForm
+from DoseEngineLib.widget.machine_section import MachineSection
+from DoseEngineLib.widget.new_plan_section import NewPlanSection
+from DoseEngineLib.widget.panel_action import PanelAction
+from DoseEngineLib.widget.plan_panel import showOnlyPlans
+
+_UI_FOLDER = Path(__file__).resolve().parents[2] / "Resources" / "UI"
 
 
 class DoseLogic(Protocol):
     """What the panel asks of its logic."""
 
+    background: Any
+
     def calculateDose(self, planNode: Any, progress: Progress | None = None) -> Any:
         """Calculate a plan's dose and return its dose volume node."""
 
 
-class DoseEnginePanel(PlanPanel):
-    """Connects the widgets of ``Resources/UI/DoseEngine.ui`` with a logic.
+class DoseEnginePanel:
+    """Puts the sections into ``Resources/UI/DoseEngine.ui`` and connects them with a logic.
 
     Parameters
     ----------
@@ -33,82 +38,55 @@ class DoseEnginePanel(PlanPanel):
         Named widgets as attributes.
     logic : DoseLogic
     scene : vtkMRMLScene
+
+    Attributes
+    ----------
+    session : DoseSession
+    engine, dose, newPlan, machine, commissioning : Section
     """
 
     def __init__(self, ui: Any, logic: DoseLogic, scene: Any) -> None:
-        super().__init__(ui, scene, [ui.engineCombo, ui.spacingSpin, ui.computeButton, ui.installButton])
-        self.logic = logic
-        fillEngines(ui.engineCombo)
-        ui.engineCombo.currentIndexChanged.connect(self.onEngineChanged)
-        ui.computeButton.clicked.connect(self.onCompute)
-        ui.installButton.clicked.connect(self.onInstall)
-        self.update()
+        self.ui = ui
+        places = {
+            "DoseSection": ui.resultSection.layout(),
+            "NewPlanSection": ui.newPlanSection.layout(),
+            "MachineSection": ui.machineSection.layout(),
+            "CommissioningSection": ui.commissioningSection.layout(),
+        }
+        widgets = {}
+        for name, layout in places.items():
+            widgets[name] = slicer.util.loadUI(str(_UI_FOLDER / f"{name}.ui"))
+            layout.addWidget(widgets[name])
+        parts = {name: slicer.util.childWidgetVariables(widget) for name, widget in widgets.items()}
+        controls = [ui.planSelector, ui.engineCombo, ui.optionsArea, ui.resetOptionsButton, ui.spacingSpin]
+        controls += [ui.computeButton, ui.installButton, *widgets.values()]
+        self.action = PanelAction(controls, ui.statusLabel, ui.progressBar, ui.cancelButton, scene)
+        self.session = DoseSession(logic, scene, self.action)
+        self._selectors = [
+            ui.planSelector,
+            parts["NewPlanSection"].volumeSelector,
+            parts["NewPlanSection"].segmentationSelector,
+            parts["NewPlanSection"].sourcePlanSelector,
+        ]
+        for selector in (self._selectors[0], self._selectors[3]):
+            showOnlyPlans(selector)
+        for selector in self._selectors:
+            selector.setMRMLScene(scene)
+        self.engine = EngineForm(ui, self.session)
+        self.dose = DoseSection(parts["DoseSection"], self.session, ui.resultSection)
+        self.newPlan = NewPlanSection(parts["NewPlanSection"], self.session, ui.newPlanSection)
+        self.machine = MachineSection(parts["MachineSection"], self.session, ui.machineSection)
+        self.commissioning = CommissioningSection(parts["CommissioningSection"], self.session, ui.commissioningSection)
+        self.engine.computed = self.dose.onComputed
+        self.commissioning.added = self.machine.addFile
+        self.session.start([self.engine, self.dose, self.newPlan, self.machine, self.commissioning])
 
-    def onPlanChanged(self, *_unused: object) -> None:
-        """Show a plan's engine, grid and dose."""
-        if self.action.isRunning:
-            return
-        ui = self.ui
-        # The selector's signal is overloaded, node or bool: its argument is not to be trusted.
-        planNode = ui.planSelector.currentNode()
-        ui.computeButton.setEnabled(isPlanNode(planNode))
-        if isPlanNode(planNode):
-            plan = planFromNode(planNode)
-            ui.engineCombo.setCurrentIndex(ui.engineCombo.findData(plan.engine))
-            ui.spacingSpin.setValue(plan.dose_grid_spacing_mm)
-        else:
-            self.action.say(_("Choose a plan, or make one in RT Planning."))
-        self._showDose(planNode)
-        self.onEngineChanged()
+    def cleanup(self) -> None:
+        """Let go of the scene and stop what is running."""
+        self.session.release()
+        for selector in self._selectors:
+            selector.setMRMLScene(None)
 
-    def onEngineChanged(self, *_unused: object) -> None:
-        """Say what keeps the chosen engine from running, if anything does."""
-        infos = available_engines()
-        label = self._engineLabel()
-        reasons = [info.reason for info in infos if info.label == label and not info.available]
-        self.ui.engineLabel.setText(reasons[0] if reasons else "")
-        self.ui.engineLabel.setVisible(bool(reasons))
-        self.ui.installButton.setVisible(not all(info.available for info in infos))
-
-    def onInstall(self, *_unused: object) -> None:
-        """Install the packages of the greyed engines, after Slicer asked."""
-        self.action.run(lambda progress: ensurePackages(DOSE_PACKAGES, _("Dose Engine")), _("Installed."))
-        fillEngines(self.ui.engineCombo)
-        self.update()
-
-    def onCompute(self, *_unused: object) -> None:
-        """Compute the plan's dose with the engine and grid the panel shows."""
-        planNode = self.ui.planSelector.currentNode()
-        label, spacing = self._engineLabel(), float(self.ui.spacingSpin.property("value"))
-
-        def work(progress: Progress) -> Any:
-            ensurePackages(DOSE_PACKAGES, _("Dose Engine"))
-            former = planFromNode(planNode)
-            options = former.engine_options if label == former.engine else {}
-            wanted = replace(former, engine=label, engine_options=options, dose_grid_spacing_mm=spacing)
-            setPlan(planNode, wanted)
-            try:
-                return self.logic.calculateDose(planNode, progress)
-            except BaseException:
-                # the plan is gone when the scene was closed meanwhile
-                if planNode.GetScene() is not None:
-                    setPlan(planNode, former)
-                raise
-
-        self.action.run(work, lambda node: _("Dose computed: {name}").format(name=node.GetName()))
-        self.update()
-
-    def _engineLabel(self) -> str:
-        combo = self.ui.engineCombo
-        return combo.itemData(combo.property("currentIndex")) or ""
-
-    def _showDose(self, planNode: Any) -> None:
-        doseNode = planNode.GetNodeReference(DOSE) if isPlanNode(planNode) else None
-        if doseNode is None:
-            self.ui.doseLabel.setText(_("none"))
-            self.ui.provenanceText.setPlainText("")
-            return
-        name = doseNode.GetName()
-        current = isDoseCurrent(planNode)
-        self.ui.doseLabel.setText(name if current else _("{name} (the plan has changed since)").format(name=name))
-        self.ui.provenanceText.setPlainText(json.dumps(provenanceOf(doseNode), indent=2, sort_keys=True))
+    def update(self) -> None:
+        """Bring the panel up to date with the scene."""
+        self.session.update()
