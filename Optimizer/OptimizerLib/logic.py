@@ -7,24 +7,41 @@ from collections.abc import Callable, Sequence
 
 from DoseEngineLib.background import Background
 from DoseEngineLib.calibration import CalibrationCurve
-from DoseEngineLib.errors import PlanError
+from DoseEngineLib.dvh import Dvh, calculate_dvh
+from DoseEngineLib.errors import EvaluationError, PlanError
 from DoseEngineLib.influence import DoseInfluence
 from DoseEngineLib.logic import DoseEngineLogic
 from DoseEngineLib.mrml.patient_nodes import readPatient
-from DoseEngineLib.mrml.plan_node import REFERENCE_VOLUME, SEGMENTATION, planFromNode, referencedNode, setPlan
+from DoseEngineLib.mrml.plan_node import (
+    DOSE,
+    REFERENCE_VOLUME,
+    SEGMENTATION,
+    deliveredPlan,
+    planFromNode,
+    referencedNode,
+    setPlan,
+)
 from DoseEngineLib.mrml.segmentations import structuresFromSegmentation
-from DoseEngineLib.mrml.volumes import gridFromVolume
+from DoseEngineLib.mrml.volumes import arrayFromVolume, gridFromVolume
+from DoseEngineLib.plan import Plan
 from DoseEngineLib.progress import Progress, part
 from OptimizerLib.beam_weights import optimize_beam_weights
 from OptimizerLib.errors import OptimizationError
 from OptimizerLib.fluence_planning import FluencePlan, FluenceSettings, fluence_influence, plan_fluence
+from OptimizerLib.influence_estimate import InfluenceEstimate, estimate_influence
 from OptimizerLib.mrml.fluence_nodes import optimizedFluence, setOptimizedFluence
 from OptimizerLib.mrml.objective_history_nodes import createObjectiveHistoryNodes
+from OptimizerLib.mrml.optimization_result_nodes import createOptimizationResultNodes
 from OptimizerLib.mrml.plan_dose import doseResultFromNode
+from OptimizerLib.mrml.segment_colors import segmentColors
 from OptimizerLib.objectives import Objective
+from OptimizerLib.objectives_reached import RowOutcome, row_outcomes
 from OptimizerLib.optimized_fluence import OptimizedFluence
+from OptimizerLib.pareto_planning import goal_groups, plan_pareto
+from OptimizerLib.pareto_plans import ParetoPlans
 from OptimizerLib.planning_goals import PlanningGoals
 from OptimizerLib.solvers import IterationState, Solution
+from OptimizerLib.voxel_dvh import problem_doses_Gy, voxel_dvh
 
 
 class OptimizerLogic:
@@ -100,7 +117,9 @@ class OptimizerLogic:
         try:
             self.doseEngineLogic.calculateDose(planNode, part(progress, 0.3, 1.0), calibration=calibration)
         except BaseException:
-            setPlan(planNode, former)
+            # the plan is gone when the scene was closed meanwhile
+            if planNode.GetScene() is not None:
+                setPlan(planNode, former)
             raise
         return solution
 
@@ -186,7 +205,9 @@ class OptimizerLogic:
         try:
             self.doseEngineLogic.calculateDose(planNode, part(progress, 0.8, 1.0), calibration=calibration)
         except BaseException:
-            setPlan(planNode, former)
+            # the plan is gone when the scene was closed meanwhile
+            if planNode.GetScene() is not None:
+                setPlan(planNode, former)
             raise
         setOptimizedFluence(planNode, OptimizedFluence.of(found, tuple(targets)))
         createObjectiveHistoryNodes(planNode, found.term_names, found.history)
@@ -195,6 +216,147 @@ class OptimizerLogic:
     def optimizedFluence(self, planNode) -> OptimizedFluence | None:
         """Return the fluence that was optimized for a plan, or None."""
         return optimizedFluence(planNode)
+
+    def estimateInfluence(
+        self,
+        planNode,
+        goals: PlanningGoals,
+        settings: FluenceSettings | None = None,
+        progress: Progress | None = None,
+        *,
+        targets: Sequence[str] = (),
+        calibration: CalibrationCurve | None = None,
+    ) -> InfluenceEstimate:
+        """Estimate the size of the dose influence that `optimizeFluence` would compute; parameters and errors as there.
+
+        Only a sample of it is computed, and nothing in the scene changes.
+        """
+        plan, makePatient = self._readCase(planNode, calibration)
+        return self.background(
+            lambda report: estimate_influence(makePatient(), plan, goals, settings, targets, report), progress
+        )
+
+    def planPareto(
+        self,
+        planNode,
+        goals: PlanningGoals,
+        tradeOff: Sequence[Sequence[str]] = (),
+        settings: FluenceSettings | None = None,
+        progress: Progress | None = None,
+        *,
+        room: float = 4.0,
+        gap: float = 0.05,
+        maxPlans: int = 12,
+        targets: Sequence[str] = (),
+        previous: ParetoPlans | None = None,
+        calibration: CalibrationCurve | None = None,
+    ) -> ParetoPlans:
+        """Compute plans for goals that compete, to navigate between; nothing in the scene changes.
+
+        Where one of them leads to: give ``plans.fluence(navigator)`` to `optimizeFluence` as its start, with
+        ``search=False`` and the goals ``plans.weighted_goals(shares)``.
+
+        Parameters
+        ----------
+        planNode, goals, settings, progress, targets, calibration
+            As `optimizeFluence`.
+        tradeOff, room, gap, maxPlans, previous
+            As `OptimizerLib.pareto_planning.plan_pareto`.
+
+        Raises
+        ------
+        OptimizationError
+            As `OptimizerLib.pareto_planning.plan_pareto`.
+        """
+        settings = settings or FluenceSettings()
+        plan, makePatient = self._readCase(planNode, calibration)
+
+        def compute(report: Progress) -> ParetoPlans:
+            # before the long work
+            groups = goal_groups(goals, tradeOff) if previous is None else previous.groups
+            patient = makePatient()
+            influence = self._influenceFor(patient, plan, goals, settings, targets, part(report, 0.0, 0.2))
+            return plan_pareto(
+                patient,
+                plan,
+                goals,
+                groups,
+                settings,
+                room=room,
+                gap=gap,
+                max_plans=maxPlans,
+                targets=targets,
+                influence=influence,
+                previous=previous,
+                progress=part(report, 0.2, 1.0),
+            )
+
+        return self.background(compute, progress)
+
+    def reportFluence(self, planNode, found: FluencePlan, before: Plan, progress: Progress | None = None) -> None:
+        """Put what came of `optimizeFluence` into the scene: objectives reached, beams, DVHs, as tables and a chart.
+
+        Parameters
+        ----------
+        planNode : vtkMRMLScriptedModuleNode
+        found : FluencePlan
+            As `optimizeFluence` returned it.
+        before : Plan
+            With the MU before.
+        progress : callable, optional
+            When it raises `Cancelled`, there is no report.
+        """
+        delivered = self.deliveredDvhs(planNode, found.goals.structures, progress)
+        plan = deliveredPlan(planNode)
+
+        def judge(_report: Progress) -> tuple[dict[str, Dvh], tuple[RowOutcome, ...]]:
+            ideal = {
+                name: voxel_dvh(name, dose, volumes, delivered[name].volume_cm3)
+                for name, (dose, volumes) in problem_doses_Gy(found.problem, found.solution.weights).items()
+                if name in delivered
+            }
+            prescription_Gy = plan.prescription.dose_Gy if plan.prescription else None
+            return ideal, row_outcomes(found.goals.rows, ideal, delivered, prescription_Gy, plan.fractions)
+
+        ideal, outcomes = self.background(judge)
+        colors = segmentColors(referencedNode(planNode, SEGMENTATION, "segmentation"))
+        createOptimizationResultNodes(planNode, outcomes, before, plan, ideal, delivered, colors)
+
+    def deliveredDvhs(self, planNode, structures: Sequence[str], progress: Progress | None = None) -> dict[str, Dvh]:
+        """Calculate the DVHs of a plan's dose for structures by name, of the part that the dose grid covers.
+
+        Structures that are not there, empty, or outside the dose grid are left out.
+
+        Raises
+        ------
+        PlanError
+            A plan without a dose.
+        """
+        doseNode = referencedNode(planNode, DOSE, "dose")
+        volumeNode = referencedNode(planNode, REFERENCE_VOLUME, "CT volume")
+        segmentationNode = referencedNode(planNode, SEGMENTATION, "segmentation")
+        found = structuresFromSegmentation(segmentationNode, gridFromVolume(volumeNode))
+        dose, grid = arrayFromVolume(doseNode), gridFromVolume(doseNode)
+        wanted = [structure for structure in found if structure.name in structures and not structure.is_empty]
+
+        def calculate(report: Progress) -> dict[str, Dvh]:
+            dvhs = {}
+            for number, structure in enumerate(wanted):
+                report(number / len(wanted), f"DVH of {structure.name}")
+                try:
+                    dvhs[structure.name] = calculate_dvh(dose, grid, structure, allow_partial=True)
+                except EvaluationError as error:
+                    report((number + 1) / len(wanted), str(error))
+            return dvhs
+
+        return self.background(calculate, progress)
+
+    def _readCase(self, planNode, calibration: CalibrationCurve | None):
+        """The plan, and what makes its patient without touching nodes."""
+        plan = planFromNode(planNode)
+        volumeNode = referencedNode(planNode, REFERENCE_VOLUME, "CT volume")
+        segmentationNode = referencedNode(planNode, SEGMENTATION, "segmentation")
+        return plan, readPatient(volumeNode, segmentationNode, calibration)
 
     def _influenceFor(self, patient, plan, goals, settings, targets, progress: Progress) -> DoseInfluence:
         """The last influence where it still fits, else a new one."""

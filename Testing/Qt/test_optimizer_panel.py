@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -50,7 +52,7 @@ def test_optimize_needs_a_dose(load, plan_node) -> None:
     widget.ui.planSelector.setCurrentNode(plan_node)
     assert "dose first" in widget.ui.statusLabel.text()
     assert not widget.ui.optimizeButton.isEnabled()
-    (objective,) = widget.panel.objectives()
+    (objective,) = widget.panel.beamWeights.objectives()
     assert (objective.structure, objective.dose_Gy) == ("PTV", 20.0)
 
 
@@ -60,24 +62,24 @@ def test_objectives_are_edited_in_the_table(load, plan_node) -> None:
     _module, widget = load("Optimizer")
     ui, panel = widget.ui, widget.panel
     ui.planSelector.setCurrentNode(plan_node)
-    panel.addObjective("Organ", "at most", 5.0, 2.0)
-    panel.addObjective("Organ", "low mean dose", 0.0, 0.5)
-    assert panel.objectives() == [
+    panel.beamWeights.addObjective("Organ", "at most", 5.0, 2.0)
+    panel.beamWeights.addObjective("Organ", "low mean dose", 0.0, 0.5)
+    assert panel.beamWeights.objectives() == [
         SquaredDeviation("PTV", 20.0),
         SquaredOverdose("Organ", 5.0, 2.0),
         MeanDose("Organ", 0.5),
     ]
-    panel.addObjective("Organ", "mean at most", 4.0, 3.0)
-    panel.addObjective("Organ", "low maximum dose", 0.0, 2.0)
-    assert panel.objectives()[3:] == [EUDOverdose("Organ", 4.0, 3.0), MaximumDose("Organ", 2.0)]
+    panel.beamWeights.addObjective("Organ", "mean at most", 4.0, 3.0)
+    panel.beamWeights.addObjective("Organ", "low maximum dose", 0.0, 2.0)
+    assert panel.beamWeights.objectives()[3:] == [EUDOverdose("Organ", 4.0, 3.0), MaximumDose("Organ", 2.0)]
     for _ in range(2):
         ui.objectivesTable.selectRow(3)
         ui.removeButton.click()
     ui.objectivesTable.selectRow(1)
     ui.removeButton.click()
-    assert panel.objectives() == [SquaredDeviation("PTV", 20.0), MeanDose("Organ", 0.5)]
+    assert panel.beamWeights.objectives() == [SquaredDeviation("PTV", 20.0), MeanDose("Organ", 0.5)]
     ui.addButton.click()
-    assert len(panel.objectives()) == 3
+    assert len(panel.beamWeights.objectives()) == 3
     for _ in range(3):
         ui.removeButton.click()
     assert not ui.removeButton.isEnabled()
@@ -93,7 +95,7 @@ def test_optimized_weights_spare_the_organ(load, plan_node, picture) -> None:
     ui = widget.ui
     ui.planSelector.setCurrentNode(plan_node)
     assert ui.statusLabel.text() == "Ready."
-    widget.panel.addObjective("Organ", "at most", 2.0, 1.0)
+    widget.panel.beamWeights.addObjective("Organ", "at most", 2.0, 1.0)
     ui.optimizeButton.click()
     assert ui.statusLabel.text().startswith("Objectives from"), ui.statusLabel.text()
     after = deliveredPlan(plan_node)
@@ -126,7 +128,7 @@ def test_fluence_is_optimized_from_rows(load, plan_node, picture) -> None:
     assert max(len(beam.control_points) for beam in delivered.beams) > 2
     # the posterior beam enters through the organ
     assert delivered.beams[1].meterset_MU < 0.5 * delivered.beams[2].meterset_MU
-    assert [ui.weightsTable.item(row, 2).text() for row in range(3)] == [
+    assert [ui.beamsTable.item(row, 2).text() for row in range(3)] == [
         f"{beam.meterset_MU:.1f}" for beam in delivered.beams
     ]
     assert picture(widget, "OptimizerFluence").stat().st_size > 5000
@@ -137,32 +139,58 @@ def test_fluence_is_optimized_from_rows(load, plan_node, picture) -> None:
     assert ui.rowsEdit.toPlainText() == rows.replace("\n\n", "\n")
 
 
-def test_stop_ends_the_search_and_a_row_that_cannot_be_read_is_shown(load, desktop, plan_node, monkeypatch) -> None:
-    _module, widget = load("Optimizer")
-    ui, logic = widget.ui, widget.panel.logic
-    ui.planSelector.setCurrentNode(plan_node)
-    seen = []
+def hold_at(logic, monkeypatch, iteration: int, on_held):
+    """Let the search wait at an iteration until ``on_held`` was called on the main thread; return iterations seen."""
+    import qt
+
+    seen, reached, go_on = [], threading.Event(), threading.Event()
     former = logic.optimizeFluence
 
-    def stopped_after_two(planNode, goals, settings, progress, callback, **options):
+    def held(planNode, goals, settings, progress, callback, **options):
         def watch(state):
-            assert not ui.fluenceButton.isEnabled()
-            if state.iteration == 2:
-                assert ui.stopButton.isEnabled()
-                ui.stopButton.click()
+            if state.iteration == iteration:
+                reached.set()
+                assert go_on.wait(20)
             callback(state)
             seen.append(state.iteration)
 
         return former(planNode, goals, settings, progress, watch, **options)
 
-    monkeypatch.setattr(logic, "optimizeFluence", stopped_after_two)
+    def look() -> None:
+        if reached.is_set():
+            timer.stop()
+            on_held()
+            go_on.set()
+
+    timer = qt.QTimer()
+    timer.timeout.connect(look)
+    timer.start(5)
+    monkeypatch.setattr(logic, "optimizeFluence", held)
+    return seen
+
+
+def test_stop_ends_the_search_and_a_row_that_cannot_be_read_is_shown(load, desktop, plan_node, monkeypatch) -> None:
+    _module, widget = load("Optimizer")
+    ui, logic = widget.ui, widget.panel.logic
+    ui.planSelector.setCurrentNode(plan_node)
+    answers = []
+
+    def press_stop() -> None:
+        assert not ui.fluenceButton.isEnabled()
+        assert ui.stopButton.isEnabled()
+        ui.stopButton.click()
+        answers.append(ui.statusLabel.text())
+
+    seen = hold_at(logic, monkeypatch, 2, press_stop)
     ui.rowsEdit.setPlainText("PTV uniform 20 Gy, weight 100\nOrgan Mean <= 2 Gy, weight 20")
     ui.bixelSpinBox.setValue(10.0)
     ui.fluenceButton.click()
     assert seen == [0, 1, 2]
+    assert "Stopping" in answers[0]
     assert "with leaves" in ui.statusLabel.text()
     assert not ui.stopButton.isEnabled()
     assert ui.fluenceButton.isEnabled()
     ui.rowsEdit.setPlainText("PTV about 20 Gy")
+    assert "cannot be read" in ui.rowsLabel.text()
     ui.fluenceButton.click()
     assert "cannot be read" in ui.statusLabel.text()

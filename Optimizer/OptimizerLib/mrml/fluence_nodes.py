@@ -42,6 +42,11 @@ def setOptimizedFluence(planNode, fluence: OptimizedFluence) -> None:
     setBeamNodes(planNode, BEAM_FLUENCE, nodes)
 
 
+def hasOptimizedFluence(planNode) -> bool:
+    """Tell whether fluence is kept with a plan node, without reading it."""
+    return bool(planNode.GetParameter(_FLUENCE))
+
+
 def optimizedFluence(planNode) -> OptimizedFluence | None:
     """Return the fluence kept with a plan node, or None; raises `SchemaError` for one of a newer version."""
     text = planNode.GetParameter(_FLUENCE)

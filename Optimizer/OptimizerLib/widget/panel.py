@@ -1,47 +1,65 @@
-"""The Plan Optimizer panel: objectives as rows and the fluence for them; objectives in a table and beam weights."""
+"""The Plan Optimizer panel: objectives, the fluence for them, leaves and dose; trade-offs; weights of open beams."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import qt
+import vtk
 from slicer.i18n import tr as _
 
-from DoseEngineLib.mrml.plan_node import SEGMENTATION, deliveredPlan, isDoseCurrent, isPlanNode, planFromNode
+from DoseEngineLib.errors import PlanningError
+from DoseEngineLib.mrml.plan_node import (
+    SEGMENTATION,
+    deliveredPlan,
+    goalsOf,
+    isDoseCurrent,
+    isPlanNode,
+    planFromNode,
+    setPlan,
+)
+from DoseEngineLib.plan import Plan
 from DoseEngineLib.progress import Progress
+from DoseEngineLib.structure_role import role_from_name
+from DoseEngineLib.widget.connectors import connect
+from DoseEngineLib.widget.engine_list import fillEngines
+from DoseEngineLib.widget.module_parameters import SceneParameters
 from DoseEngineLib.widget.packages import DOSE_PACKAGES, ensurePackages
 from DoseEngineLib.widget.plan_panel import PlanPanel
-from DoseEngineLib.widget.structure_list import fillStructures
-from OptimizerLib.fluence_planning import FluencePlan, FluenceSettings
-from OptimizerLib.objectives import (
-    EUDOverdose,
-    MaximumDose,
-    MeanDose,
-    Objective,
-    SquaredDeviation,
-    SquaredOverdose,
-    SquaredUnderdose,
-)
+from OptimizerLib.fluence_planning import FluencePlan, FluenceSettings, term_names
+from OptimizerLib.goal_rows import rows_from_goals
+from OptimizerLib.influence_estimate import InfluenceEstimate, memory_text
+from OptimizerLib.live_search import LiveSearch
+from OptimizerLib.mrml.fluence_nodes import hasOptimizedFluence
+from OptimizerLib.mrml.objective_list_nodes import objectiveLines, setObjectiveLines
+from OptimizerLib.mrml.optimization_result_nodes import BEAMS_TABLE, OUTCOME_TABLE
+from OptimizerLib.mrml.segment_colors import segmentColors
+from OptimizerLib.objectives import Objective
 from OptimizerLib.optimized_fluence import OptimizedFluence
+from OptimizerLib.pareto_plans import ParetoPlans, mixture_text
 from OptimizerLib.planning_goals import PlanningGoals
+from OptimizerLib.shipped_objectives import shipped_objectives
 from OptimizerLib.solvers import IterationState, Solution
+from OptimizerLib.widget.beam_weights_section import BeamWeightsSection
+from OptimizerLib.widget.goals_table import GoalsTable
+from OptimizerLib.widget.live_display import LiveDisplay
+from OptimizerLib.widget.objectives_editor import ObjectivesEditor
+from OptimizerLib.widget.optimizer_parameters import MODULE, OptimizerParameters, fluenceSettings
+from OptimizerLib.widget.solver_list import fillSolvers
+from OptimizerLib.widget.table_view import showTable
+from OptimizerLib.widget.trade_off_sliders import TradeOffSliders
 
-_STRUCTURE, _KIND, _DOSE, _WEIGHT = range(4)
-# What the table calls an objective.
-_KINDS = {
-    "uniform dose": SquaredDeviation,
-    "at least": SquaredUnderdose,
-    "at most": SquaredOverdose,
-    "mean at most": EUDOverdose,
-    "low mean dose": MeanDose,
-    "low maximum dose": MaximumDose,
-}
-_WITHOUT_LEVEL = (MeanDose, MaximumDose)
+_FROM_GOALS = "goals"
+_DELIVERIES = {"step_and_shoot": "Step and shoot", "sliding_window": "Sliding window"}
 
 
 class OptimizationLogic(Protocol):
     """What the panel asks of its logic."""
+
+    background: Any
 
     def optimizeBeamWeights(
         self, planNode: Any, objectives: Sequence[Objective], progress: Progress | None = None
@@ -57,11 +75,35 @@ class OptimizationLogic(Protocol):
         callback: Callable[[IterationState], None] | None = None,
         *,
         start: OptimizedFluence | None = None,
+        search: bool = True,
     ) -> FluencePlan:
         """Find the fluence that meets the rows best, its leaves and dose, and store them."""
 
     def optimizedFluence(self, planNode: Any) -> OptimizedFluence | None:
         """The fluence that was optimized for a plan."""
+
+    def reportFluence(self, planNode: Any, found: FluencePlan, before: Plan) -> None:
+        """Put what came of an optimization into the scene."""
+
+    def estimateInfluence(
+        self, planNode: Any, goals: PlanningGoals, settings: FluenceSettings, progress: Progress
+    ) -> InfluenceEstimate:
+        """Estimate the size of a dose influence."""
+
+    def planPareto(
+        self,
+        planNode: Any,
+        goals: PlanningGoals,
+        tradeOff: Sequence[Sequence[str]],
+        settings: FluenceSettings,
+        progress: Progress,
+        *,
+        room: float,
+        gap: float,
+        maxPlans: int,
+        previous: ParetoPlans | None = None,
+    ) -> ParetoPlans:
+        """Compute plans for goals that compete."""
 
 
 class OptimizerPanel(PlanPanel):
@@ -72,215 +114,537 @@ class OptimizerPanel(PlanPanel):
     ui : object
         Named widgets as attributes.
     logic : OptimizationLogic
+        Its pure work runs in a thread from now on, while events turn.
     scene : vtkMRMLScene
+
+    Attributes
+    ----------
+    parameters : OptimizerParameters
+    editor : ObjectivesEditor
+    beamWeights : BeamWeightsSection
+    sliders : TradeOffSliders
+    goalsTable : GoalsTable
     """
 
     def __init__(self, ui: Any, logic: OptimizationLogic, scene: Any) -> None:
+        # what an action needs to stay as it is; whole sections would lose their folding
         controls = [
+            *(ui.templateCombo, ui.replaceRowsButton, ui.appendRowsButton, ui.rowsTabs),
+            *(ui.bixelSpinBox, ui.marginSpinBox, ui.spacingCheckBox, ui.spacingSpinBox, ui.tissueSpinBox),
+            *(ui.estimateButton, ui.solverCombo, ui.iterationsSpinBox, ui.toleranceSpinBox, ui.deliveryCombo),
+            *(ui.levelsSpinBox, ui.refineCheckBox, ui.correctionsSpinBox, ui.engineCombo),
+            *(ui.fluenceButton, ui.continueButton, ui.leavesButton),
+            *(ui.goalsTable, ui.plansSpinBox, ui.gapSpinBox, ui.roomSpinBox),
+            *(ui.paretoButton, ui.morePlansButton, ui.makePlanButton, ui.slidersArea),
             *(ui.objectivesTable, ui.addButton, ui.removeButton, ui.optimizeButton),
-            *(ui.rowsEdit, ui.bixelSpinBox, ui.goOnCheckBox, ui.fluenceButton),
         ]
+        self._shownPlan: Any = None
+        self._observed: tuple[Any, int] | None = None
+        self._updatePending = self._released = False
+        self._live: LiveSearch | None = None
+        self._fronts: dict[str, ParetoPlans] = {}
+        self._uncouple: Callable[[], None] | None = None
         super().__init__(ui, scene, controls)
+        self.scene = scene
         self.logic = logic
-        self._objectivesFor = ""
-        ui.addButton.clicked.connect(self.onAdd)
-        ui.removeButton.clicked.connect(self.onRemove)
-        ui.optimizeButton.clicked.connect(self.onOptimize)
-        self._stopped = False
-        ui.rowsEdit.textChanged.connect(self._updateButtons)
-        ui.fluenceButton.clicked.connect(self.onOptimizeFluence)
-        ui.stopButton.clicked.connect(self.onStop)
-        ui.stopButton.setEnabled(False)
+        logic.background = self.action.background
+        self.editor = ObjectivesEditor(ui.rowsTable, ui.rowsEdit, ui.rowsLabel, self._onRowsChanged)
+        self.goalsTable = GoalsTable(ui.goalsTable, self._onGoalsChanged)
+        self.sliders = TradeOffSliders(ui.slidersArea, self._onSlidersMoved)
+        self.beamWeights = BeamWeightsSection(
+            ui.objectivesTable, ui.weightsTable, ui.addButton, ui.removeButton, self._updateButtons
+        )
+        self.display = LiveDisplay(ui.convergencePlot, ui.dvhPlot, scene)
+        for length in (ui.bixelSpinBox, ui.marginSpinBox, ui.spacingSpinBox):
+            length.setMRMLScene(scene)
+        self._fillCombos()
+        self._connectButtons()
+        self._sceneTag = scene.AddObserver(scene.EndCloseEvent, self._onSceneClosed)
+        self._parameterNodes = SceneParameters(scene, MODULE, self._setParameterNode)
         self.update()
 
-    def onPlanChanged(self, *_unused: object) -> None:
-        """Start another plan with one objective: its prescribed dose to its target."""
-        if self.action.isRunning:
-            return
-        # The selector's signal is overloaded, node or bool: its argument is not to be trusted.
-        planNode = self.ui.planSelector.currentNode()
-        isPlan = isPlanNode(planNode)
-        planID = planNode.GetID() if isPlan else ""
-        if planID != self._objectivesFor:
-            self._objectivesFor = planID
-            self.ui.objectivesTable.setRowCount(0)
-            self.ui.weightsTable.setRowCount(0)
-            prescription = planFromNode(planNode).prescription if isPlan else None
-            self.ui.rowsEdit.setPlainText("\n".join(self._rowsFor(planNode)) if isPlan else "")
-            if prescription is not None and prescription.target:
-                self.addObjective(prescription.target, "uniform dose", prescription.dose_Gy)
-        elif isPlan:
-            for row in range(self._rows()):
-                fillStructures(self._cell(row, _STRUCTURE), planNode.GetNodeReference(SEGMENTATION))
-        self._say(planNode)
-        self._updateButtons()
+    def cleanup(self) -> None:
+        """Let go of the scene and stop what is running."""
+        self._released = True
+        if self._live is not None:
+            self._live.stop()
+        self._parameterNodes.release()
+        self.scene.RemoveObserver(self._sceneTag)
+        self._observe(None)
+        if self._uncouple is not None:
+            self._uncouple()
+            self._uncouple = None
+        self.display.release()
+        for length in (self.ui.bixelSpinBox, self.ui.marginSpinBox, self.ui.spacingSpinBox):
+            length.setMRMLScene(None)
+        super().cleanup()
 
-    def addObjective(self, structure: str, kind: str, dose_Gy: float, weight: float = 1.0) -> None:
-        """Add a row to the table of objectives."""
-        table = self.ui.objectivesTable
-        row = self._rows()
-        table.setRowCount(row + 1)
-        structures = qt.QComboBox()
-        fillStructures(structures, self.ui.planSelector.currentNode().GetNodeReference(SEGMENTATION))
-        if structure:
-            structures.setCurrentIndex(structures.findText(structure))
-        kinds = qt.QComboBox()
-        for name in _KINDS:
-            kinds.addItem(_(name), name)
-        kinds.setCurrentIndex(kinds.findData(kind))
-        for column, widget in (
-            (_STRUCTURE, structures),
-            (_KIND, kinds),
-            (_DOSE, _spinBox(dose_Gy, 200.0, _(" Gy"))),
-            (_WEIGHT, _spinBox(weight, 1000.0, "")),
+    # Building
+
+    def _fillCombos(self) -> None:
+        ui = self.ui
+        ui.templateCombo.addItem(_("the clinical goals of the plan"), _FROM_GOALS)
+        for entry in shipped_objectives():
+            ui.templateCombo.addItem(_("the set for {title}").format(title=entry.title), entry.name)
+        fillSolvers(ui.solverCombo)
+        for label, title in _DELIVERIES.items():
+            ui.deliveryCombo.addItem(_(title), label)
+        fillEngines(ui.engineCombo)
+        ui.engineCombo.insertItem(0, _("the engine of the plan"), "")
+
+    def _connectButtons(self) -> None:
+        ui = self.ui
+        for button, handler in (
+            (ui.replaceRowsButton, self.onReplaceRows),
+            (ui.appendRowsButton, self.onAppendRows),
+            (ui.addRowButton, lambda *_unused: self.editor.addRow()),
+            (ui.addTextRowButton, lambda *_unused: self.editor.addText()),
+            (ui.duplicateRowButton, lambda *_unused: self.editor.duplicate()),
+            (ui.removeRowButton, lambda *_unused: self.editor.remove()),
+            (ui.estimateButton, self.onEstimate),
+            (ui.fluenceButton, self.onOptimizeFluence),
+            (ui.continueButton, self.onContinue),
+            (ui.leavesButton, self.onLeaves),
+            (ui.stopButton, self.onStop),
+            (ui.paretoButton, self.onPareto),
+            (ui.morePlansButton, self.onMorePlans),
+            (ui.makePlanButton, self.onMakePlan),
+            (ui.optimizeButton, self.onOptimize),
         ):
-            table.setCellWidget(row, column, widget)
-        table.resizeColumnsToContents()
-        self._updateButtons()
+            button.clicked.connect(handler)
+        ui.stopButton.setEnabled(False)
+        # what the estimate was made for is no longer so
+        for signal in (
+            *(ui.bixelSpinBox.valueChanged, ui.marginSpinBox.valueChanged, ui.spacingSpinBox.valueChanged),
+            *(ui.tissueSpinBox.valueChanged, ui.spacingCheckBox.toggled),
+        ):
+            signal.connect(self._forgetEstimate)
+        for signal in (ui.deliveryCombo.currentIndexChanged, ui.refineCheckBox.toggled, ui.spacingCheckBox.toggled):
+            signal.connect(self._updateButtons)
 
-    def objectives(self) -> list[Objective]:
-        """Return the objectives of the table."""
-        objectives = []
-        for row in range(self._rows()):
-            kinds = self._cell(row, _KIND)
-            kind = _KINDS[kinds.itemData(kinds.property("currentIndex"))]
-            structure = self._cell(row, _STRUCTURE).property("currentText")
-            weight = float(self._cell(row, _WEIGHT).property("value"))
-            levels = () if kind in _WITHOUT_LEVEL else (float(self._cell(row, _DOSE).property("value")),)
-            objectives.append(kind(structure, *levels, weight=weight))
-        return objectives
+    def _setParameterNode(self, node: Any) -> None:
+        """Take the settings from this parameter node from now on."""
+        ui = self.ui
+        if self._uncouple is not None:
+            self._uncouple()
+        self.parameters = OptimizerParameters(node)
+        self._uncouple = connect(
+            self.parameters,
+            {
+                "planNode": ui.planSelector,
+                "bixel_mm": ui.bixelSpinBox,
+                "targetMargin_mm": ui.marginSpinBox,
+                "ownSpacing": ui.spacingCheckBox,
+                "spacing_mm": ui.spacingSpinBox,
+                "normalTissueEvery": ui.tissueSpinBox,
+                "solver": ui.solverCombo,
+                "iterations": ui.iterationsSpinBox,
+                "tolerance_percent": ui.toleranceSpinBox,
+                "delivery": ui.deliveryCombo,
+                "levels": ui.levelsSpinBox,
+                "refine": ui.refineCheckBox,
+                "corrections": ui.correctionsSpinBox,
+                "engine": ui.engineCombo,
+                "paretoPlans": ui.plansSpinBox,
+                "paretoGap_percent": ui.gapSpinBox,
+                "paretoRoom": ui.roomSpinBox,
+            },
+        )
+        self.update()
 
-    def onAdd(self, *_unused: object) -> None:
-        """Add an objective to edit."""
-        self.addObjective("", "at most", 20.0)
+    # Following the scene
 
-    def onRemove(self, *_unused: object) -> None:
-        """Remove the selected objective, else the last one."""
-        table = self.ui.objectivesTable
-        rows = [index.row() for index in table.selectionModel().selectedRows()]
-        table.removeRow(rows[0] if rows else self._rows() - 1)
-        self._updateButtons()
-
-    def onOptimize(self, *_unused: object) -> None:
-        """Optimize the beam weights and show the MU before and after."""
-        planNode = self.ui.planSelector.currentNode()
-
-        def work(progress: Progress) -> tuple[Any, Solution]:
-            ensurePackages(DOSE_PACKAGES, _("Plan Optimizer"))
-            before = deliveredPlan(planNode)
-            return before, self.logic.optimizeBeamWeights(planNode, self.objectives(), progress)
-
-        outcome = self.action.run(work, lambda pair: self._outcome(pair[1]))
-        if outcome is not None:
-            before, _solution = outcome
-            self._showMetersets(before, deliveredPlan(planNode))
-        self._updateButtons()
-
-    def goals(self) -> PlanningGoals:
-        """Return the objective rows; raises `OptimizationError` for one that cannot be read."""
-        lines = str(self.ui.rowsEdit.property("plainText")).splitlines()
-        return PlanningGoals.from_entries(line for line in lines if line.strip())
-
-    def onOptimizeFluence(self, *_unused: object) -> None:
-        """Optimize the fluence, its leaves and the dose, and show the MU."""
-        planNode = self.ui.planSelector.currentNode()
-        self._stopped = False
-        self.ui.stopButton.setEnabled(True)
-
-        def stopWhenAsked(state: IterationState) -> None:
-            if self._stopped:
-                state.stop()
-
-        def work(progress: Progress) -> tuple[Any, FluencePlan]:
-            ensurePackages(DOSE_PACKAGES, _("Plan Optimizer"))
-            before = planFromNode(planNode)
-            settings = FluenceSettings(bixel_mm=float(self.ui.bixelSpinBox.property("value")))
-            goOn = bool(self.ui.goOnCheckBox.property("checked"))
-            start = self.logic.optimizedFluence(planNode) if goOn else None
-            return before, self.logic.optimizeFluence(
-                planNode, self.goals(), settings, progress, stopWhenAsked, start=start
-            )
-
+    def update(self) -> None:
+        """Bring the panel up to date with the scene; not while an action runs, which does so at its end."""
+        if self.action.isRunning or self._released or self._uncouple is None:
+            return
+        self._updatePending = False
+        planNode = self._planNode()
+        self._observe(planNode)
         try:
-            outcome = self.action.run(work, lambda pair: self._fluenceOutcome(pair[1]))
-        finally:
-            self.ui.stopButton.setEnabled(False)
-        if outcome is not None:
-            self._showMetersets(outcome[0], deliveredPlan(planNode))
+            self._showPlan(planNode)
+        except PlanningError as error:
+            self.action.say(str(error))
         self._updateButtons()
 
-    def onStop(self, *_unused: object) -> None:
-        """Let the search end at its next iteration; leaves and dose follow."""
-        self._stopped = True
-        self.ui.stopButton.setEnabled(False)
+    def onPlanChanged(self, *_unused: object) -> None:
+        """Show the plan that is chosen."""
+        # The selector's signal is overloaded, node or bool: its argument is not to be trusted.
+        self.update()
 
-    def _rowsFor(self, planNode: Any) -> list[str]:
-        """The rows that the plan's fluence was optimized for, else one for its target."""
-        fluence = self.logic.optimizedFluence(planNode)
-        if fluence is not None:
-            return list(fluence.objectives)
-        prescription = planFromNode(planNode).prescription
-        if prescription is None or not prescription.target:
-            return []
-        # without a term on the fluence, bixels that hardly reach the target would get any MU
-        return [
-            f"{prescription.target} uniform {prescription.dose_Gy:g} Gy, weight 100",
-            "fluence smoothness, weight 0.01",
-        ]
+    def _planNode(self) -> Any:
+        node = self.ui.planSelector.currentNode()
+        return node if isPlanNode(node) else None
 
-    def _fluenceOutcome(self, found: FluencePlan) -> str:
-        losses = found.losses
-        text = _("{message} Objectives: {ideal:.4g} with ideal fluence, {delivered:.4g} with leaves.").format(
-            message=found.solution.message, ideal=losses.ideal, delivered=losses.refined
-        )
-        return " ".join([text, *found.notes])
+    def _segmentationNode(self, planNode: Any) -> Any:
+        return None if planNode is None else planNode.GetNodeReference(SEGMENTATION)
 
-    def _outcome(self, solution: Solution) -> str:
-        text = _("Objectives from {start:.3g} to {end:.3g} in {steps} steps.").format(
-            start=solution.history[0], end=solution.value, steps=len(solution.history) - 1
-        )
-        return text if solution.converged else f"{text} {solution.message}"
+    def _showPlan(self, planNode: Any) -> None:
+        ui = self.ui
+        segmentationNode = self._segmentationNode(planNode)
+        if planNode is not self._shownPlan:
+            self._shownPlan = planNode
+            self._forgetEstimate()
+            prescription = None if planNode is None else planFromNode(planNode).prescription
+            self.beamWeights.begin(segmentationNode, prescription)
+        else:
+            self.beamWeights.setStructures(segmentationNode)
+        lines = () if planNode is None else objectiveLines(planNode)
+        self.editor.show(lines, list(segmentColors(segmentationNode)))
+        self._showGoalsTable()
+        plans = None if planNode is None else self._fronts.get(planNode.GetID())
+        self.sliders.show(plans)
+        self._showFront()
+        self.display.showPlan(planNode)
+        for table, role in ((ui.outcomeTable, OUTCOME_TABLE), (ui.beamsTable, BEAMS_TABLE)):
+            showTable(table, None if planNode is None else planNode.GetNodeReference(role))
+        self._say(planNode)
 
-    def _showMetersets(self, before: Any, after: Any) -> None:
-        table = self.ui.weightsTable
-        table.setRowCount(len(after.beams))
-        for row, (old, new) in enumerate(zip(before.beams, after.beams)):
-            former = "-" if old.meterset_MU is None else f"{old.meterset_MU:.1f}"
-            for column, text in enumerate((new.name, former, f"{new.meterset_MU:.1f}")):
-                table.setItem(row, column, qt.QTableWidgetItem(text))
-        table.resizeColumnsToContents()
+    def _observe(self, planNode: Any) -> None:
+        """Watch this plan in place of the former one."""
+        if self._observed is not None:
+            if self._observed[0] is planNode:
+                return
+            self._observed[0].RemoveObserver(self._observed[1])
+            self._observed = None
+        if planNode is not None:
+            self._observed = (planNode, planNode.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onPlanModified))
+
+    def _onPlanModified(self, *_unused: object) -> None:
+        # nodes change many times in a row: one update for all of them, when events turn next
+        if not self._updatePending and not self._released:
+            self._updatePending = True
+            qt.QTimer.singleShot(0, self._updateIfPending)
+
+    def _updateIfPending(self) -> None:
+        if self._updatePending and not self._released:
+            self.update()
+
+    def _onSceneClosed(self, *_unused: object) -> None:
+        self._fronts = {}
+        self._shownPlan = None
 
     def _say(self, planNode: Any) -> None:
-        if not isPlanNode(planNode):
+        if planNode is None:
             self.action.say(_("Choose a plan, or make one in RT Planning."))
         elif not isDoseCurrent(planNode):
             self.action.say(_("Optimize the fluence; or calculate the dose first and weigh the beams anew."))
         else:
             self.action.say(_("Ready."))
 
-    def _updateButtons(self) -> None:
+    def _updateButtons(self, *_unused: object) -> None:
         if self.action.isRunning:
             return
-        planNode = self.ui.planSelector.currentNode()
-        isPlan = isPlanNode(planNode)
-        self.ui.addButton.setEnabled(isPlan)
-        self.ui.removeButton.setEnabled(self._rows() > 0)
-        hasStructures = isPlan and planNode.GetNodeReference(SEGMENTATION) is not None
-        hasRows = bool(str(self.ui.rowsEdit.property("plainText")).strip())
-        self.ui.fluenceButton.setEnabled(hasStructures and hasRows)
-        self.ui.optimizeButton.setEnabled(isPlan and isDoseCurrent(planNode) and self._rows() > 0)
+        ui, planNode = self.ui, self._planNode()
+        isPlan = planNode is not None
+        hasCase = isPlan and self._segmentationNode(planNode) is not None
+        canRun = hasCase and not self.editor.isEmpty
+        hasFluence = isPlan and hasOptimizedFluence(planNode)
+        for button in (ui.fluenceButton, ui.estimateButton, ui.paretoButton):
+            button.setEnabled(canRun)
+        for button in (ui.continueButton, ui.leavesButton):
+            button.setEnabled(canRun and hasFluence)
+        for widget in (ui.replaceRowsButton, ui.appendRowsButton, ui.rowsTabs, ui.addButton):
+            widget.setEnabled(isPlan)
+        for button in (ui.duplicateRowButton, ui.removeRowButton):
+            button.setEnabled(not self.editor.isEmpty)
+        stepAndShoot = ui.deliveryCombo.itemData(ui.deliveryCombo.property("currentIndex")) == "step_and_shoot"
+        ui.levelsSpinBox.setEnabled(stepAndShoot)
+        ui.refineCheckBox.setEnabled(stepAndShoot)
+        ui.correctionsSpinBox.setEnabled(stepAndShoot and bool(ui.refineCheckBox.property("checked")))
+        ui.spacingSpinBox.setEnabled(bool(ui.spacingCheckBox.property("checked")))
+        hasPlans = self.sliders.plans is not None
+        ui.morePlansButton.setEnabled(canRun and hasPlans)
+        ui.makePlanButton.setEnabled(hasCase and hasPlans)
+        ui.removeButton.setEnabled(self.beamWeights.rows > 0)
+        ui.optimizeButton.setEnabled(isPlan and isDoseCurrent(planNode) and self.beamWeights.rows > 0)
 
-    def _rows(self) -> int:
-        return int(self.ui.objectivesTable.property("rowCount"))
+    # Objectives
 
-    def _cell(self, row: int, column: int) -> Any:
-        return self.ui.objectivesTable.cellWidget(row, column)
+    def goals(self) -> PlanningGoals:
+        """Return the objective rows; raises `OptimizationError` for one that cannot be read."""
+        return self.editor.goals()
 
+    def onReplaceRows(self, *_unused: object) -> None:
+        """Put the rows of the chosen set in place of all."""
+        self._takeTemplate(self.editor.replaceAll)
 
-def _spinBox(value: float, maximum: float, suffix: str) -> Any:
-    box = qt.QDoubleSpinBox()
-    box.setRange(0.0, maximum)
-    box.setDecimals(2)
-    box.setSuffix(suffix)
-    box.setValue(value)
-    return box
+    def onAppendRows(self, *_unused: object) -> None:
+        """Add the rows of the chosen set."""
+        self._takeTemplate(self.editor.append)
+
+    def _takeTemplate(self, take: Callable[[list[str]], None]) -> None:
+        try:
+            lines, remark = self._template()
+        except PlanningError as error:
+            self.action.say(str(error))
+            return
+        if lines:
+            take(lines)
+        self.action.say(remark)
+
+    def _template(self) -> tuple[list[str], str]:
+        """Rows of the chosen set, and what is to be said of them."""
+        combo = self.ui.templateCombo
+        chosen = combo.itemData(combo.property("currentIndex"))
+        if chosen != _FROM_GOALS:
+            entry = next(entry for entry in shipped_objectives() if entry.name == chosen)
+            return entry.goals.to_entries(), f"{entry.description} {entry.source}"
+        planNode = self._planNode()
+        plan = planFromNode(planNode)
+        prescription = plan.prescription
+        names = list(segmentColors(self._segmentationNode(planNode)))
+        made = rows_from_goals(
+            goalsOf(planNode),
+            target=prescription.target if prescription else None,
+            prescription_Gy=prescription.dose_Gy if prescription else None,
+            targets=[name for name in names if role_from_name(name) == "PTV"],
+            structures=names,
+            body=next((name for name in names if role_from_name(name) == "EXTERNAL"), None),
+        )
+        if not made.rows:
+            return [], _("The plan has no goals and no prescription to make rows of; set them in RT Planning.")
+        remark = _("{count} rows.").format(count=len(made.rows))
+        left = [_("{goal} is left out: {reason}.").format(goal=goal, reason=reason) for goal, reason in made.left_out]
+        return [str(row) for row in made.rows], " ".join([remark, *left])
+
+    def _onRowsChanged(self) -> None:
+        """Keep the rows with the plan."""
+        planNode = self._planNode()
+        if planNode is not None:
+            setObjectiveLines(planNode, self.editor.lines)
+        self._forgetEstimate()
+        self._showGoalsTable()
+        self._updateButtons()
+
+    # Influence
+
+    def onEstimate(self, *_unused: object) -> None:
+        """Estimate the memory of the dose influence."""
+        planNode = self._planNode()
+
+        def work(progress: Progress) -> InfluenceEstimate:
+            ensurePackages(DOSE_PACKAGES, _("Plan Optimizer"))
+            return self.logic.estimateInfluence(planNode, self.goals(), fluenceSettings(self.parameters), progress)
+
+        estimate = self.action.run(work, _("Estimated; nothing was computed yet."))
+        if estimate is not None:
+            self.ui.estimateLabel.setText(
+                _(
+                    "about {matrix}; {total} with the copy that is searched with ({bixels} bixels, {voxels} voxels)"
+                ).format(
+                    matrix=memory_text(estimate.matrix_bytes),
+                    total=memory_text(estimate.total_bytes),
+                    bixels=f"{estimate.bixels:,}",
+                    voxels=f"{estimate.voxels:,}",
+                )
+            )
+        self._updateButtons()
+
+    def _forgetEstimate(self, *_unused: object) -> None:
+        self.ui.estimateLabel.setText(_("not estimated for these settings"))
+
+    # Fluence
+
+    def onOptimizeFluence(self, *_unused: object) -> None:
+        """Optimize the fluence from the beginning, its leaves and the dose."""
+        self._optimize(lambda planNode: (self.goals(), fluenceSettings(self.parameters), None))
+
+    def onContinue(self, *_unused: object) -> None:
+        """Go on from the last fluence."""
+        self._optimize(
+            lambda planNode: (
+                self.goals(),
+                fluenceSettings(self.parameters),
+                self.logic.optimizedFluence(planNode),
+            )
+        )
+
+    def onLeaves(self, *_unused: object) -> None:
+        """Keep the last fluence; leaves and dose anew."""
+        self._optimize(
+            lambda planNode: (
+                self.goals(),
+                fluenceSettings(self.parameters),
+                self.logic.optimizedFluence(planNode),
+            ),
+            search=False,
+        )
+
+    def onStop(self, *_unused: object) -> None:
+        """Let the search end at its next iteration; leaves and dose follow."""
+        if self._live is not None:
+            self._live.stop()
+            self.ui.stopButton.setEnabled(False)
+            self.action.say(_("Stopping at the next iteration; leaves and dose follow."))
+
+    def _optimize(
+        self,
+        take: Callable[[Any], tuple[PlanningGoals, FluenceSettings, OptimizedFluence | None]],
+        *,
+        search: bool = True,
+    ) -> None:
+        """Run an optimization with what ``take`` gives for the plan, and show what came of it."""
+        planNode = self._planNode()
+        live = self._live = LiveSearch()
+        colors = segmentColors(self._segmentationNode(planNode))
+
+        def work(progress: Progress) -> FluencePlan:
+            ensurePackages(DOSE_PACKAGES, _("Plan Optimizer"))
+            goals, settings, start = take(planNode)
+            before = deliveredPlan(planNode) if isDoseCurrent(planNode) else planFromNode(planNode)
+            self.display.start(live, term_names(goals), colors)
+
+            def report(fraction: float, text: str) -> None:
+                # what was answered to Stop stays to be read
+                progress(fraction, _("Stopped here: {text}").format(text=text) if live.is_stopped else text)
+
+            found = self._withEngine(
+                planNode,
+                lambda: self.logic.optimizeFluence(planNode, goals, settings, report, live, start=start, search=search),
+            )
+            self.action.say(_("Judging the dose"))
+            self.logic.reportFluence(planNode, found, before)
+            return found
+
+        self.ui.stopButton.setEnabled(search)
+        try:
+            found = self.action.run(work, self._outcome)
+        finally:
+            self._live = None
+            if not self._released:
+                self.ui.stopButton.setEnabled(False)
+                self.display.finish()
+        self._afterAction(found is not None)
+
+    def _afterAction(self, succeeded: bool) -> None:
+        """Show the scene as it is now, under what the action said of its end."""
+        said = str(self.ui.statusLabel.property("text")) if not self._released else ""
+        self.update()
+        if said and not self._released:
+            self.action.say(said)
+
+    def _withEngine(self, planNode: Any, work: Callable[[], FluencePlan]) -> FluencePlan:
+        """Run work with the chosen engine in the plan; the plan is as it was when the work fails."""
+        former = planFromNode(planNode)
+        label = self.parameters.engine
+        if not label or label == former.engine:
+            return work()
+        # options are those of an engine
+        setPlan(planNode, replace(former, engine=label, engine_options={}))
+        try:
+            return work()
+        except BaseException:
+            if planNode.GetScene() is not None:
+                setPlan(planNode, former)
+            raise
+
+    def _outcome(self, found: FluencePlan) -> str:
+        losses = found.losses
+        text = _("{message} Objectives: {ideal:.4g} with ideal fluence, {delivered:.4g} with leaves.").format(
+            message=found.solution.message, ideal=losses.ideal, delivered=losses.refined
+        )
+        return " ".join([text, *found.notes])
+
+    # Trade-offs
+
+    def _showGoalsTable(self) -> None:
+        """Offer the structures whose rows can be traded."""
+        try:
+            rows = self.goals().rows
+        except PlanningError:
+            # a line that is being typed; its error is shown beside it
+            return
+        traded = dict.fromkeys(row.structure for row in rows if not row.constraint and row.structure is not None)
+        self.goalsTable.show(list(traded), json.loads(self.parameters.paretoGoals))
+
+    def _onGoalsChanged(self) -> None:
+        self.parameters.paretoGoals = json.dumps(self.goalsTable.numbers(), ensure_ascii=False)
+
+    def onPareto(self, *_unused: object) -> None:
+        """Compute plans that trade the goals against each other."""
+        self._computeFront(None)
+
+    def onMorePlans(self, *_unused: object) -> None:
+        """Add plans to those that are there."""
+        self._computeFront(self.sliders.plans)
+
+    def _computeFront(self, previous: ParetoPlans | None) -> None:
+        planNode = self._planNode()
+        planID = planNode.GetID()
+
+        def work(progress: Progress) -> ParetoPlans:
+            ensurePackages(DOSE_PACKAGES, _("Plan Optimizer"))
+            settings = fluenceSettings(self.parameters) if previous is None else previous.settings
+            return self.logic.planPareto(
+                planNode,
+                self.goals(),
+                self.goalsTable.groups(),
+                settings,
+                progress,
+                room=self.parameters.paretoRoom,
+                gap=self.parameters.paretoGap_percent / 100.0,
+                maxPlans=self.parameters.paretoPlans,
+                previous=previous,
+            )
+
+        plans = self.action.run(
+            work, lambda made: _("{count} plans. {message}").format(count=made.front.plans, message=made.front.message)
+        )
+        if plans is not None and planNode.GetScene() is not None:
+            self._fronts[planID] = plans
+        self._afterAction(plans is not None)
+        if plans is not None:
+            self._onSlidersMoved()
+
+    def _showFront(self) -> None:
+        plans = self.sliders.plans
+        self.ui.paretoLabel.setText("" if plans is None else mixture_text(self.sliders.navigator.position))
+
+    def _onSlidersMoved(self) -> None:
+        """Show the mixture: its DVHs and which plans it is made of."""
+        if self.sliders.plans is None or self.action.isRunning:
+            return
+        self._showFront()
+        colors = segmentColors(self._segmentationNode(self._planNode()))
+        self.display.showDvh(*self.sliders.curves(), colors)
+
+    def onMakePlan(self, *_unused: object) -> None:
+        """Find leaves for the mixture that the sliders show, and its dose."""
+        plans, navigator = self.sliders.plans, self.sliders.navigator
+
+        def take(planNode: Any) -> tuple[PlanningGoals, FluenceSettings, OptimizedFluence]:
+            wanted = fluenceSettings(self.parameters)
+            # bixels and voxels are those of the plans, leaves as they are set now
+            settings = replace(
+                plans.settings,
+                delivery=wanted.delivery,
+                levels=wanted.levels,
+                refine=wanted.refine,
+                corrections=wanted.corrections,
+            )
+            return plans.weighted_goals(navigator.position.shares), settings, plans.fluence(navigator)
+
+        self._optimize(take, search=False)
+
+    # Weights of beams as they are
+
+    def onOptimize(self, *_unused: object) -> None:
+        """Optimize the beam weights and show the MU before and after."""
+        planNode = self._planNode()
+
+        def work(progress: Progress) -> tuple[Plan, Solution]:
+            ensurePackages(DOSE_PACKAGES, _("Plan Optimizer"))
+            before = deliveredPlan(planNode)
+            return before, self.logic.optimizeBeamWeights(planNode, self.beamWeights.objectives(), progress)
+
+        outcome = self.action.run(work, lambda pair: self._weightsOutcome(pair[1]))
+        self._afterAction(outcome is not None)
+        if outcome is not None:
+            self.beamWeights.showMetersets(outcome[0], deliveredPlan(planNode))
+
+    def _weightsOutcome(self, solution: Solution) -> str:
+        text = _("Objectives from {start:.3g} to {end:.3g} in {steps} steps.").format(
+            start=solution.history[0], end=solution.value, steps=len(solution.history) - 1
+        )
+        return text if solution.converged else f"{text} {solution.message}"

@@ -1,0 +1,161 @@
+"""What is shown of a search while it runs: tables, series and charts that come and go with it, and are never saved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import slicer
+
+from OptimizerLib.fluence_planning import HistoryEntry
+from OptimizerLib.mrml.table_columns import oneChange, setColumns
+
+# Terms that never mattered would stretch a logarithmic axis over many decades.
+_LEAST_SHARE = 1e-4
+_ITERATION, _TOTAL, _DOSE = "Iteration", "Total", "Dose"
+_TOTAL_COLOR = (0.85, 0.15, 0.15)
+_COLORS = (
+    (0.12, 0.47, 0.71),
+    (0.17, 0.63, 0.17),
+    (1.00, 0.50, 0.05),
+    (0.58, 0.40, 0.74),
+    (0.55, 0.34, 0.29),
+    (0.89, 0.47, 0.76),
+    (0.50, 0.50, 0.50),
+    (0.74, 0.74, 0.13),
+    (0.09, 0.75, 0.81),
+)
+
+
+class LivePlot:
+    """A chart of curves from one table, updated in place.
+
+    Parameters
+    ----------
+    scene : vtkMRMLScene
+    name : str
+    xTitle, yTitle : str
+    """
+
+    def __init__(self, scene, name: str, xTitle: str, yTitle: str) -> None:
+        self._scene = scene
+        self._name = name
+        self._titles = xTitle, yTitle
+        self._nodeIDs: list[str] = []
+        self._series: dict[str, str] = {}
+        self._tableID = self._chartID = None
+
+    @property
+    def chartNode(self):
+        """The chart, or None where there is none (any more)."""
+        return None if self._chartID is None else self._scene.GetNodeByID(self._chartID)
+
+    def show(
+        self,
+        xName: str,
+        x: Sequence[float],
+        curves: Mapping[str, Sequence[float]],
+        colors: Mapping[str, tuple[float, float, float]],
+        *,
+        logarithmic: bool = False,
+    ) -> None:
+        """Show curves over the same abscissae, in place of those before.
+
+        Parameters
+        ----------
+        xName : str
+        x : (n,) sequence of float
+        curves : mapping of name to (n,) sequence of float
+        colors : mapping of name to RGB, 0 to 1
+        logarithmic : bool
+            The ordinate.
+        """
+        if self.chartNode is None or list(curves) != list(self._series):
+            self.remove()
+            self._create(xName, list(curves), colors)
+        chart, table = self.chartNode, self._scene.GetNodeByID(self._tableID)
+        setColumns(table, {xName: list(x), **{name: list(values) for name, values in curves.items()}})
+        with oneChange(chart):
+            chart.SetYAxisLogScale(logarithmic)
+            # the chart redraws when it is told to
+            chart.Modified()
+
+    def remove(self) -> None:
+        """Take the nodes out of the scene; those that are gone already are no matter."""
+        for nodeID in reversed(self._nodeIDs):
+            node = self._scene.GetNodeByID(nodeID)
+            if node is not None:
+                self._scene.RemoveNode(node)
+        self._nodeIDs, self._series = [], {}
+        self._tableID = self._chartID = None
+
+    def _create(self, xName: str, names: list[str], colors: Mapping[str, tuple[float, float, float]]) -> None:
+        table = self._add("vtkMRMLTableNode", self._name)
+        setColumns(table, {xName: [0.0], **{name: [0.0] for name in names}})
+        chart = self._add("vtkMRMLPlotChartNode", self._name)
+        chart.SetXAxisTitle(self._titles[0])
+        chart.SetYAxisTitle(self._titles[1])
+        chart.SetTitle(self._name)
+        for name in names:
+            series = self._add("vtkMRMLPlotSeriesNode", name)
+            series.SetAndObserveTableNodeID(table.GetID())
+            series.SetXColumnName(xName)
+            series.SetYColumnName(name)
+            series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
+            series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
+            series.SetColor(*colors.get(name, (0.5, 0.5, 0.5)))
+            chart.AddAndObservePlotSeriesNodeID(series.GetID())
+            self._series[name] = series.GetID()
+        self._tableID, self._chartID = table.GetID(), chart.GetID()
+
+    def _add(self, className: str, name: str):
+        # told to stay out of lists and files before the scene tells anybody of it
+        node = self._scene.CreateNodeByClass(className)
+        node.UnRegister(None)
+        node.SetName(self._scene.GenerateUniqueName(name))
+        node.SetHideFromEditors(True)
+        node.SetSaveWithScene(False)
+        node = self._scene.AddNode(node)
+        self._nodeIDs.append(node.GetID())
+        return node
+
+
+class LivePlots:
+    """The two charts of a search.
+
+    Parameters
+    ----------
+    scene : vtkMRMLScene
+    """
+
+    def __init__(self, scene) -> None:
+        self.convergence = LivePlot(scene, "Objectives", _ITERATION, "Objective")
+        self.dvh = LivePlot(scene, "DVH", "Dose [Gy]", "Volume [%]")
+
+    def showHistory(self, termNames: Sequence[str], history: Sequence[HistoryEntry]) -> None:
+        """Show how the sum of the objectives and each of them fell; terms that hardly matter are left out."""
+        totals = np.array([entry.value for entry in history])
+        terms = np.array([entry.terms for entry in history]).reshape(len(history), -1)
+        logarithmic = bool((totals > 0.0).all())
+        least = _LEAST_SHARE * float(np.abs(totals).min()) if logarithmic else -np.inf
+        curves, colors = {_TOTAL: totals}, {_TOTAL: _TOTAL_COLOR}
+        for number, name in enumerate(termNames[: terms.shape[1]]):
+            if not logarithmic or terms[:, number].max() > least:
+                label = f"{number + 1}: {name}"
+                curves[label] = np.maximum(terms[:, number], least)
+                colors[label] = _COLORS[number % len(_COLORS)]
+        self.convergence.show(_ITERATION, np.arange(len(history)), curves, colors, logarithmic=logarithmic)
+
+    def showDvh(
+        self,
+        dose_Gy: Sequence[float],
+        volume_percent: Mapping[str, Sequence[float]],
+        colors: Mapping[str, tuple[float, float, float]],
+    ) -> None:
+        """Show DVHs over common doses."""
+        self.dvh.show(_DOSE, dose_Gy, volume_percent, colors)
+
+    def remove(self) -> None:
+        """Take everything out of the scene."""
+        self.convergence.remove()
+        self.dvh.remove()
