@@ -66,7 +66,11 @@ class StatusLine:
 
 
 def case_status(
-    case: Case, calibration: CalibrationCurve | None = None, progress: Progress | None = None
+    case: Case,
+    calibration: CalibrationCurve | None = None,
+    progress: Progress | None = None,
+    *,
+    unreadable: Sequence[str] = (),
 ) -> tuple[StatusLine, ...]:
     """Look a case over before planning.
 
@@ -76,6 +80,8 @@ def case_status(
     calibration : CalibrationCurve, optional
         The curve that doses will be calculated with; by default Schneider (2000).
     progress : callable, optional
+    unreadable : sequence of str
+        Why structures could not be read, and what to do; they are not among those of the case.
 
     Returns
     -------
@@ -100,7 +106,7 @@ def case_status(
         _organs(case),
         _support(case, body),
         _overrides(case),
-        _structures(case.structures, part(report, 0.7, 1.0)),
+        _structures(case.structures, unreadable, part(report, 0.7, 1.0)),
     ]
     notes = [note for note in case.notes if not _is_about_position(note) and not _is_about_empty(note)]
     if notes:
@@ -367,7 +373,7 @@ def _overrides(case: Case) -> StatusLine:
     return StatusLine(name, "look", f"Set by hand: {listed}. Confirm each of them.")
 
 
-def _structures(structures: Sequence[Structure], progress: Progress) -> StatusLine:
+def _structures(structures: Sequence[Structure], unreadable: Sequence[str], progress: Progress) -> StatusLine:
     name = "Structures"
     filled = [s for s in structures if not s.is_empty]
     empty = [s.name for s in structures if s.is_empty]
@@ -385,6 +391,8 @@ def _structures(structures: Sequence[Structure], progress: Progress) -> StatusLi
         remarks.append(f"The same volume twice: {_listed(same)}; delete one.")
     if crossing:
         remarks.append(f"Organs that overlap: {_listed(crossing)}; check which of them the voxels belong to.")
+    if unreadable:
+        return StatusLine(name, "missing", " ".join((*unreadable, *remarks)))
     if remarks:
         return StatusLine(name, "look", " ".join(remarks))
     return StatusLine(name, "ok", f"{len(filled)}, all contoured." if filled else "None.")

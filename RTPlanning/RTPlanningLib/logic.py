@@ -34,6 +34,7 @@ from OptimizerLib.logic import OptimizerLogic
 from OptimizerLib.planning_goals import PlanningGoals
 from OptimizerLib.solvers import IterationState
 from RTPlanningLib.case import Case
+from RTPlanningLib.case_status import StatusLine
 from RTPlanningLib.display.isodose_levels import default_levels, levels_in_Gy, levels_in_percent
 from RTPlanningLib.display.isodose_settings import IsodoseSetting, default_settings, visible_levels
 from RTPlanningLib.evaluation.dose_figures import DoseFigure
@@ -42,6 +43,7 @@ from RTPlanningLib.evaluation.goals import GoalResult, parse_goal
 from RTPlanningLib.evaluation.metrics import parse_metric
 from RTPlanningLib.mrml.beam_model_nodes import createBeamModelNodes
 from RTPlanningLib.mrml.case_nodes import caseFromNodes, createCaseNodes
+from RTPlanningLib.mrml.case_status_nodes import readCaseStatus
 from RTPlanningLib.mrml.dose_figures_node import createDoseFiguresTable, doseFiguresOf
 from RTPlanningLib.mrml.dvh_metric_columns import addMetricColumns
 from RTPlanningLib.mrml.dvh_nodes import CHART, METRICS_TABLE, createDvhNodes, dvhNotes
@@ -110,6 +112,15 @@ class RTPlanningLogic:
     def caseFromNodes(self, volumeNode, segmentationNode=None) -> Case:
         """Return the case a CT volume and a segmentation describe."""
         return caseFromNodes(volumeNode, segmentationNode)
+
+    def caseStatus(self, volumeNode, segmentationNode=None, progress: Progress | None = None) -> tuple[StatusLine, ...]:
+        """Look a case over before planning; see `RTPlanningLib.case_status.case_status`.
+
+        What cannot be read is a line of its own, with what to do; it raises nothing but `Cancelled`.
+        """
+        return self.background(
+            readCaseStatus(volumeNode, segmentationNode, part(progress, 0.0, 0.5)), part(progress, 0.5, 1.0)
+        )
 
     # Plan
 
@@ -478,7 +489,9 @@ class RTPlanningLogic:
         from RTPlanningLib.mrml.dicom_import import createImportedNodes
 
         # the last call that can cancel is its last one: from here on the scene changes
-        read = read_planning_folder(folder, progress=part(progress, 0.0, 0.95), **choices)
+        read = self.background(
+            lambda report: read_planning_folder(folder, progress=report, **choices), part(progress, 0.0, 0.95)
+        )
         return createImportedNodes(self.scene, read, throughSlicerRT=throughSlicerRT)
 
     def exportDicom(
