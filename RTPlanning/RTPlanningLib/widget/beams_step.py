@@ -1,0 +1,788 @@
+"""The step Beams: fields and arcs about the target, edited in a table and by sliders, live in all views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Any
+
+from slicer.i18n import tr as _
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+
+from DoseEngineLib.errors import PlanError, PlanningError
+from DoseEngineLib.machine import available_machines
+from DoseEngineLib.mrml.plan_node import (
+    REFERENCE_VOLUME,
+    SEGMENTATION,
+    deliveredPlan,
+    goalsOf,
+    isDoseCurrent,
+    planFromNode,
+    planNodes,
+)
+from DoseEngineLib.plan import Plan, Prescription, Structure
+from DoseEngineLib.progress import Progress
+from DoseEngineLib.structure_role import role_from_name
+from DoseEngineLib.widget.connectors import connect, fillCombo, quiet
+from RTPlanningLib.beam_arrangement import (
+    arc_angles_deg,
+    arc_beam,
+    conformal_fields,
+    equally_spaced_deg,
+    target_isocenter_RAS_mm,
+)
+from RTPlanningLib.beam_editing import (
+    DEFAULT_MU,
+    add_beam,
+    beam_named,
+    copy_beam,
+    free_name,
+    opposed_beam,
+    remove_beam,
+    rename_beam,
+    set_angles,
+    set_isocenter,
+    set_jaws,
+    set_machine,
+    set_meterset,
+    set_weight,
+    with_MU,
+    with_weights,
+)
+from RTPlanningLib.beam_fit import BeamFit, fit_beam, fit_plan
+from RTPlanningLib.mrml.beam_fit_nodes import beamFits, setPlanAndFits
+from RTPlanningLib.mrml.beam_model_nodes import createBeamModelNodes, highlightBeam, renameBeamNodes, showBeams
+from RTPlanningLib.mrml.case_nodes import patientPosition
+from RTPlanningLib.mrml.crosshair import crosshairPosition_RAS_mm
+from RTPlanningLib.mrml.structure_reader import StructureReader
+from RTPlanningLib.plan_file import DEFAULT_ENGINE, DEFAULT_MACHINE, DEFAULT_SPACING_MM
+from RTPlanningLib.plan_templates import BOX_GANTRY_DEG
+from RTPlanningLib.widget.beams_eye_view import BeamsEye, BeamsEyeView
+from RTPlanningLib.widget.beams_table import BeamsTable
+from RTPlanningLib.widget.session import PlanningSession
+from RTPlanningLib.widget.step import Step
+
+_ANGLES = ("gantry", "collimator", "couch")
+_JAWS = {"x1": ("x", 0), "x2": ("x", 1), "y1": ("y", 0), "y2": ("y", 1)}
+_NOT_OUTLINED_ROLES = ("EXTERNAL", "SUPPORT", "CONTROL")
+
+
+@parameterNodeWrapper
+class BeamsParameters:
+    """Settings of the step.
+
+    Attributes
+    ----------
+    fit : {"mlc", "jaws"}
+        Of new beams, with ``margin_mm``.
+    fieldCount, firstGantry_deg
+        Of equally spaced fields.
+    arcStart_deg, arcStop_deg, arcSpacing_deg, arcSense
+        Of a new arc; "clockwise" or "counterclockwise".
+    selectedBeam : str
+    allBeams : bool
+        The isocentre is that of all beams.
+    showBeams : bool
+    outlines : {"shown", "target", "none"}
+        Structures outlined in the beam's-eye view.
+    beamsEyeCollapsed : bool
+    """
+
+    fit: str = "mlc"
+    margin_mm: Annotated[float, WithinRange(0.0, 100.0)] = 7.0
+    fieldCount: Annotated[int, WithinRange(1, 36)] = 5
+    firstGantry_deg: Annotated[float, WithinRange(0.0, 359.9)] = 0.0
+    arcStart_deg: Annotated[float, WithinRange(0.0, 359.9)] = 181.0
+    arcStop_deg: Annotated[float, WithinRange(0.0, 359.9)] = 179.0
+    arcSpacing_deg: Annotated[float, WithinRange(1.0, 10.0)] = 4.0
+    arcSense: str = "clockwise"
+    selectedBeam: str = ""
+    allBeams: bool = True
+    showBeams: bool = True
+    outlines: str = "shown"
+    beamsEyeCollapsed: bool = False
+
+
+class BeamsStep(Step):
+    """Connects the widgets of ``Resources/UI/BeamsStep.ui`` with the session."""
+
+    uiName = "BeamsStep"
+    Parameters = BeamsParameters
+
+    def __init__(self, ui: Any, session: PlanningSession) -> None:
+        super().__init__(ui, session)
+        self._reader = StructureReader()
+        self._shownPlan: tuple = ()
+        machines = available_machines()
+        self.table = BeamsTable(ui.beamsTable, machines, self.onEdited, self.onSelected)
+        self.beamsEye = BeamsEyeView(ui.bevLabel, lambda: session.isRunning)
+        fillCombo(ui.machineCombo, [(name, name) for name in machines], DEFAULT_MACHINE)
+        fillCombo(ui.fitCombo, [(_("MLC"), "mlc"), (_("Jaws"), "jaws")], "mlc")
+        senses = [(_("Clockwise"), "clockwise"), (_("Counter-clockwise"), "counterclockwise")]
+        fillCombo(ui.arcSenseCombo, senses, "clockwise")
+        outlines = [(_("Shown structures"), "shown"), (_("Target"), "target"), (_("None"), "none")]
+        fillCombo(ui.outlineCombo, outlines, "shown")
+        kinds = [(_("by weights, from the prescription"), "weights"), (_("as typed for each beam"), "MU")]
+        fillCombo(ui.metersetCombo, kinds, "weights")
+        for spin in (ui.marginSpin, ui.isocenterRSpin, ui.isocenterASpin, ui.isocenterSSpin):
+            spin.setMRMLScene(session.scene)
+        ui.boxButton.clicked.connect(self.onFourFieldBox)
+        ui.spacedButton.clicked.connect(self.onEquallySpaced)
+        ui.arcButton.clicked.connect(self.onArc)
+        ui.addButton.clicked.connect(self.onAdd)
+        ui.copyButton.clicked.connect(self.onCopy)
+        ui.opposedButton.clicked.connect(self.onOpposed)
+        ui.removeButton.clicked.connect(self.onRemove)
+        ui.refitButton.clicked.connect(self.onRefit)
+        ui.copyPlanButton.clicked.connect(self.onCopyPlan)
+        ui.targetCombo.currentIndexChanged.connect(self.onTarget)
+        ui.metersetCombo.currentIndexChanged.connect(self.onMeterset)
+        ui.gantrySlider.valueChanged.connect(lambda value: self.onAngle("gantry", value))
+        ui.collimatorSlider.valueChanged.connect(lambda value: self.onAngle("collimator", value))
+        ui.couchSlider.valueChanged.connect(lambda value: self.onAngle("couch", value))
+        ui.gantrySpin.valueChanged.connect(lambda value: self.onAngle("gantry", value))
+        ui.collimatorSpin.valueChanged.connect(lambda value: self.onAngle("collimator", value))
+        ui.couchSpin.valueChanged.connect(lambda value: self.onAngle("couch", value))
+        for spin in (ui.isocenterRSpin, ui.isocenterASpin, ui.isocenterSSpin):
+            spin.valueChanged.connect(self.onIsocenter)
+        ui.isocenterTargetButton.clicked.connect(self.onIsocenterToTarget)
+        ui.isocenterCrosshairButton.clicked.connect(self.onIsocenterToCrosshair)
+        ui.showBeamsCheck.toggled.connect(self.onDisplayChanged)
+        ui.outlineCombo.currentIndexChanged.connect(self.onDisplayChanged)
+        ui.controlPointSlider.valueChanged.connect(self.onDisplayChanged)
+        ui.bevButton.contentsCollapsed.connect(self.onDisplayChanged)
+
+    def connectParameters(self) -> None:
+        """Bind the settings of new beams and of the display."""
+        ui = self.ui
+        self._releases.append(connect(self.session.settings, {"machine": ui.machineCombo}))
+        self.bind(
+            {
+                "fit": ui.fitCombo,
+                "margin_mm": ui.marginSpin,
+                "fieldCount": ui.fieldCountSpin,
+                "firstGantry_deg": ui.firstGantrySpin,
+                "arcStart_deg": ui.arcStartSpin,
+                "arcStop_deg": ui.arcStopSpin,
+                "arcSpacing_deg": ui.arcSpacingSpin,
+                "arcSense": ui.arcSenseCombo,
+                "allBeams": ui.allBeamsCheck,
+                "showBeams": ui.showBeamsCheck,
+                "outlines": ui.outlineCombo,
+                "beamsEyeCollapsed": ui.bevButton,
+            }
+        )
+        self._shownPlan = ()
+
+    def cleanup(self) -> None:
+        """Let go of the scene and stop drawing."""
+        super().cleanup()
+        self.beamsEye.release()
+        for spin in (self.ui.marginSpin, self.ui.isocenterRSpin, self.ui.isocenterASpin, self.ui.isocenterSSpin):
+            spin.setMRMLScene(None)
+
+    # What is there
+
+    def update(self) -> None:
+        """Show the plan's beams in the table, the views and the beam's-eye view."""
+        planNode, plan, delivered, fits, former = self.session.planNode, None, None, {}, {}
+        try:
+            if planNode is not None:
+                plan = planFromNode(planNode)
+                fits = beamFits(planNode)
+                former = beamFits(planNode, changedToo=True)
+                delivered = deliveredPlan(planNode) if isDoseCurrent(planNode) else None
+        except PlanningError as error:
+            self.session.say(str(error))
+            plan = None
+        self.table.show(plan, fits, delivered, self._selectedName(plan))
+        self._showTargets(plan)
+        self._showSelected(plan)
+        self._showState(plan, fits, former)
+        self._display(planNode, plan)
+
+    def _showTargets(self, plan: Plan | None) -> None:
+        segmentationNode = self.session.segmentationNode
+        names = _segmentNames(segmentationNode)
+        target = plan.prescription.target if plan is not None and plan.prescription is not None else None
+        target = target or self.session.settings.target
+        if not target and plan is None:
+            # proposed where nothing is prescribed yet
+            target = next((name for name in names if role_from_name(name) == "PTV"), "")
+        entries = [(name, name) for name in names]
+        if target and target not in names:
+            entries.append((_("{name} (missing)").format(name=target), target))
+        fillCombo(self.ui.targetCombo, entries, target)
+
+    def _showSelected(self, plan: Plan | None) -> None:
+        ui = self.ui
+        name = self._selectedName(plan)
+        beam = None if name is None else beam_named(plan, name)
+        first = None if beam is None else beam.control_points[0]
+        for angle in _ANGLES:
+            slider, spin = self._angleWidgets(angle)
+            value = 0.0 if first is None else getattr(first, f"{angle}_deg")
+            with quiet(slider, spin):
+                slider.setValue(round(value) % 360)
+                if abs(spin.property("value") - value) > 0.05:
+                    spin.setValue(value)
+            for widget in (slider, spin):
+                # an arc is fitted at many control points, which takes too long for a slider
+                widget.setEnabled(beam is not None and beam.is_static)
+        spins = (ui.isocenterRSpin, ui.isocenterASpin, ui.isocenterSSpin)
+        with quiet(*spins):
+            for spin, value in zip(spins, (0.0, 0.0, 0.0) if beam is None else beam.isocenter_RAS_mm):
+                if abs(spin.property("value") - value) > 0.005:
+                    spin.setValue(value)
+        last = 0 if beam is None or beam.is_static else len(beam.control_points) - 1
+        with quiet(ui.controlPointSlider):
+            ui.controlPointSlider.setRange(0, last)
+        ui.controlPointSlider.setVisible(last > 0)
+        ui.controlPointLabel.setVisible(last > 0)
+        with quiet(ui.metersetCombo):
+            kind = "MU" if plan is not None and plan.has_MU else "weights"
+            ui.metersetCombo.setCurrentIndex(ui.metersetCombo.findData(kind))
+
+    def _showState(self, plan: Plan | None, fits: Mapping[str, BeamFit], former: Mapping[str, BeamFit]) -> None:
+        ui = self.ui
+        hasTarget = self._targetName() != "" and self.session.volumeNode is not None
+        for button in (ui.boxButton, ui.spacedButton, ui.arcButton):
+            button.setEnabled(hasTarget)
+        ui.addButton.setEnabled(plan is not None or hasTarget)
+        for widget in (
+            ui.copyButton,
+            ui.opposedButton,
+            ui.removeButton,
+            ui.copyPlanButton,
+            ui.isocenterCrosshairButton,
+        ):
+            widget.setEnabled(plan is not None)
+        for spin in (ui.isocenterRSpin, ui.isocenterASpin, ui.isocenterSSpin, ui.metersetCombo):
+            spin.setEnabled(plan is not None)
+        ui.isocenterTargetButton.setEnabled(plan is not None and hasTarget)
+        ui.refitButton.setEnabled(bool(former) and hasTarget)
+        loose = [name for name in former if name not in fits]
+        text = ""
+        if loose:
+            text = _(
+                "{names} no longer as fitted to the target: changed by other hands, or the target is another one. "
+                "Press Refit to fit all such beams anew."
+            ).format(names=", ".join(loose))
+        ui.fitLabel.setText(text)
+        ui.fitLabel.setVisible(bool(text))
+
+    def _display(self, planNode: Any, plan: Plan | None) -> None:
+        """Beams in the views, those of other plans hidden; and the beam's-eye view."""
+        name = self._selectedName(plan)
+        isShown = bool(self.ui.showBeamsCheck.property("checked"))
+        try:
+            shown = (planNode.GetID(), plan.hash(), name, isShown) if plan is not None else ()
+            if shown != self._shownPlan:
+                for other in planNodes(self.session.scene):
+                    if other is not planNode:
+                        showBeams(other, False)
+                if plan is not None:
+                    if isShown:
+                        createBeamModelNodes(planNode)
+                        highlightBeam(planNode, name)
+                    showBeams(planNode, isShown)
+                self._shownPlan = shown
+            self._showBeamsEye(planNode, plan, name)
+        except PlanningError as error:
+            self.session.say(str(error))
+
+    def _showBeamsEye(self, planNode: Any, plan: Plan | None, name: str | None) -> None:
+        ui = self.ui
+        if plan is None or name is None or ui.bevButton.property("collapsed"):
+            self.beamsEye.show(None)
+            return
+        volumeNode, segmentationNode = (
+            planNode.GetNodeReference(REFERENCE_VOLUME),
+            planNode.GetNodeReference(SEGMENTATION),
+        )
+        if volumeNode is None:
+            raise PlanError(
+                f"Plan {planNode.GetName()}: its CT is no longer in the scene; load the CT to see the beams on it."
+            )
+        choice = ui.outlineCombo.itemData(ui.outlineCombo.property("currentIndex"))
+        names = {"shown": _shownSegments(segmentationNode), "target": [self._targetName()], "none": []}[choice]
+        structures = self._reader.structures(volumeNode, segmentationNode, names)
+        beam = beam_named(plan, name)
+        number = min(int(ui.controlPointSlider.property("value")), len(beam.control_points) - 1)
+        self.beamsEye.show(BeamsEye(beam, plan.patient_position, volumeNode, tuple(structures), number))
+
+    # New beams
+
+    def onFourFieldBox(self, *_unused: object) -> None:
+        """Make a four-field box."""
+        self._arrange(lambda: BOX_GANTRY_DEG, _("Four-field box"))
+
+    def onEquallySpaced(self, *_unused: object) -> None:
+        """Make equally spaced fields."""
+        count, first = self.parameters.fieldCount, self.parameters.firstGantry_deg
+        name = _("{count} fields").format(count=count)
+        self._arrange(lambda: equally_spaced_deg(count, first), name)
+
+    def onArc(self, *_unused: object) -> None:
+        """Add an arc."""
+        parameters, fit = self.parameters, self._newFit()
+        clockwise = parameters.arcSense == "clockwise"
+
+        def work(progress: Progress) -> tuple[Plan, str]:
+            plan = self.session.plan
+            target, position = self._target(), self._position(plan)
+            angles = arc_angles_deg(
+                parameters.arcStart_deg,
+                parameters.arcStop_deg,
+                clockwise=clockwise,
+                spacing_deg=parameters.arcSpacing_deg,
+            )
+            number = 1 if plan is None else len(plan.beams) + 1
+            wish = _("Arc {number}").format(number=number)
+            isocenter = target_isocenter_RAS_mm(target) if plan is None else plan.beams[0].isocenter_RAS_mm
+            arc = arc_beam(
+                wish if plan is None else free_name(plan, wish),
+                angles,
+                machine=self.session.settings.machine,
+                isocenter_RAS_mm=isocenter,
+                meterset_MU=self._newMeterset(plan),
+            )
+            arc = self.session.logic.background(lambda report: fit_beam(arc, fit, target, position, report), progress)
+            fits = {arc.name: fit}
+            if plan is None:
+                return self._create((arc,), wish, target, fits), arc.name
+            fits |= beamFits(self.session.planNode)
+            self._store(replace(plan, beams=(*plan.beams, arc)), fits)
+            return plan, arc.name
+
+        result = self.session.run(work, lambda made: _("Added {name}.").format(name=made[1]))
+        if result is not None:
+            self.onSelected(result[1])
+
+    def onAdd(self, *_unused: object) -> None:
+        """Add a beam like the selected one."""
+        if self.session.plan is None:
+            self._arrange(lambda: (0.0,), _("Plan"))
+            return
+        self._addLike(add_beam, _("Added {name}, like {like}; set its angles."))
+
+    def onCopy(self, *_unused: object) -> None:
+        """Add a copy of the selected beam."""
+        self._addLike(copy_beam, _("Added {name}."))
+
+    def onOpposed(self, *_unused: object) -> None:
+        """Add the beam from the other side."""
+        self._addLike(opposed_beam, _("Added {name}, opposed to {like}."))
+
+    def onRemove(self, *_unused: object) -> None:
+        """Remove the selected beam."""
+        name = self._selectedName(self.session.plan)
+        if name is not None:
+            self._edit(lambda plan: remove_beam(plan, name), said=_("Removed {name}.").format(name=name))
+
+    def onRefit(self, *_unused: object) -> None:
+        """Fit all beams anew that follow the target, or did."""
+        planNode = self.session.planNode
+        if planNode is None:
+            return
+
+        def work(progress: Progress) -> int:
+            fits = beamFits(planNode, changedToo=True)
+            self._store(self._fitted(planFromNode(planNode), fits, list(fits), progress), fits)
+            return len(fits)
+
+        self.session.run(work, lambda count: _("Fitted {count} beams anew.").format(count=count))
+
+    def onCopyPlan(self, *_unused: object) -> None:
+        """Make a copy of the plan and work on that."""
+        planNode = self.session.planNode
+        if planNode is None:
+            return
+
+        def work(progress: Progress) -> Any:
+            plan = planFromNode(planNode)
+            taken = {node.GetName() for node in planNodes(self.session.scene)}
+            taken |= {planFromNode(node).name for node in planNodes(self.session.scene)}
+            wish = name = _("{name} copy").format(name=plan.name)
+            number = 1
+            while name in taken:
+                number += 1
+                name = f"{wish} {number}"
+            copy = self.session.logic.createPlan(
+                replace(plan, name=name),
+                planNode.GetNodeReference(REFERENCE_VOLUME),
+                planNode.GetNodeReference(SEGMENTATION),
+                goalsOf(planNode),
+            )
+            valid, former = beamFits(planNode), beamFits(planNode, changedToo=True)
+            setPlanAndFits(copy, replace(plan, name=name), valid, former)
+            return copy
+
+        copy = self.session.run(work, lambda node: _("Made {name}; it is the plan now.").format(name=node.GetName()))
+        if copy is not None:
+            self.session.choosePlan(copy)
+
+    # Changed by hand
+
+    def onEdited(self, name: str, key: str, text: str) -> None:
+        """A value of the table was changed."""
+        if key == "fit":
+            self._setFit(name, None if text == "none" else text)
+        elif key == "margin":
+            self._setMargin(name, text)
+        elif key == "name":
+            self._rename(name, text)
+        elif key == "machine":
+            fitted = name in self._fits()
+            self._edit(lambda plan: set_machine(plan, name, text, keeps_aperture=not fitted), refit=[name])
+        elif key in _JAWS:
+            self._setJaw(name, key, text)
+        elif key == "weight":
+            self._edit(lambda plan: set_weight(plan, name, _number(text)))
+        elif key == "MU":
+            self._edit(lambda plan: set_meterset(plan, name, _number(text)))
+        else:
+            # of an arc the first angle counts
+            self._edit(lambda plan: set_angles(plan, name, **{key: _number(text.split(" ")[0])}), refit=[name])
+
+    def onSelected(self, name: str) -> None:
+        """Another beam was chosen."""
+        self.parameters.selectedBeam = name
+        self.update()
+
+    def onAngle(self, angle: str, value: float) -> None:
+        """A slider or its number was moved."""
+        name = self._selectedName(self.session.plan)
+        if name is not None:
+            self._edit(lambda plan: set_angles(plan, name, **{f"{angle}_deg": float(value)}), refit=[name])
+
+    def onIsocenter(self, *_unused: object) -> None:
+        """Coordinates of the isocentre were typed."""
+        ui = self.ui
+        spins = (ui.isocenterRSpin, ui.isocenterASpin, ui.isocenterSSpin)
+        self._setIsocenter([float(spin.property("value")) for spin in spins])
+
+    def onIsocenterToTarget(self, *_unused: object) -> None:
+        """Put the isocentre into the target's centre."""
+        try:
+            self._setIsocenter(target_isocenter_RAS_mm(self._target()))
+        except PlanningError as error:
+            self.session.say(str(error))
+
+    def onIsocenterToCrosshair(self, *_unused: object) -> None:
+        """Put the isocentre to the crosshair."""
+        try:
+            self._setIsocenter(crosshairPosition_RAS_mm(self.session.scene, self.session.volumeNode))
+        except PlanningError as error:
+            self.session.say(str(error))
+
+    def onTarget(self, *_unused: object) -> None:
+        """Another target was chosen: it is prescribed to, and beams that follow the target turn to it."""
+        target = self._targetName()
+        if not target:
+            return
+        planNode = self.session.planNode
+        self.session.settings.target = target
+        if planNode is None:
+            self.session.update()
+            return
+
+        def work(progress: Progress) -> None:
+            plan = planFromNode(planNode)
+            fits = beamFits(planNode, changedToo=True)
+            prescription = replace(plan.prescription or self._prescription(), target=target)
+            plan = replace(plan, prescription=prescription)
+            self._store(self._fitted(plan, fits, list(fits), progress), fits)
+
+        self.session.run(work, _("The target is {name} now.").format(name=target))
+
+    def onMeterset(self, *_unused: object) -> None:
+        """Beams shall carry MU, or weights."""
+        combo = self.ui.metersetCombo
+        planNode = self.session.planNode
+        if planNode is None:
+            return
+        if combo.itemData(combo.property("currentIndex")) == "MU":
+            delivered = deliveredPlan(planNode) if isDoseCurrent(planNode) else None
+            metersets = None if delivered is None else [beam.meterset_MU for beam in delivered.beams]
+            self._edit(lambda plan: with_MU(plan, metersets))
+        else:
+            self._edit(lambda plan: with_weights(plan, plan.prescription or self._prescription()))
+
+    def onDisplayChanged(self, *_unused: object) -> None:
+        """Something of the display was changed."""
+        if not self.session.isRunning and self.parameters is not None:
+            self.update()
+
+    # How changes are made
+
+    def _edit(
+        self,
+        change: Callable[[Plan], Plan],
+        *,
+        refit: Sequence[str] = (),
+        fits: Callable[[dict[str, BeamFit]], dict[str, BeamFit]] = dict,
+        said: str = "",
+    ) -> bool:
+        """Change the plan at once, fit the named beams that follow the target, and show it; errors go to the status.
+
+        ``fits`` changes which beams follow the target, and with what margin.
+        """
+        session = self.session
+        planNode = session.planNode
+        if planNode is None or session.isRunning:
+            return False
+        try:
+            before = planFromNode(planNode)
+            followers = fits(beamFits(planNode))
+            former = fits(beamFits(planNode, changedToo=True))
+            plan = change(before)
+            names = [name for name in refit if name in followers]
+            if any(not beam_named(plan, name).is_static for name in names):
+                # many control points: with progress, and events turning
+                result = session.run(
+                    lambda progress: self._store(self._fitted(plan, followers, names, progress), followers, former),
+                    said or _("Fitted {names} to the target.").format(names=", ".join(names)),
+                )
+                return result is not None
+            self._store(self._fitted(plan, followers, names), followers, former)
+        except PlanningError as error:
+            session.say(str(error))
+            self.update()
+            return False
+        if said:
+            session.say(said)
+        self.update()
+        return True
+
+    def _fitted(
+        self, plan: Plan, fits: Mapping[str, BeamFit], names: Sequence[str], progress: Progress | None = None
+    ) -> Plan:
+        """The plan with these beams fitted anew: in the background where there is a progress to tell."""
+        if not names:
+            return plan
+        target = self._target(plan)
+        if progress is None:
+            return fit_plan(plan, fits, target, names)
+        return self.session.logic.background(lambda report: fit_plan(plan, fits, target, names, report), progress)
+
+    def _store(self, plan: Plan, fits: Mapping[str, BeamFit], former: Mapping[str, BeamFit] | None = None) -> Plan:
+        setPlanAndFits(self.session.planNode, plan, fits, former)
+        return plan
+
+    def _create(self, beams: Sequence, name: str, target: Structure, fits: Mapping[str, BeamFit]) -> Plan:
+        """Make a plan node for the chosen case."""
+        session = self.session
+        session.settings.target = target.name
+        taken = {node.GetName() for node in planNodes(session.scene)}
+        number, unique = 1, name
+        while unique in taken:
+            number += 1
+            unique = f"{name} {number}"
+        plan = Plan(
+            unique,
+            tuple(beams),
+            self._prescription(),
+            patientPosition(session.volumeNode),
+            DEFAULT_ENGINE,
+            dose_grid_spacing_mm=DEFAULT_SPACING_MM,
+        )
+        setPlanAndFits(session.setPlan(plan), plan, fits)
+        return plan
+
+    def _arrange(self, angles: Callable[[], Sequence[float]], name: str) -> None:
+        """Fields from these gantry angles: a new plan, or in place of the beams of the one that is there."""
+        fit, session = self._newFit(), self.session
+
+        def work(progress: Progress) -> str:
+            plan = session.plan
+            target, position = self._target(), self._position(plan)
+            gantry_deg = angles()
+            options = {
+                "machine": session.settings.machine,
+                "patient_position": position,
+                "meterset_MU": self._newMeterset(plan),
+            }
+            beams = session.logic.background(
+                lambda report: conformal_fields(target, gantry_deg, fit, progress=report, **options), progress
+            )
+            fits = {beam.name: fit for beam in beams}
+            if plan is None:
+                made = self._create(beams, name, target, fits)
+                return _("Made plan {name}: {count} beams fitted to {target}.").format(
+                    name=made.name, count=len(beams), target=target.name
+                )
+            prescription = plan.prescription or self._prescription()
+            self._store(replace(plan, beams=beams, prescription=prescription), fits)
+            return _("Plan {name} has {count} beams fitted to {target} now.").format(
+                name=plan.name, count=len(beams), target=target.name
+            )
+
+        session.run(work, lambda text: text)
+
+    def _addLike(self, operation: Callable[[Plan, str], tuple[Plan, str]], said: str) -> None:
+        like = self._selectedName(self.session.plan)
+        if like is None:
+            return
+        added: list[str] = []
+
+        def change(plan: Plan) -> Plan:
+            plan, name = operation(plan, like)
+            added.append(name)
+            return plan
+
+        def fits(of: dict[str, BeamFit]) -> dict[str, BeamFit]:
+            if like not in of:
+                return of
+            plan = self.session.plan
+            return {**of, operation(plan, like)[1]: of[like]}
+
+        # a copy is fitted already
+        refit = [name for name in [self._nameOf(operation, like)] if operation is opposed_beam and name]
+        if self._edit(change, fits=fits, refit=refit):
+            self.onSelected(added[-1])
+            self.session.say(said.format(name=added[-1], like=like))
+
+    def _nameOf(self, operation: Callable[[Plan, str], tuple[Plan, str]], like: str) -> str:
+        try:
+            return operation(self.session.plan, like)[1]
+        except PlanningError:
+            # the edit that follows says why
+            return ""
+
+    def _setFit(self, name: str, kind: str | None) -> None:
+        margin = self._fits().get(name, BeamFit(margin_mm=self.parameters.margin_mm)).margin_mm
+
+        def fits(of: dict[str, BeamFit]) -> dict[str, BeamFit]:
+            rest = {beam: fit for beam, fit in of.items() if beam != name}
+            return rest if kind is None else {**rest, name: BeamFit(kind, margin)}
+
+        self._edit(lambda plan: plan, refit=[name], fits=fits)
+
+    def _setMargin(self, name: str, text: str) -> None:
+        def fits(of: dict[str, BeamFit]) -> dict[str, BeamFit]:
+            return {**of, name: replace(of[name], margin_mm=_number(text))} if name in of else of
+
+        self._edit(lambda plan: plan, refit=[name], fits=fits)
+
+    def _rename(self, name: str, text: str) -> None:
+        planNode = self.session.planNode
+
+        def change(plan: Plan) -> Plan:
+            renamed = rename_beam(plan, name, text)
+            renameBeamNodes(planNode, name, text.strip())
+            return renamed
+
+        def fits(of: dict[str, BeamFit]) -> dict[str, BeamFit]:
+            return {text.strip() if beam == name else beam: fit for beam, fit in of.items()}
+
+        if self._edit(change, fits=fits):
+            self.onSelected(text.strip())
+
+    def _setJaw(self, name: str, key: str, text: str) -> None:
+        axis, side = _JAWS[key]
+        followed = name in self._fits()
+
+        def change(plan: Plan) -> Plan:
+            aperture = beam_named(plan, name).control_points[0].aperture
+            jaws = list(getattr(aperture, f"jaw_{axis}_mm"))
+            jaws[side] = _number(text)
+            return set_jaws(plan, name, **{f"jaw_{axis}_mm": tuple(jaws)})
+
+        said = _("{name} does not follow the target any more: its jaws were set by hand.").format(name=name)
+        self._edit(
+            change,
+            fits=lambda of: {beam: fit for beam, fit in of.items() if beam != name},
+            said=said if followed else "",
+        )
+
+    def _setIsocenter(self, isocenter_RAS_mm: Sequence[float]) -> None:
+        plan = self.session.plan
+        name = self._selectedName(plan)
+        if name is None:
+            return
+        one = None if self.parameters.allBeams else name
+        names = [beam.name for beam in plan.beams] if one is None else [name]
+        self._edit(lambda plan: set_isocenter(plan, isocenter_RAS_mm, one), refit=names)
+
+    # What is asked for
+
+    def _selectedName(self, plan: Plan | None) -> str | None:
+        if plan is None:
+            return None
+        names = [beam.name for beam in plan.beams]
+        chosen = self.parameters.selectedBeam
+        return chosen if chosen in names else names[0]
+
+    def _fits(self) -> dict[str, BeamFit]:
+        try:
+            return beamFits(self.session.planNode)
+        except PlanningError:
+            # the edit that follows says why
+            return {}
+
+    def _newFit(self) -> BeamFit:
+        return BeamFit(self.parameters.fit, self.parameters.margin_mm)
+
+    def _newMeterset(self, plan: Plan | None) -> float | None:
+        """MU of new beams where the others carry MU, or where nothing scales weights."""
+        hasMU = plan.has_MU if plan is not None else self.session.settings.normalization == "none"
+        return DEFAULT_MU if hasMU else None
+
+    def _targetName(self) -> str:
+        combo = self.ui.targetCombo
+        return str(combo.itemData(combo.property("currentIndex")) or "")
+
+    def _target(self, plan: Plan | None = None) -> Structure:
+        """The target of a plan, or the one chosen."""
+        name = plan.prescription.target if plan is not None and plan.prescription is not None else None
+        name = name or self._targetName()
+        if not name:
+            raise PlanError(_("Choose the target that the beams shall be aimed at."))
+        return self._reader.structure(self.session.volumeNode, self.session.segmentationNode, name)
+
+    def _position(self, plan: Plan | None) -> str:
+        return plan.patient_position if plan is not None else patientPosition(self.session.volumeNode)
+
+    def _prescription(self) -> Prescription:
+        settings = self.session.settings
+        return Prescription(
+            settings.prescribedDose_Gy, settings.fractions, self._targetName() or None, settings.normalization
+        )
+
+    def _angleWidgets(self, angle: str) -> tuple[Any, Any]:
+        ui = self.ui
+        return {
+            "gantry": (ui.gantrySlider, ui.gantrySpin),
+            "collimator": (ui.collimatorSlider, ui.collimatorSpin),
+            "couch": (ui.couchSlider, ui.couchSpin),
+        }[angle]
+
+
+def _number(text: str) -> float:
+    """A number that a person typed, with a comma or a point."""
+    try:
+        return float(str(text).strip().removesuffix("°").removesuffix("mm").strip().replace(",", "."))
+    except ValueError:
+        raise PlanError(_("{text!r} is not a number; type one, such as 12.5.").format(text=text)) from None
+
+
+def _segmentNames(segmentationNode: Any) -> list[str]:
+    if segmentationNode is None:
+        return []
+    segmentation = segmentationNode.GetSegmentation()
+    return [segmentation.GetNthSegment(n).GetName() for n in range(segmentation.GetNumberOfSegments())]
+
+
+def _shownSegments(segmentationNode: Any) -> list[str]:
+    """Names of the segments that the slice views show, without those that surround everything."""
+    if segmentationNode is None:
+        return []
+    display, segmentation = segmentationNode.GetDisplayNode(), segmentationNode.GetSegmentation()
+    names = []
+    for n in range(segmentation.GetNumberOfSegments()):
+        name = segmentation.GetNthSegment(n).GetName()
+        isShown = display is None or display.GetSegmentVisibility(segmentation.GetNthSegmentID(n))
+        if isShown and role_from_name(name) not in _NOT_OUTLINED_ROLES:
+            names.append(name)
+    return names
