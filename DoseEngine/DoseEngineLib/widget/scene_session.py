@@ -1,0 +1,161 @@
+"""What a panel made of parts has: settings in the scene, one action at a time, one update for many changes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+import qt
+import slicer
+import vtk
+
+from DoseEngineLib.progress import Progress
+from DoseEngineLib.widget.module_parameters import SceneParameters
+from DoseEngineLib.widget.panel_action import PanelAction
+
+T = TypeVar("T")
+
+_SEGMENTS_CHANGED = (
+    slicer.vtkSegmentation.SegmentAdded,
+    slicer.vtkSegmentation.SegmentRemoved,
+    slicer.vtkSegmentation.SegmentModified,
+)
+
+
+class Part(Protocol):
+    """A part of a panel."""
+
+    def setParameterNode(self, node: Any) -> None:
+        """Take the settings from this parameter node from now on."""
+
+    def update(self) -> None:
+        """Show the state of the scene: cheap, without a change to settings or nodes."""
+
+    def cleanup(self) -> None:
+        """Let go of the scene."""
+
+
+class SceneSession(ABC):
+    """The state of a panel, in the scene.
+
+    Parameters
+    ----------
+    logic : object
+        Its pure work runs in a thread from now on, while events turn.
+    scene : vtkMRMLScene
+    action : PanelAction
+    moduleName : str
+        Owner of the parameter node.
+    """
+
+    def __init__(self, logic: Any, scene: Any, action: PanelAction, moduleName: str) -> None:
+        self.logic = logic
+        self.scene = scene
+        self.action = action
+        self._moduleName = moduleName
+        self._parts: Sequence[Part] = ()
+        self._observed: dict[str, tuple[Any, list[int]]] = {}
+        self._updatePending = self._updating = self._released = self._isReady = False
+        self._sceneTag: int | None = None
+        self._parameters: SceneParameters | None = None
+        logic.background = action.background
+
+    @abstractmethod
+    def takeSettings(self, parameterNode: Any) -> None:
+        """Wrap the parameter node of the scene as it is now."""
+
+    @abstractmethod
+    def watchedNodes(self) -> Mapping[str, Any]:
+        """Return the nodes whose changes matter, by role; None where there is none."""
+
+    def start(self, parts: Sequence[Part]) -> None:
+        """Give the parts their settings, and keep them up to date with the scene from now on."""
+        self._parts = tuple(parts)
+        self._sceneTag = self.scene.AddObserver(self.scene.NodeRemovedEvent, self.updateSoon)
+        self._parameters = SceneParameters(self.scene, self._moduleName, self._setParameterNode)
+
+    def release(self) -> None:
+        """Let go of the scene and stop what is running; for the end of the panel."""
+        if self._released:
+            return
+        self._released = True
+        self.action.release()
+        if self._parameters is not None:
+            self._parameters.release()
+            self.scene.RemoveObserver(self._sceneTag)
+        self._watch({})
+        for part in self._parts:
+            part.cleanup()
+        self._parts = ()
+
+    # Actions
+
+    @property
+    def isRunning(self) -> bool:
+        """Whether an action is under way."""
+        return self.action.isRunning
+
+    def run(self, work: Callable[[Progress], T], done: Callable[[T], str] | str) -> T | None:
+        """Run work as `PanelAction.run` does, then bring all parts up to date."""
+        try:
+            return self.action.run(work, done)
+        finally:
+            self.update()
+
+    def background(self, function: Callable[[Progress], T], progress: Progress | None = None) -> T:
+        """Have pure work done beside the panel's events."""
+        return self.logic.background(function, progress)
+
+    def say(self, text: str) -> None:
+        """Show a text in the status line."""
+        self.action.say(text)
+
+    # Following the scene
+
+    def update(self) -> None:
+        """Bring every part up to date with the scene; not while an action runs, which does so at its end."""
+        if self._updating or self._released or self.isRunning or not self._isReady:
+            return
+        self._updating = True
+        try:
+            self._updatePending = False
+            self._watch(self.watchedNodes())
+            for part in self._parts:
+                part.update()
+        finally:
+            self._updating = False
+
+    def updateSoon(self, *_unused: object) -> None:
+        """Update when events turn next: nodes change many times in a row."""
+        if not self._updatePending and not self._released:
+            self._updatePending = True
+            qt.QTimer.singleShot(0, self._updateIfPending)
+
+    def _updateIfPending(self) -> None:
+        if self._updatePending:
+            self._updatePending = False
+            self.update()
+
+    def _setParameterNode(self, node: Any) -> None:
+        self._isReady = False
+        self.takeSettings(node)
+        for part in self._parts:
+            part.setParameterNode(node)
+        self._isReady = True
+        self.update()
+
+    def _watch(self, nodes: Mapping[str, Any]) -> None:
+        """Observe these nodes in place of the former ones."""
+        for role in list(self._observed):
+            watched, tags = self._observed[role]
+            if nodes.get(role) is not watched:
+                for tag in tags:
+                    watched.RemoveObserver(tag)
+                del self._observed[role]
+        for role, node in nodes.items():
+            if node is not None and role not in self._observed:
+                events = [vtk.vtkCommand.ModifiedEvent]
+                if node.IsA("vtkMRMLSegmentationNode"):
+                    events += _SEGMENTS_CHANGED
+                self._observed[role] = (node, [node.AddObserver(event, self.updateSoon) for event in events])
