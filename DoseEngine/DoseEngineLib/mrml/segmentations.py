@@ -239,7 +239,7 @@ def structuresFromSegmentation(
         found.add(name)
         if names is not None and name not in names:
             continue
-        role = _role(segment, name)
+        role = roleOfSegment(segment, name)
         mask = _maskOnGrid(segment, name, toWorld, grid, may_be_cut=role in _MAY_BE_CUT)
         outline = _outline(segment, name, toWorld, grid, isSurface=isSurface)
         structures.append(Structure(name, mask, grid, role, tuple(segment.GetColor()), outline))
@@ -256,6 +256,29 @@ def segmentIDOf(segmentationNode, name: str) -> str:
             f"Segmentation {segmentationNode.GetName()} has no segment {name!r}; it has: {', '.join(known) or 'none'}."
         )
     return segmentID
+
+
+def roleOfSegment(segment, name: str) -> str:
+    """Return a segment's role: that of its tag, else the one its name speaks for.
+
+    Raises
+    ------
+    PatientError
+        A tag that is none of `DoseEngineLib.plan.ROLES`.
+    """
+    role = _tag(segment, _ROLE_TAG)
+    if not role:
+        return role_from_name(name)
+    if role not in ROLES:
+        raise PatientError(f"Segment {name}: its tag {_ROLE_TAG} is {role!r}; use one of {', '.join(ROLES)}.")
+    return role
+
+
+def setSegmentRole(segment, role: str) -> None:
+    """Keep a role with a segment; one that is none of `DoseEngineLib.plan.ROLES` raises `PatientError`."""
+    if role not in ROLES:
+        raise PatientError(f"There is no role {role!r} for segment {segment.GetName()}; use one of {', '.join(ROLES)}.")
+    segment.SetTag(_ROLE_TAG, role)
 
 
 def setDensityOverrides(segmentationNode, overrides_g_cm3: Mapping[str, float]) -> None:
@@ -288,15 +311,6 @@ def densityOverrides(segmentationNode) -> dict[str, float]:
                 f"{_DENSITY_TAG}."
             ) from None
     return overrides
-
-
-def _role(segment, name: str) -> str:
-    role = _tag(segment, _ROLE_TAG)
-    if not role:
-        return role_from_name(name)
-    if role not in ROLES:
-        raise PatientError(f"Segment {name}: its tag {_ROLE_TAG} is {role!r}; use one of {', '.join(ROLES)}.")
-    return role
 
 
 def _tag(segment, tag: str) -> str:
