@@ -77,5 +77,19 @@ def unknown_structures(lines: Iterable[ObjectiveLine], names: Iterable[str]) -> 
     return [name for name in dict.fromkeys(named) if name not in known]
 
 
+def line_errors(lines: Iterable[ObjectiveLine], names: Iterable[str]) -> list[str]:
+    """What keeps lines from being used with the structures of these names, in words; nothing where they can be."""
+    lines = list(lines)
+    texts = [
+        f"Line {number}: {line.error.splitlines()[-1]}"
+        for number, line in enumerate(lines, start=1)
+        if line.row is None
+    ]
+    missing = unknown_structures(lines, names)
+    if missing:
+        texts.append(f"There is no structure {', '.join(missing)}; choose others, or contour them.")
+    return texts
+
+
 def _names(row: ObjectiveRow) -> list[str]:
     return [name for name in (row.structure, getattr(row.aim, "target", None)) if name is not None]

@@ -11,12 +11,14 @@ from slicer.i18n import tr as _
 
 from DoseEngineLib.errors import PlanningError
 from DoseEngineLib.widget.connectors import fillCombo, quiet
-from OptimizerLib.objective_lines import ObjectiveLine, goals_of_lines, read_lines, unknown_structures
+from OptimizerLib.objective_lines import ObjectiveLine, goals_of_lines, line_errors, read_lines
 from OptimizerLib.planning_goals import PlanningGoals
 from OptimizerLib.table_rows import KINDS, TableRow
 
 _STRUCTURE, _KIND, _DOSE, _VOLUME, _WEIGHT, _LEVEL = range(6)
 _LARGEST_DOSE, _LARGEST_WEIGHT, _LAST_LEVEL = 10_000.0, 1e7, 99
+# Pixels: the structure gets what is left.
+_WIDTHS = {_KIND: 96, _DOSE: 66, _VOLUME: 54, _WEIGHT: 54, _LEVEL: 38}
 _NEW_TEXT = "fluence smoothness, weight 0.01"
 
 
@@ -42,6 +44,11 @@ class ObjectivesEditor:
         self._lines: tuple[ObjectiveLine, ...] = ()
         self._structures: list[str] = []
         self._touched = -1
+        header = table.horizontalHeader()
+        header.setStretchLastSection(False)
+        header.setSectionResizeMode(_STRUCTURE, qt.QHeaderView.Stretch)
+        for column, width in _WIDTHS.items():
+            table.setColumnWidth(column, width)
         text.textChanged.connect(self._onText)
 
     # What is there
@@ -134,16 +141,7 @@ class ObjectivesEditor:
 
     def _judge(self) -> None:
         """Say what keeps the lines from being used."""
-        texts = [
-            _("Line {number}: {error}").format(number=number, error=line.error.splitlines()[-1])
-            for number, line in enumerate(self._lines, start=1)
-            if line.row is None
-        ]
-        missing = unknown_structures(self._lines, self._structures)
-        if missing:
-            texts.append(
-                _("There is no structure {names}; choose others, or contour them.").format(names=", ".join(missing))
-            )
+        texts = line_errors(self._lines, self._structures)
         self._message.setText("\n".join(texts))
         self._message.setVisible(bool(texts))
 
@@ -187,7 +185,6 @@ class ObjectivesEditor:
                 table.setCellWidget(row, 0, self._textCell(row, line))
             else:
                 self._fillRow(row, line.in_table)
-        table.resizeColumnsToContents()
 
     def _textCell(self, row: int, line: ObjectiveLine) -> Any:
         edit = qt.QLineEdit()

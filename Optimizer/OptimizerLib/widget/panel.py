@@ -15,7 +15,6 @@ from DoseEngineLib.errors import PlanningError
 from DoseEngineLib.mrml.plan_node import (
     SEGMENTATION,
     deliveredPlan,
-    goalsOf,
     isDoseCurrent,
     isPlanNode,
     planFromNode,
@@ -23,19 +22,18 @@ from DoseEngineLib.mrml.plan_node import (
 )
 from DoseEngineLib.plan import Plan
 from DoseEngineLib.progress import Progress
-from DoseEngineLib.structure_role import role_from_name
 from DoseEngineLib.widget.connectors import connect
 from DoseEngineLib.widget.engine_list import fillEngines
 from DoseEngineLib.widget.module_parameters import SceneParameters
 from DoseEngineLib.widget.packages import DOSE_PACKAGES, ensurePackages
 from DoseEngineLib.widget.plan_panel import PlanPanel
 from OptimizerLib.fluence_planning import FluencePlan, FluenceSettings, term_names
-from OptimizerLib.goal_rows import rows_from_goals
 from OptimizerLib.influence_estimate import InfluenceEstimate, memory_text
 from OptimizerLib.live_search import LiveSearch
 from OptimizerLib.mrml.fluence_nodes import hasOptimizedFluence
 from OptimizerLib.mrml.objective_list_nodes import objectiveLines, setObjectiveLines
 from OptimizerLib.mrml.optimization_result_nodes import BEAMS_TABLE, OUTCOME_TABLE
+from OptimizerLib.mrml.plan_goal_rows import rowsOfPlanGoals
 from OptimizerLib.mrml.segment_colors import segmentColors
 from OptimizerLib.objectives import Objective
 from OptimizerLib.optimized_fluence import OptimizedFluence
@@ -44,6 +42,7 @@ from OptimizerLib.planning_goals import PlanningGoals
 from OptimizerLib.shipped_objectives import shipped_objectives
 from OptimizerLib.solvers import IterationState, Solution
 from OptimizerLib.widget.beam_weights_section import BeamWeightsSection
+from OptimizerLib.widget.fluence_outcome import outcomeText
 from OptimizerLib.widget.goals_table import GoalsTable
 from OptimizerLib.widget.live_display import LiveDisplay
 from OptimizerLib.widget.objectives_editor import ObjectivesEditor
@@ -390,20 +389,7 @@ class OptimizerPanel(PlanPanel):
         if chosen != _FROM_GOALS:
             entry = next(entry for entry in shipped_objectives() if entry.name == chosen)
             return entry.goals.to_entries(), f"{entry.description} {entry.source}"
-        planNode = self._planNode()
-        plan = planFromNode(planNode)
-        prescription = plan.prescription
-        names = list(segmentColors(self._segmentationNode(planNode)))
-        made = rows_from_goals(
-            goalsOf(planNode),
-            target=prescription.target if prescription else None,
-            prescription_Gy=prescription.dose_Gy if prescription else None,
-            targets=[name for name in names if role_from_name(name) == "PTV"],
-            structures=names,
-            body=next((name for name in names if role_from_name(name) == "EXTERNAL"), None),
-        )
-        if not made.rows:
-            return [], _("The plan has no goals and no prescription to make rows of; set them in RT Planning.")
+        made = rowsOfPlanGoals(self._planNode())
         remark = _("{count} rows.").format(count=len(made.rows))
         left = [_("{goal} is left out: {reason}.").format(goal=goal, reason=reason) for goal, reason in made.left_out]
         return [str(row) for row in made.rows], " ".join([remark, *left])
@@ -509,7 +495,7 @@ class OptimizerPanel(PlanPanel):
 
         self.ui.stopButton.setEnabled(search)
         try:
-            found = self.action.run(work, self._outcome)
+            found = self.action.run(work, outcomeText)
         finally:
             self._live = None
             if not self._released:
@@ -538,13 +524,6 @@ class OptimizerPanel(PlanPanel):
             if planNode.GetScene() is not None:
                 setPlan(planNode, former)
             raise
-
-    def _outcome(self, found: FluencePlan) -> str:
-        losses = found.losses
-        text = _("{message} Objectives: {ideal:.4g} with ideal fluence, {delivered:.4g} with leaves.").format(
-            message=found.solution.message, ideal=losses.ideal, delivered=losses.refined
-        )
-        return " ".join([text, *found.notes])
 
     # Trade-offs
 

@@ -11,6 +11,10 @@ from OptimizerLib.mrml.table_columns import columnsOf
 _COLORS = {"yes": "#1b7f3b", "no": "#b3261e"}
 
 
+# Beyond this many pixels a column wraps; the first takes what the others leave.
+_WIDEST = 105
+
+
 def showTable(widget: Any, tableNode: Any) -> None:
     """Show the columns of a table node, which are as many as the widget's, with verdicts in colour; None: no rows."""
     columns = [] if tableNode is None else list(columnsOf(tableNode).values())
@@ -23,4 +27,10 @@ def showTable(widget: Any, tableNode: Any) -> None:
             if text in _COLORS:
                 item.setForeground(qt.QBrush(qt.QColor(_COLORS[text])))
             widget.setItem(row, column, item)
+    header = widget.horizontalHeader()
+    header.setStretchLastSection(False)
+    header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
     widget.resizeColumnsToContents()
+    for column in range(1, len(columns)):
+        widget.setColumnWidth(column, min(int(widget.columnWidth(column)), _WIDEST))
+    widget.resizeRowsToContents()
