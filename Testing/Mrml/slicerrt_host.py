@@ -335,6 +335,9 @@ def _replaceDose(doseNode, beamNode) -> None:
     for n in range(beamNode.GetNumberOfNodeReferences("ResultDoseRef")):
         node = beamNode.GetNthNodeReference("ResultDoseRef", n)
         if node is not None:
+            # its item goes with it, by what the desktop has and slicer-core has not
+            hierarchy = _hierarchy(beamNode)
+            hierarchy.RemoveItem(hierarchy.GetItemByDataNode(node), False, False)
             scene.RemoveNode(node)
     beamNode.AddNodeReferenceID("ResultDoseRef", doseNode.GetID())
     _takeDose(doseNode, beamNode)

@@ -17,6 +17,7 @@ from DoseEngineLib.errors import MachineError, PlanError, PlanningError, SchemaE
 from DoseEngineLib.iec61217 import PATIENT_POSITIONS, beam_frame
 from DoseEngineLib.machine import load_machine
 from DoseEngineLib.mrml.plan_node import goalsOf
+from DoseEngineLib.mrml.segmentations import segmentIDOf
 from DoseEngineLib.mrml.subject_hierarchy import hierarchyNode
 from DoseEngineLib.plan import Aperture, Beam, ControlPoint, LeafModel, Plan, Prescription
 from RTPlanningLib.logic import RTPlanningLogic
@@ -295,7 +296,9 @@ EDITS = {
         ("prescribed dose 60 Gy",),
     ),
     "target": (
-        lambda node, beams: node.SetTargetSegmentIDs(["Rectum <1>", "PTV"]),
+        lambda node, beams: node.SetTargetSegmentIDs(
+            [segmentIDOf(node.GetSegmentationNode(), name) for name in ("Rectum <1>", "PTV")]
+        ),
         lambda plan: replace(plan, prescription=replace(plan.prescription, target="Rectum <1>")),
         ("2 targets; the prescription is that of Rectum <1>", "target Rectum <1>"),
     ),

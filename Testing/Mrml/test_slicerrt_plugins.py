@@ -14,9 +14,14 @@ import slicerrt_host as host
 from scipy import sparse
 from vtk.util.numpy_support import vtk_to_numpy
 
+from DoseEngineLib.calibration import CalibrationCurve
 from DoseEngineLib.engine import create_engine
 from DoseEngineLib.geometry import Grid, resample
+from DoseEngineLib.influence import patient_hash
+from DoseEngineLib.mrml.ct_calibration import setCtCalibration
 from DoseEngineLib.mrml.dose_volume import provenanceOf
+from DoseEngineLib.mrml.patient_nodes import patientFromNodes
+from DoseEngineLib.mrml.segmentations import setDensityOverrides
 from DoseEngineLib.mrml.subject_hierarchy import ensureStudy, hierarchyNode
 from DoseEngineLib.mrml.volumes import arrayFromVolume, gridFromVolume
 from DoseEngineLib.normalization import dose_at_points
@@ -256,6 +261,24 @@ def test_the_ct_and_the_body_segment_count(slicerrt, loaded, phantom):
     slicer.util.updateVolumeFromArray(volumeNode, np.where(phantom.hu == 0, 300, -1000).astype(np.int16))
     assert host.calculateDose(rtPlanNode) == ""
     assert np.abs(total(rtPlanNode) - before).max() > 0.05
+
+
+def test_the_patient_is_the_one_that_all_of_us_see(slicerrt, loaded):
+    """Calibration and densities that are kept with CT and structures count here as everywhere."""
+    from RTPlanningLib.slicerrt.patient_of_plan import patientData
+
+    _, volumeNode, segmentationNode = loaded
+    rtPlanNode = there(loaded, box_plan(field("A")))
+    plain = patientData(rtPlanNode)
+    setCtCalibration(volumeNode, CalibrationCurve("Ours", (-1000.0, 0.0, 1000.0), (0.0, 1.1, 1.6)))
+    curved = patientData(rtPlanNode)
+    setDensityOverrides(segmentationNode, {"Organ": 0.3})
+    data = patientData(rtPlanNode, ("PTV",))
+    assert len({plain.digest(), curved.digest(), data.digest()}) == 3
+    patient, ours = data.patient(), patientFromNodes(volumeNode, segmentationNode)
+    assert patient_hash(patient) == patient_hash(ours) != patient_hash(plain.patient())
+    assert patient.provenance == ours.provenance
+    assert {s.name for s in patient.structures} == {"External", "PTV", "Organ"}
 
 
 def test_sad(slicerrt, loaded, caplog):

@@ -132,7 +132,8 @@ def read_parameters(parameters: Sequence[BeamParameter], scriptedEngine: Any, be
     """
     values = {}
     for parameter in parameters:
-        text = str(scriptedEngine.parameter(beamNode, parameter.name))
+        # nothing where it was never set
+        text = scriptedEngine.parameter(beamNode, parameter.name) or ""
         try:
             values[parameter.name] = parameter.checked(text) if text else parameter.default
         except EngineError as error:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from DoseEngineLib.calibration import CalibrationCurve
 from DoseEngineLib.errors import PlanError
 from DoseEngineLib.geometry import Grid
+from DoseEngineLib.mrml.ct_calibration import ctCalibration
 from DoseEngineLib.mrml.segmentations import densityOverrides, structuresFromSegmentation
 from DoseEngineLib.mrml.volumes import arrayFromVolume, gridFromVolume
 from DoseEngineLib.patient import Patient
@@ -27,23 +29,31 @@ class PatientData:
     structures : tuple of Structure
         At most one of role EXTERNAL, the body.
     density_overrides_g_cm3 : dict of str to float
+    calibration : CalibrationCurve or None
+        The one that is kept with the volume; None: the default.
     """
 
     hu: np.ndarray
     grid: Grid
     structures: tuple[Structure, ...]
     density_overrides_g_cm3: dict[str, float]
+    calibration: CalibrationCurve | None = None
 
     def patient(self) -> Patient:
         """Make the patient."""
         return Patient.from_hu(
-            self.hu, self.grid, structures=self.structures, density_overrides_g_cm3=self.density_overrides_g_cm3
+            self.hu,
+            self.grid,
+            calibration=self.calibration,
+            structures=self.structures,
+            density_overrides_g_cm3=self.density_overrides_g_cm3,
         )
 
     def digest(self) -> bytes:
         """Hash of all that the patient depends on; it takes far less time than to make the patient."""
         digest = hashlib.blake2b()
         described = [self.hu.shape, str(self.hu.dtype), self.grid.affine.tolist(), self.density_overrides_g_cm3]
+        described.append(repr(self.calibration))
         described += [(s.name, s.role) for s in self.structures]
         digest.update(repr(described).encode())
         digest.update(np.ascontiguousarray(self.hu))
@@ -80,7 +90,7 @@ def patientData(rtPlanNode, names: tuple[str, ...] | None = None) -> PatientData
         raise PlanError(f"Plan {rtPlanNode.GetName()} names a body segment but has no segmentation; choose it there.")
     if names is not None:
         structures = tuple(s for s in structures if s.name in (*names, *overrides) or s.role == "EXTERNAL")
-    return PatientData(arrayFromVolume(volumeNode), grid, structures, overrides)
+    return PatientData(arrayFromVolume(volumeNode), grid, structures, overrides, ctCalibration(volumeNode))
 
 
 def _withBody(rtPlanNode, segmentationNode, structures: tuple[Structure, ...]) -> tuple[Structure, ...]:
