@@ -26,7 +26,7 @@ class RTPlanning(ScriptedLoadableModule):
         self.parent.acknowledgementText = _(
             "Part of RTPlanning, open source under the Apache License 2.0. Beam models and tables name their sources."
         )
-        # when all modules are there, SlicerRT's too; without a window there is nobody to choose an engine in it
+        # when all modules are there, SlicerRT's too
         slicer.app.startupCompleted.connect(registerInSlicerRT)
 
 
