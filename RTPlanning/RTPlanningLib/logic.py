@@ -55,6 +55,7 @@ from RTPlanningLib.mrml.scene_file import loadScene, saveScene
 
 if TYPE_CHECKING:
     from RTPlanningLib.dicom.export import DicomExport, DicomOptions
+    from RTPlanningLib.exercises.exercise import Exercise, StepResult
     from RTPlanningLib.mrml.dicom_import import ImportedNodes
 
 
@@ -542,6 +543,42 @@ class RTPlanningLogic:
             force=force,
             progress=part(progress, 0.2, 1.0),
         )
+
+    # Exercises
+
+    def checkExercise(
+        self,
+        exercise: Exercise,
+        stepNumber: int,
+        planNode=None,
+        volumeNode=None,
+        segmentationNode=None,
+        progress: Progress | None = None,
+    ) -> StepResult:
+        """Check what a learner has made against a step of an exercise; nothing is added to the scene.
+
+        Parameters
+        ----------
+        exercise : Exercise
+            As `RTPlanningLib.exercises.exercise.load_exercise` returns it.
+        stepNumber : int
+            From 0.
+        planNode : vtkMRMLScriptedModuleNode, optional
+            The plan to be checked; further plans of the scene for its CT are those it is compared with.
+        volumeNode, segmentationNode : optional
+            CT and structures, where there is no plan yet.
+        progress : callable, optional
+
+        Raises
+        ------
+        SchemaError
+            A step that the exercise does not have, or a damaged plan node.
+        """
+        from RTPlanningLib.exercises.exercise import judge_step
+        from RTPlanningLib.mrml.learner_work import learnerWork
+
+        work = learnerWork(self.scene, planNode, volumeNode, segmentationNode, progress, self.background)
+        return judge_step(exercise, stepNumber, work)
 
     # SlicerRT
 

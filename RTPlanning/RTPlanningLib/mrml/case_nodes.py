@@ -114,6 +114,11 @@ def caseFromNodes(volumeNode, segmentationNode=None) -> Case:
     )
 
 
+def caseName(volumeNode) -> str:
+    """Return the name of the case stored with a CT; as in `caseFromNodes`, the node's where it says nothing."""
+    return _storedCase(volumeNode).get("name", volumeNode.GetName())
+
+
 def patientPosition(volumeNode) -> str:
     """Return the patient position stored with a CT; as in `caseFromNodes`, head-first supine where it says nothing."""
     return _storedCase(volumeNode).get("patient_position", "HFS")
