@@ -15,6 +15,7 @@ from DoseEngineLib.engine_option import EngineOption, checked_options
 from DoseEngineLib.errors import EngineError, EngineUnavailableError
 from DoseEngineLib.geometry import Grid
 from DoseEngineLib.patient import Patient
+from DoseEngineLib.photon.photon_limits import COLLAPSED_CONE_DOES_NOT_MODEL, PENCIL_BEAM_DOES_NOT_MODEL
 from DoseEngineLib.photon.photon_options import COLLAPSED_CONE_OPTIONS, PENCIL_BEAM_OPTIONS
 from DoseEngineLib.plan import Plan
 from DoseEngineLib.progress import Progress
@@ -138,13 +139,17 @@ class DoseEngine(ABC):
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """A line of the registry: an engine, whether it can run here, why not, and whether it gives dose influence."""
+    """A line of the registry: an engine, whether it can run here, why not, whether it gives dose influence, its limits.
+
+    ``does_not_model`` is None where only the engine's class knows it.
+    """
 
     label: str
     title: str
     available: bool
     reason: str = ""
     has_influence: bool = False
+    does_not_model: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -155,6 +160,7 @@ class _Registration:
     requires: tuple[str, ...] = ()
     has_influence: bool = False
     options: tuple[EngineOption, ...] | None = None
+    does_not_model: tuple[str, ...] | None = None
 
 
 _REGISTRY: dict[str, _Registration] = {}
@@ -168,6 +174,7 @@ def register_engine(
     requires: tuple[str, ...] = (),
     has_influence: bool = False,
     options: tuple[EngineOption, ...] | None = None,
+    does_not_model: tuple[str, ...] | None = None,
 ) -> None:
     """Register an engine by label; it is imported only when created. A label in use raises `EngineError`.
 
@@ -177,10 +184,12 @@ def register_engine(
         Python packages without which the engine cannot be imported.
     options : tuple of EngineOption, optional
         Those of the class, where they can be had without importing it; else they are asked of the class.
+    does_not_model : tuple of str, optional
+        That of the class, where it can be had without importing it.
     """
     if label in _REGISTRY:
         raise EngineError(f"A dose engine labelled {label!r} is registered already; choose another label.")
-    _REGISTRY[label] = _Registration(title, module, class_name, requires, has_influence, options)
+    _REGISTRY[label] = _Registration(title, module, class_name, requires, has_influence, options, does_not_model)
 
 
 def unregister_engine(label: str) -> None:
@@ -196,7 +205,7 @@ def available_engines() -> list[EngineInfo]:
     for label, entry in sorted(_REGISTRY.items()):
         missing = [name for name in entry.requires if importlib.util.find_spec(name) is None]
         reason = f"needs {', '.join(missing)}: pip install {' '.join(missing)}" if missing else ""
-        infos.append(EngineInfo(label, entry.title, not missing, reason, entry.has_influence))
+        infos.append(EngineInfo(label, entry.title, not missing, reason, entry.has_influence, entry.does_not_model))
     return infos
 
 
@@ -257,6 +266,7 @@ register_engine(
     requires=("numba",),
     has_influence=True,
     options=PENCIL_BEAM_OPTIONS,
+    does_not_model=PENCIL_BEAM_DOES_NOT_MODEL,
 )
 register_engine(
     "photon-collapsed-cone",
@@ -265,4 +275,5 @@ register_engine(
     "PhotonCollapsedConeEngine",
     requires=("numba",),
     options=COLLAPSED_CONE_OPTIONS,
+    does_not_model=COLLAPSED_CONE_DOES_NOT_MODEL,
 )

@@ -121,3 +121,10 @@ def test_options_of_an_engine_that_cannot_run_here() -> None:
         unregister_engine("test-listed")
         unregister_engine("test-unlisted")
     assert DoseEngine.options == ()
+
+
+def test_what_engines_do_not_model_is_known_without_importing_them() -> None:
+    known = {info.label: info.does_not_model for info in available_engines()}
+    for label in ("photon-pencil-beam", "photon-collapsed-cone"):
+        assert known[label]
+        assert known[label] == engine_class(label).does_not_model

@@ -31,6 +31,7 @@ from DoseEngineLib.photon.cone_kernels import GROUPS, RANGE_POWERS, RANGES_G_CM2
 from DoseEngineLib.photon.fluence import BeamSegment, beam_segments
 from DoseEngineLib.photon.lost_share import lost_share
 from DoseEngineLib.photon.pencil_beam import add_segment as add_pencil_segment
+from DoseEngineLib.photon.photon_limits import COLLAPSED_CONE_DOES_NOT_MODEL
 from DoseEngineLib.photon.photon_options import COLLAPSED_CONE_OPTIONS
 from DoseEngineLib.photon.terma import TermaLattice, add_to_grid, coarsened, make_terma_lattice, windowed
 from DoseEngineLib.photon.water_dose import contamination_kernel
@@ -88,11 +89,7 @@ class PhotonCollapsedConeEngine(PhotonBeamEngine):
         "density-scaled transport of electrons and scattered photons in 3D, entry and exit surfaces included",
         "every part of the head that the machine file describes",
     )
-    does_not_model: ClassVar[tuple[str, ...]] = (
-        "electron scattering that differs from water's but for density: small fields in lung are off by +4 and -3 per "
-        "cent at its interfaces",
-        "scatter further than 20 cm from the field's edge",
-    )
+    does_not_model: ClassVar[tuple[str, ...]] = COLLAPSED_CONE_DOES_NOT_MODEL
 
     def __init__(
         self,

@@ -41,6 +41,7 @@ from DoseEngineLib.photon.pencil_terms import (
     upstream_density,
     upstream_reach_mm,
 )
+from DoseEngineLib.photon.photon_limits import PENCIL_BEAM_DOES_NOT_MODEL
 from DoseEngineLib.photon.photon_options import PENCIL_BEAM_OPTIONS
 from DoseEngineLib.photon.raytrace import trace_depth_fan
 from DoseEngineLib.photon.scale_space import LEVELS_PER_OCTAVE, make_scale_space
@@ -76,12 +77,7 @@ class PhotonPencilBeamEngine(PhotonBeamEngine):
         "oblique surfaces and heterogeneities by radiological depth along each ray",
         "wider lateral spread in lung and air, by the mean density upstream",
     )
-    does_not_model: ClassVar[tuple[str, ...]] = (
-        "electronic disequilibrium at the interfaces of lung, air, bone and metal: errors of 4 to 5 per cent in and "
-        "behind lung and bone, more for small fields and in air cavities",
-        "loss of backscatter and side scatter at exit surfaces and edges of the body",
-        "scatter from jaws and leaves; penumbra of the primary takes one distance, the mean of both jaws or the MLC's",
-    )
+    does_not_model: ClassVar[tuple[str, ...]] = PENCIL_BEAM_DOES_NOT_MODEL
 
     def _beam_dose_per_MU(
         self,
