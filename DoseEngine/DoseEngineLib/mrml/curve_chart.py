@@ -70,13 +70,7 @@ def setCurveChart(scene, key: str, title: str, xTitle: str, yTitle: str, curves:
     chart.SetXAxisTitle(xTitle)
     chart.SetYAxisTitle(yTitle)
     chart.RemoveAllPlotSeriesNodeIDs()
-    former = [chart.GetNthNodeReference(role, n) for role in (_SERIES, _TABLE)
-              for n in range(chart.GetNumberOfNodeReferences(role))]  # fmt: skip
-    chart.RemoveNodeReferenceIDs(_SERIES)
-    chart.RemoveNodeReferenceIDs(_TABLE)
-    for node in former:
-        if node is not None:
-            scene.RemoveNode(node)
+    _removeParts(scene, chart)
     for number, curve in enumerate(curves):
         table = _add(scene, slicer.vtkMRMLTableNode(), f"{key}_{curve.name}_Table")
         for column, values in (("x", curve.x), ("y", curve.y)):
@@ -121,12 +115,18 @@ def removeCurveChart(scene, key: str) -> None:
     chart = curveChart(scene, key)
     if chart is None:
         return
-    for role in (_SERIES, _TABLE):
-        for n in range(chart.GetNumberOfNodeReferences(role)):
-            node = chart.GetNthNodeReference(role, n)
-            if node is not None:
-                scene.RemoveNode(node)
+    _removeParts(scene, chart)
     scene.RemoveNode(chart)
+
+
+def _removeParts(scene, chart) -> None:
+    roles = (_SERIES, _TABLE)
+    parts = [chart.GetNthNodeReference(role, n) for role in roles for n in range(chart.GetNumberOfNodeReferences(role))]
+    for role in roles:
+        chart.RemoveNodeReferenceIDs(role)
+    for node in parts:
+        if node is not None:
+            scene.RemoveNode(node)
 
 
 def _add(scene, node, name: str):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLScriptedModuleNode, vtkMRMLSegmentationNode
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
@@ -21,7 +23,7 @@ class DoseEngineParameters:
     engine : str
         Label of the engine that the next dose is to be computed with.
     engineOptions : str
-        Its options that are not at their default: JSON.
+        Of each engine, by label, the options that are not at their default: JSON; see `optionsOf`.
     spacing_mm : float
         Of the dose grid.
     shownPlan : str
@@ -87,3 +89,24 @@ class DoseEngineParameters:
     newPlanCollapsed: bool = True
     machineCollapsed: bool = True
     commissioningCollapsed: bool = True
+
+
+def optionsOf(parameters: DoseEngineParameters, engine: str) -> dict[str, Any]:
+    """Return the options set for an engine; a text that is no such JSON, as a script may leave it, counts as none."""
+    return _stored(parameters).get(engine, {})
+
+
+def setOptionsOf(parameters: DoseEngineParameters, engine: str, options: Mapping[str, Any]) -> None:
+    """Keep the options of an engine beside those of the others."""
+    kept = {**_stored(parameters), engine: dict(options)}
+    parameters.engineOptions = json.dumps({label: kept[label] for label in sorted(kept) if kept[label]}, sort_keys=True)
+
+
+def _stored(parameters: DoseEngineParameters) -> dict[str, dict[str, Any]]:
+    try:
+        stored = json.loads(parameters.engineOptions)
+    except ValueError:
+        return {}
+    if not isinstance(stored, dict):
+        return {}
+    return {label: options for label, options in stored.items() if isinstance(options, dict)}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 
@@ -55,12 +56,14 @@ class DoseSection(Section):
         self._provenance: str | None = None
         ui.statisticsButton.clicked.connect(self.onStatistics)
         ui.jumpButton.clicked.connect(self.onJump)
-        ui.statisticsCombo.currentIndexChanged.connect(self.onStatisticsOfChanged)
-        ui.storedGroup.setProperty("collapsed", True)
 
     def coupled(self) -> Mapping[str, Any]:
         """Return the widget of each setting."""
         return {"statisticsOf": self.ui.statisticsCombo, "resultCollapsed": self._frame}
+
+    def handlers(self) -> Sequence[tuple[Any, Callable[..., None]]]:
+        """Return what follows a choice."""
+        return [(self.ui.statisticsCombo.currentIndexChanged, self.onStatisticsOfChanged)]
 
     def update(self) -> None:
         """Show the dose of the plan, and statistics that still hold."""
@@ -85,7 +88,11 @@ class DoseSection(Section):
 
     def onStatisticsOfChanged(self, *_unused: object) -> None:
         """Describe the beam that was chosen, once the dose is described at all."""
-        if self.isConnecting or self.session.action.isRunning or self.session.planNode is None:
+        # not from within an import, whose settings come with the scene
+        qt.QTimer.singleShot(0, self._describe)
+
+    def _describe(self) -> None:
+        if not self.session.isFree or self.session.planNode is None:
             return
         if self._found and self.parameters.statisticsOf not in self._found:
             self.onStatistics()
@@ -179,15 +186,21 @@ class DoseSection(Section):
         if doseNode is None:
             return ()
         segmentationNode = planNode.GetNodeReference(SEGMENTATION)
-        structures = "" if segmentationNode is None else (segmentationNode.GetID(), _segmentationTime(segmentationNode))
+        structures = () if segmentationNode is None else _segmentationState(segmentationNode)
         image = doseNode.GetImageData()
         return (doseNode.GetID(), 0 if image is None else image.GetMTime(), structures)
 
 
-def _segmentationTime(segmentationNode: Any) -> int:
+def _segmentationState(segmentationNode: Any) -> tuple:
+    """What changes when a segment comes, goes, or is edited."""
     segmentation = segmentationNode.GetSegmentation()
-    times = [segmentation.GetNthSegment(n).GetMTime() for n in range(segmentation.GetNumberOfSegments())]
-    return max(times, default=0)
+    source = segmentation.GetSourceRepresentationName()
+    found = []
+    for n in range(segmentation.GetNumberOfSegments()):
+        segment = segmentation.GetNthSegment(n)
+        shape = segment.GetRepresentation(source)
+        found.append((segmentation.GetNthSegmentID(n), segment.GetMTime(), 0 if shape is None else shape.GetMTime()))
+    return (segmentationNode.GetID(), *found)
 
 
 def _structures(planNode: Any, progress: Progress) -> list[Structure]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from DoseEngineLib.mrml.plan_node import planFromNode, setPlan
 from DoseEngineLib.plan import Plan
 from DoseEngineLib.progress import Progress
 from DoseEngineLib.widget.connectors import quiet
+from DoseEngineLib.widget.dose_engine_parameters import optionsOf, setOptionsOf
 from DoseEngineLib.widget.dose_session import DoseSession
 from DoseEngineLib.widget.engine_list import fillEngines
 from DoseEngineLib.widget.engine_options_form import EngineOptionsForm
@@ -36,12 +37,10 @@ class EngineForm(Section):
         super().__init__(ui, session)
         self.computed: Any = None
         self.options = EngineOptionsForm(ui.optionsArea.layout(), self.onOptionsChanged)
-        self._planID: str | None = None
+        self._hadPlan: bool | None = None
         with quiet(ui.engineCombo):
             fillEngines(ui.engineCombo)
         ui.spacingSpin.setMRMLScene(session.scene)
-        ui.engineCombo.currentIndexChanged.connect(self.onEngineChanged)
-        ui.planSelector.currentNodeChanged.connect(session.updateSoon)
         ui.resetOptionsButton.clicked.connect(self.onResetOptions)
         ui.installButton.clicked.connect(self.onInstall)
         ui.computeButton.clicked.connect(self.onCompute)
@@ -56,37 +55,35 @@ class EngineForm(Section):
             "inputCollapsed": ui.inputSection,
         }
 
+    def handlers(self) -> Sequence[tuple[Any, Callable[..., None]]]:
+        """Return what follows a choice."""
+        return [(self.ui.engineCombo.currentIndexChanged, self.onEngineChanged)]
+
     def update(self) -> None:
         """Show the engine, its options and what keeps it from running."""
         planNode = self.session.planNode
-        planID = "" if planNode is None else planNode.GetID()
-        if planNode is None and self._planID != "":
-            self.session.action.say(_("Choose a plan, or make one in RT Planning."))
-        elif self._planID == "" and planNode is not None:
-            self.session.action.say("")
-        self._planID = planID
+        none = _("Choose a plan, or make one in RT Planning.")
+        if planNode is None and self._hadPlan is not False:
+            self.session.say(none)
+        elif planNode is not None and self.ui.statusLabel.property("text") == none:
+            self.session.say("")
+        self._hadPlan = planNode is not None
         self._follow(planNode)
         self._showEngine()
         self.ui.computeButton.setEnabled(planNode is not None)
 
     def onEngineChanged(self, *_unused: object) -> None:
-        """Begin with the plan's options of the engine, or with its defaults."""
-        if self.isConnecting or self.parameters is None:
-            return
-        label = self._chosen()
-        if label:
-            plan = self._plan(self.session.planNode)
-            options = plan.engine_options if plan is not None and plan.engine == label else {}
-            self.parameters.engineOptions = json.dumps(options, sort_keys=True)
-        self._showEngine()
+        """Show the options of another engine."""
+        if self.session.isFree:
+            self._showEngine()
 
     def onOptionsChanged(self) -> None:
         """Keep what the form shows."""
-        self.parameters.engineOptions = json.dumps(self.options.values(), sort_keys=True)
+        setOptionsOf(self.parameters, self._chosen(), self.options.values())
 
     def onResetOptions(self, *_unused: object) -> None:
         """Set every option back to its default."""
-        self.parameters.engineOptions = "{}"
+        setOptionsOf(self.parameters, self._chosen(), {})
         self._showEngine()
 
     def onInstall(self, *_unused: object) -> None:
@@ -100,7 +97,8 @@ class EngineForm(Section):
     def onCompute(self, *_unused: object) -> None:
         """Compute the plan's dose with the engine, options and grid that the panel shows."""
         planNode = self.session.planNode
-        label, options, spacing = self.parameters.engine, self._stored(), float(self.parameters.spacing_mm)
+        label, spacing = self.parameters.engine, float(self.parameters.spacing_mm)
+        options = optionsOf(self.parameters, label)
 
         def work(progress: Progress) -> Any:
             ensurePackages(DOSE_PACKAGES, _("Dose Engine"))
@@ -127,19 +125,11 @@ class EngineForm(Section):
         combo = self.ui.engineCombo
         return combo.itemData(combo.property("currentIndex")) or ""
 
-    def _stored(self) -> dict[str, Any]:
-        """Options of the settings; a text that is no JSON, as a script may leave it, counts as none."""
-        try:
-            options = json.loads(self.parameters.engineOptions)
-        except ValueError:
-            return {}
-        return options if isinstance(options, dict) else {}
-
     def _plan(self, planNode: Any) -> Plan | None:
         try:
             return None if planNode is None else planFromNode(planNode)
         except PlanningError as error:
-            self.session.action.say(str(error))
+            self.session.say(str(error))
             return None
 
     def _follow(self, planNode: Any) -> None:
@@ -152,7 +142,7 @@ class EngineForm(Section):
         if key == self.parameters.shownPlan:
             return
         self.parameters.engine = plan.engine
-        self.parameters.engineOptions = json.dumps(plan.engine_options, sort_keys=True)
+        setOptionsOf(self.parameters, plan.engine, plan.engine_options)
         self.parameters.spacing_mm = float(plan.dose_grid_spacing_mm)
         self.parameters.shownPlan = key
 
@@ -170,6 +160,6 @@ class EngineForm(Section):
         except EngineUnavailableError:
             declared = ()
         self.options.setOptions(declared)
-        self.options.setValues(self._stored())
+        self.options.setValues(optionsOf(self.parameters, label))
         self.ui.optionsArea.setVisible(bool(declared))
         self.ui.resetOptionsButton.setVisible(bool(declared))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import qt
 from slicer.i18n import tr as _
 
 from DoseEngineLib.errors import MachineError, PlanningError
@@ -24,6 +24,7 @@ from DoseEngineLib.mrml.curve_chart import ChartCurve, curveChart, removeCurveCh
 from DoseEngineLib.mrml.plan_node import planFromNode, setPlan
 from DoseEngineLib.progress import Progress
 from DoseEngineLib.widget.connectors import fillCombo, quiet
+from DoseEngineLib.widget.dose_engine_parameters import optionsOf
 from DoseEngineLib.widget.dose_session import DoseSession
 from DoseEngineLib.widget.engine_list import fillEngines
 from DoseEngineLib.widget.machine_list import fillMachines
@@ -63,14 +64,9 @@ class MachineSection(Section):
             fillEngines(ui.curveEngineCombo)
         for spin in (ui.sourceSurfaceSpin, ui.profileSideSpin):
             spin.setMRMLScene(session.scene)
-            spin.valueChanged.connect(self.onShownChanged)
-        ui.machineCombo.currentIndexChanged.connect(self.onMachineChanged)
         ui.addMachineButton.clicked.connect(self.onAddMachine)
-        ui.curveEngineCombo.currentIndexChanged.connect(self.onShownChanged)
-        ui.chartCombo.currentIndexChanged.connect(self.onShownChanged)
         ui.curvesButton.clicked.connect(self.onCurves)
         ui.useMachineButton.clicked.connect(self.onUseMachine)
-        frame.contentsCollapsed.connect(self.onMachineChanged)
 
     def coupled(self) -> Mapping[str, Any]:
         """Return the widget of each setting."""
@@ -84,6 +80,21 @@ class MachineSection(Section):
             "chart": ui.chartCombo,
             "machineCollapsed": self._frame,
         }
+
+    def handlers(self) -> Sequence[tuple[Any, Callable[..., None]]]:
+        """Return what follows a choice."""
+        ui = self.ui
+        shown = (
+            ui.sourceSurfaceSpin.valueChanged,
+            ui.profileSideSpin.valueChanged,
+            ui.curveEngineCombo.currentIndexChanged,
+            ui.chartCombo.currentIndexChanged,
+        )
+        chosen = (ui.machineCombo.currentIndexChanged, self._frame.contentsCollapsed)
+        return [
+            *((signal, self.onMachineChanged) for signal in chosen),
+            *((signal, self.onShownChanged) for signal in shown),
+        ]
 
     def cleanup(self) -> None:
         """Let go of the scene."""
@@ -113,7 +124,11 @@ class MachineSection(Section):
 
     def onMachineChanged(self, *_unused: object) -> None:
         """Show another machine, with its curves where they take a moment only."""
-        if not self._isFree():
+        # not from within an import, whose settings come with the scene
+        qt.QTimer.singleShot(0, self._showMachine)
+
+    def _showMachine(self) -> None:
+        if not self.session.isFree:
             return
         self.update()
         if self.parameters.machineCollapsed or self.parameters.curveEngine != CLOSED_FORM_ENGINE:
@@ -128,7 +143,7 @@ class MachineSection(Section):
 
     def onShownChanged(self, *_unused: object) -> None:
         """Show other curves, if they are known."""
-        if self._isFree():
+        if self.session.isFree:
             self.update()
 
     def onAddMachine(self, *_unused: object) -> None:
@@ -181,14 +196,11 @@ class MachineSection(Section):
 
         self.session.run(work, lambda text: text)
 
-    def _isFree(self) -> bool:
-        return not self.isConnecting and self.parameters is not None and not self.session.action.isRunning
-
     def _conditions(self) -> CurveConditions:
         settings = self.parameters
         options: tuple = ()
-        if settings.curveEngine == settings.engine and settings.curveEngine != CLOSED_FORM_ENGINE:
-            options = tuple(sorted(json.loads(settings.engineOptions).items()))
+        if settings.curveEngine != CLOSED_FORM_ENGINE:
+            options = tuple(sorted(optionsOf(settings, settings.curveEngine).items()))
         return CurveConditions(
             ssd_mm=float(settings.ssd_mm) or None,
             profile_side_mm=float(settings.profileSide_mm),

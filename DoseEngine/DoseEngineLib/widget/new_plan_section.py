@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from slicer.i18n import tr as _
@@ -42,9 +42,6 @@ class NewPlanSection(Section):
         self._coordinates = (ui.isocenterRSpin, ui.isocenterASpin, ui.isocenterSSpin)
         for spin in (ui.fieldXSpin, ui.fieldYSpin, *self._coordinates):
             spin.setMRMLScene(session.scene)
-        ui.beamSourceCombo.currentIndexChanged.connect(self.onFormChanged)
-        ui.isocenterCombo.currentIndexChanged.connect(self.onFormChanged)
-        ui.volumeSelector.currentNodeChanged.connect(self.onFormChanged)
         ui.makePlanButton.clicked.connect(self.onMakePlan)
 
     def coupled(self) -> Mapping[str, Any]:
@@ -69,6 +66,15 @@ class NewPlanSection(Section):
             "newPlanCollapsed": self._frame,
         }
 
+    def handlers(self) -> Sequence[tuple[Any, Callable[..., None]]]:
+        """Return what follows a choice."""
+        ui = self.ui
+        return [
+            (ui.beamSourceCombo.currentIndexChanged, self.onFormChanged),
+            (ui.isocenterCombo.currentIndexChanged, self.onFormChanged),
+            (ui.volumeSelector.currentNodeChanged, self.onFormChanged),
+        ]
+
     def update(self) -> None:
         """Show what can be chosen."""
         ui, settings = self.ui, self.parameters
@@ -83,7 +89,7 @@ class NewPlanSection(Section):
 
     def onFormChanged(self, *_unused: object) -> None:
         """Grey what does not count for the choice."""
-        if not self.isConnecting and self.parameters is not None and not self.session.action.isRunning:
+        if self.session.isFree:
             self.update()
 
     def onMakePlan(self, *_unused: object) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from DoseEngineLib.widget.connectors import connect
@@ -13,23 +14,17 @@ from DoseEngineLib.widget.dose_session import DoseSession
 class Section(ABC):
     """Connects the widgets of a ``.ui`` file with the session.
 
-    Subclasses connect signals in their ``__init__``, after calling this one's.
+    Subclasses connect buttons in their ``__init__``, after calling this one's.
 
     Parameters
     ----------
     ui : object
         Named widgets as attributes.
     session : DoseSession
-
-    Attributes
-    ----------
-    isConnecting : bool
-        Widgets take the values of settings: nobody chose anything.
     """
 
     def __init__(self, ui: Any, session: DoseSession) -> None:
         self.ui, self.session = ui, session
-        self.isConnecting = False
         self._releases: list = []
 
     @property
@@ -37,14 +32,14 @@ class Section(ABC):
         """The settings on the parameter node of the scene as it is now."""
         return self.session.parameters
 
-    def connectParameters(self) -> None:
-        """Couple widgets with settings; called again whenever there is another parameter node."""
+    def setParameterNode(self, _node: Any) -> None:
+        """Couple widgets with the session's settings; called again whenever there is another parameter node."""
         self._release()
-        self.isConnecting = True
-        try:
-            self._releases.append(connect(self.parameters, self.coupled()))
-        finally:
-            self.isConnecting = False
+        self._releases.append(connect(self.parameters, self.coupled()))
+        # after the coupling, so that they find in the settings what was chosen
+        for signal, handler in self.handlers():
+            signal.connect(handler)
+            self._releases.append(partial(signal.disconnect, handler))
 
     def cleanup(self) -> None:
         """Let go of the scene; subclasses that hold more add to this."""
@@ -53,6 +48,10 @@ class Section(ABC):
     @abstractmethod
     def coupled(self) -> Mapping[str, Any]:
         """Return the widget of each setting."""
+
+    def handlers(self) -> Sequence[tuple[Any, Callable[..., None]]]:
+        """Return signals of coupled widgets, and what is called when a person changed them."""
+        return ()
 
     @abstractmethod
     def update(self) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 
 import qt
 
-_LARGEST_PIXELS = 320
+_HIGHEST_PIXELS, _LOWEST_PIXELS = 320, 60
+_WIDEST_PIXELS = 150
+_FRAME_PIXELS = 22
 
 
 def fillTable(table: Any, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -29,10 +31,13 @@ def fillTable(table: Any, headers: Sequence[str], rows: Sequence[Sequence[str]])
             item = qt.QTableWidgetItem(text)
             item.setToolTip(text)
             table.setItem(row, column, item)
-    table.horizontalHeader().setStretchLastSection(True)
     table.resizeColumnsToContents()
-    table.resizeRowsToContents()
-    frame = 2 * int(table.property("frameWidth"))
-    height = int(table.horizontalHeader().property("height")) + int(table.verticalHeader().length()) + frame
-    table.setFixedHeight(min(height + 18, _LARGEST_PIXELS))
+    header = table.horizontalHeader()
+    for column in range(len(headers) - 1):
+        table.setColumnWidth(column, min(int(table.columnWidth(column)), _WIDEST_PIXELS))
+    header.setStretchLastSection(True)
+    # rows grow and shrink with the text that wraps in them
+    table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+    height = int(header.property("height")) + int(table.verticalHeader().length()) + _FRAME_PIXELS
+    table.setFixedHeight(max(min(height, _HIGHEST_PIXELS), _LOWEST_PIXELS))
     table.setVisible(bool(rows))
