@@ -11,6 +11,7 @@ from DoseEngineLib.errors import PlanningError
 from DoseEngineLib.plan import Plan
 from RTPlanningLib.exercises.check import Check, Comparison, PlanCheck, PlanKind, in_words
 from RTPlanningLib.exercises.learner_work import Finding, LearnerPlan, LearnerWork
+from RTPlanningLib.samples import available_samples
 
 _SAME_DOSE_Gy = 0.005
 _PARTS = ("prescription", "directions", "apertures")
@@ -32,12 +33,11 @@ class CaseCheck(Check):
 
     def find(self, work: LearnerWork, plans: Mapping[str, PlanKind]) -> Finding:
         """Look at the case."""
+        title = _sample_title(self.name)
         if work.case is None:
-            return Finding(False, "No case is loaded.", f"Load the sample case {self.name}.")
+            return Finding(False, "No case is loaded.", f"Load the sample {title}.")
         if work.case != self.name:
-            return Finding(
-                False, f"The case is {work.case}.", f"This exercise is about {self.name}: load it, or choose its CT."
-            )
+            return Finding(False, f"The case is {work.case}.", f"Load the sample {title}, or choose its CT.")
         missing = [name for name in self.structures if name not in work.structures]
         if missing:
             return Finding(
@@ -298,6 +298,12 @@ class SameAsCheck(Comparison):
                 "asked for.",
             )
         return Finding(True, f"{learner.name} and {other.name} have the same {in_words(self.parts)}.")
+
+
+def _sample_title(name: str) -> str:
+    """How a sample is listed, with its name."""
+    titles = {sample: title for sample, title, _description in available_samples()}
+    return f"'{titles[name]}' ({name})" if name in titles else name
 
 
 def gantry_angles_deg(plan: Plan) -> tuple[float, ...]:
