@@ -17,6 +17,7 @@ class Absent:
             raise ImportError(f"No module named {{name}}")
 sys.meta_path.insert(0, Absent())
 import DoseEngineLib.logic, OptimizerLib.logic, RTPlanningLib.logic
+import RTPlanningLib.evaluation_logic, RTPlanningLib.report_logic
 import RTPlanningLib.plan_templates, RTPlanningLib.samples
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

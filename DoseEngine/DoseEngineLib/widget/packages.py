@@ -9,6 +9,7 @@ from importlib import metadata
 DOSE_PACKAGES = ("numba>=0.60", "jsonschema>=4.18")
 DICOM_PACKAGES = (*DOSE_PACKAGES, "pydicom>=3.0")
 ANONYMISE_PACKAGES = ("dicom-anonymizer>=2.1",)
+REPORT_PACKAGES = ("matplotlib>=3.8", "jinja2>=3.1")
 
 
 def missingPackages(requirements: Sequence[str]) -> list[str]:

@@ -18,7 +18,6 @@ from DoseEngineLib.geometry import Grid
 from DoseEngineLib.plan import Structure
 from DoseEngineLib.progress import Progress, part
 from RTPlanningLib.evaluation.dose_distribution import DoseDistribution
-from RTPlanningLib.evaluation.gamma_search import cell_offsets, point_offsets, search_interpolated, search_sampled
 from RTPlanningLib.evaluation.judged_voxels import judged_voxels
 
 # How far the gamma found may lie above the true least one.
@@ -290,6 +289,9 @@ def _search(
     voxels: np.ndarray,
     report: Progress,
 ) -> np.ndarray:
+    # numba is not needed, and in the desktop not there, before a gamma is asked for
+    from RTPlanningLib.evaluation.gamma_search import cell_offsets, point_offsets, search_interpolated, search_sampled
+
     to_index = np.ascontiguousarray((evaluated.grid.inverse_affine @ reference.grid.affine)[:3])
     spacing = evaluated.grid.spacing_mm / criterion.distance_mm
     share = criterion.dose_percent / 100.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 
 import numpy as np
 import slicer.util
@@ -10,6 +11,9 @@ import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from DoseEngineLib.mrml.plan_node import DOSE, isPlanNode
+
+_VOXELS: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
+_MOST_VOLUMES = 64
 
 
 def nodeDigest(node) -> str:
@@ -26,7 +30,7 @@ def nodeDigest(node) -> str:
         matrix = vtk.vtkMatrix4x4()
         node.GetIJKToRASMatrix(matrix)
         # stored matrices keep fewer digits
-        parts = [np.round(slicer.util.arrayFromVTKMatrix(matrix), 3), slicer.util.arrayFromVolume(node)]
+        parts = [np.round(slicer.util.arrayFromVTKMatrix(matrix), 3), _voxels(node)]
         if node.GetParentTransformNode() is not None:
             parts += _course(node.GetParentTransformNode())
     elif node.IsA("vtkMRMLTransformNode"):
@@ -38,6 +42,19 @@ def nodeDigest(node) -> str:
         # no negative zero
         digest.update(np.ascontiguousarray(array + 0).tobytes())
     return digest.hexdigest()[:16]
+
+
+def _voxels(volumeNode) -> np.ndarray:
+    """A digest of a volume's voxels; taken again only after a change: VTK counts changes in the whole process."""
+    image = volumeNode.GetImageData()
+    key = (image.GetMTime(), image.GetNumberOfPoints())
+    if key not in _VOXELS:
+        while len(_VOXELS) >= _MOST_VOLUMES:
+            _VOXELS.popitem(last=False)
+        # no negative zero
+        values = np.ascontiguousarray(slicer.util.arrayFromVolume(volumeNode) + 0)
+        _VOXELS[key] = np.frombuffer(hashlib.sha256(values.tobytes()).digest(), np.uint8)
+    return _VOXELS[key]
 
 
 def _course(transformNode) -> list[np.ndarray]:

@@ -1,0 +1,112 @@
+"""Control and complication probabilities of a plan, and its EQD2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from DoseEngineLib.errors import PlanError
+from DoseEngineLib.progress import Progress
+from DoseEngineLib.widget.connectors import fillCombo
+from RTPlanningLib.radiobiology.fractionation import Fractionation, weekday_overall_days
+from RTPlanningLib.radiobiology.parameters import load_parameters
+from RTPlanningLib.widget.result_table import showRows, tableTexts
+from RTPlanningLib.widget.with_packages import withPackages
+
+_NO_TUMOUR = ""
+_COLUMNS = ("Structure", "Quantity", "Probability (%)", "95 % band (%)", "Mean dose (Gy)", "gEUD (Gy)", "Doses")
+
+
+class RadiobiologyView:
+    """Calculates the probabilities and shows those that still stand.
+
+    Parameters
+    ----------
+    ui : object
+        Named widgets as attributes.
+    session : PlanningSession
+    parameters : callable
+        Returns the step's settings.
+    evaluation : callable
+        Returns the evaluation logic.
+    """
+
+    def __init__(self, ui: Any, session: Any, parameters: Callable[[], Any], evaluation: Callable[[], Any]) -> None:
+        self.ui = ui
+        self.session = session
+        self._parameters = parameters
+        self._evaluation = evaluation
+        sets = load_parameters().tcp.values()
+        fillCombo(
+            ui.tumourCombo,
+            [(_("not calculated"), _NO_TUMOUR), *((_title(entry), entry.id) for entry in sets)],
+            _NO_TUMOUR,
+        )
+        ui.radiobiologyButton.clicked.connect(self.onCalculate)
+        ui.eqd2Button.clicked.connect(self.onEqd2)
+
+    def show(self, planNode: Any) -> None:
+        """Show the probabilities of a plan whose dose is current; None: none."""
+        ui = self.ui
+        for button in (ui.radiobiologyButton, ui.eqd2Button):
+            button.setEnabled(planNode is not None)
+        tableNode = self._evaluation().radiobiologyTable(planNode) if planNode is not None else None
+        stands = tableNode is not None and self._evaluation().isEvaluationCurrent(tableNode, planNode)
+        ui.radiobiologyTable.setVisible(stands)
+        if not stands:
+            showRows(ui.radiobiologyTable, [])
+            stale = tableNode is not None
+            ui.radiobiologyLabel.setText(_("Dose or structures have changed since; calculate again.") if stale else "")
+            return
+        names, rows = tableTexts(tableNode)
+        at = {name: place for place, name in enumerate(names)}
+        shown, tips, left_out = [], [], []
+        for row in rows:
+            if not row[at["Probability (%)"]]:
+                left_out.append(f"{row[at['Structure']]}: {row[at['Note']]}")
+                continue
+            texts = [row[at[name]] for name in _COLUMNS]
+            texts[1] = f"{texts[1]}: {row[at['Endpoint']]}"
+            shown.append(texts)
+            tips.append("\n".join(row[at[name]] for name in ("Parameters", "Note", "Source") if row[at[name]]))
+        showRows(ui.radiobiologyTable, shown, tips=tips)
+        ui.radiobiologyLabel.setText("\n".join((_("Published models; for teaching."), *left_out)))
+
+    def onCalculate(self, *_unused: object) -> None:
+        """Calculate the probabilities."""
+        planNode, tumour = self.session.planNode, self._parameters().tumour
+        prescription = self.session.plan.prescription
+        fractions = self.session.plan.fractions
+        # tumours grow in the overall time: one fraction a weekday
+        overall_days = weekday_overall_days(fractions)
+
+        def work(progress: Progress) -> list:
+            sets = {}
+            if tumour:
+                if prescription is None or not prescription.target:
+                    raise PlanError(_("The plan names no target to calculate a TCP of; prescribe to one."))
+                sets = {prescription.target: tumour}
+            return self._evaluation().evaluateRadiobiology(
+                planNode,
+                tcpSets=sets,
+                fractionation=Fractionation(fractions, overall_days=overall_days),
+                progress=progress,
+            )
+
+        told = _("Probabilities calculated for {fractions} fractions on weekdays, in {days:g} days.")
+        self.session.run(withPackages(work), told.format(fractions=fractions, days=overall_days))
+
+    def onEqd2(self, *_unused: object) -> None:
+        """Put the EQD2 into the scene."""
+        planNode, elsewhere_Gy = self.session.planNode, self._parameters().alphaBetaElsewhere_Gy
+
+        def work(progress: Progress) -> Any:
+            return self._evaluation().createEqd2(planNode, elsewhere_Gy=elsewhere_Gy, progress=progress)
+
+        self.session.run(withPackages(work), lambda node: _("{name} is in the scene.").format(name=node.GetName()))
+
+
+def _title(entry: Any) -> str:
+    return _("{tumour}: {endpoint}").format(tumour=entry.what, endpoint=entry.endpoint)

@@ -1,0 +1,72 @@
+"""Rows of text in a table widget, verdicts in their colours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import qt
+
+from RTPlanningLib.display.verdict_colors import verdict_color
+
+
+def showRows(
+    table: Any,
+    rows: Sequence[Sequence[str]],
+    *,
+    header: Sequence[str] | None = None,
+    tips: Sequence[str] = (),
+    verdicts: Mapping[int, Sequence[str]] | None = None,
+) -> None:
+    """Fill a table widget; what is shown already is left alone.
+
+    Parameters
+    ----------
+    table : QTableWidget
+    rows : sequence of sequence of str
+    header : sequence of str, optional
+        By default the columns stay as the ``.ui`` file names them.
+    tips : sequence of str
+        Tool tip of each row.
+    verdicts : mapping of column to sequence of str, optional
+        Untranslated verdict of each row, which gives the cell in that column its colour.
+    """
+    dark = isDark(table)
+    state = repr((rows, header, tips, verdicts, dark))
+    if table.property("shownRows") == state:
+        return
+    if header is not None:
+        table.setColumnCount(len(header))
+        table.setHorizontalHeaderLabels(list(header))
+    table.setRowCount(len(rows))
+    for row, texts in enumerate(rows):
+        for column, text in enumerate(texts):
+            item = qt.QTableWidgetItem(text)
+            item.setToolTip(tips[row] if tips else "")
+            table.setItem(row, column, item)
+        for column, words in (verdicts or {}).items():
+            color = verdict_color(words[row], dark=dark)
+            if color is not None:
+                setColor(table.item(row, column), color)
+    table.resizeColumnsToContents()
+    table.setProperty("shownRows", state)
+
+
+def setColor(item: Any, color: Sequence[float]) -> None:
+    """Write an item in a colour, RGB in 0..1, and bold."""
+    item.setForeground(qt.QBrush(qt.QColor(*(round(255 * channel) for channel in color))))
+    font = item.font()
+    font.setBold(True)
+    item.setFont(font)
+
+
+def isDark(widget: Any) -> bool:
+    """Tell whether a widget's ground is dark."""
+    return widget.property("palette").color(qt.QPalette.Base).lightness() < 128
+
+
+def tableTexts(tableNode: Any) -> tuple[list[str], list[list[str]]]:
+    """Return the names of a table node's columns and the texts of its rows."""
+    columns = range(tableNode.GetNumberOfColumns())
+    rows = [[tableNode.GetCellText(row, column) for column in columns] for row in range(tableNode.GetNumberOfRows())]
+    return [tableNode.GetColumnName(column) for column in columns], rows
