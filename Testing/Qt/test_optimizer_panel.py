@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -194,3 +195,395 @@ def test_stop_ends_the_search_and_a_row_that_cannot_be_read_is_shown(load, deskt
     assert "cannot be read" in ui.rowsLabel.text()
     ui.fluenceButton.click()
     assert "cannot be read" in ui.statusLabel.text()
+
+
+def node_ids(scene) -> list[str]:
+    return sorted(scene.GetNthNode(n).GetID() for n in range(scene.GetNumberOfNodes()))
+
+
+def turn_events() -> None:
+    from PySide6.QtWidgets import QApplication
+
+    for _ in range(3):
+        QApplication.processEvents()
+
+
+def opened(load, plan_node, rows: str = "PTV uniform 20 Gy, weight 100\nOrgan Mean <= 2 Gy, weight 20"):
+    """The panel with the plan, wide bixels, no corrections, and rows."""
+    _module, widget = load("Optimizer")
+    widget.ui.planSelector.setCurrentNode(plan_node)
+    widget.ui.bixelSpinBox.setValue(10.0)
+    widget.ui.correctionsSpinBox.setValue(0)
+    widget.ui.rowsEdit.setPlainText(rows)
+    return widget
+
+
+def test_table_and_text_are_two_views_of_the_same_objectives(load, plan_node, picture) -> None:
+    from OptimizerLib.mrml.objective_list_nodes import objectiveLines
+
+    widget = opened(load, plan_node)
+    ui, table = widget.ui, widget.ui.rowsTable
+
+    def lines() -> list[str]:
+        assert list(objectiveLines(plan_node)) == widget.panel.editor.lines
+        return ui.rowsEdit.toPlainText().splitlines()
+
+    # from the text to the table
+    kept = [
+        "PTV Coverage >= 95 %, weight 2",
+        "Organ falloff 20 Gy -> 5 Gy in 30 mm from PTV, weight 5",
+        "Organ Max <= 19 Gy, constraint",
+    ]
+    ui.rowsEdit.setPlainText("\n".join(["PTV D95% >= 19.125 Gy, weight 0.00625, level 2", *kept]))
+    assert table.rowCount() == 4
+    assert table.cellWidget(0, 0).currentText() == "PTV"
+    assert table.cellWidget(0, 1).currentText() == "DVH at least"
+    assert [table.cellWidget(0, column).value() for column in range(2, 6)] == pytest.approx(
+        [19.12, 95.0, 0.0063, 2], 0.01
+    )
+    for row, text in enumerate(kept, start=1):
+        assert table.columnSpan(row, 0) == 6
+        assert table.cellWidget(row, 0).text() == text
+    # from the table to the text; what was not touched keeps its digits
+    table.cellWidget(0, 3).setValue(90.0)
+    assert lines() == ["PTV D90% >= 19.125 Gy, level 2, weight 0.00625", *kept]
+    table.cellWidget(0, 1).setCurrentIndex(table.cellWidget(0, 1).findData("uniform"))
+    table.cellWidget(0, 0).setCurrentIndex(table.cellWidget(0, 0).findText("Organ"))
+    assert lines()[0] == "Organ uniform 19.125 Gy, level 2, weight 0.00625"
+    assert not table.cellWidget(0, 3).isEnabled()
+    # a text of the table becomes a row of the table where it can
+    edit = table.cellWidget(1, 0)
+    edit.setText("PTV Min >= 95 %, weight 3")
+    edit.editingFinished.emit()
+    turn_events()
+    assert lines()[1] == "PTV Min >= 95 %, weight 3"
+    assert table.cellWidget(1, 2).suffix() == " %"
+    # buttons
+    table.selectRow(0)
+    ui.duplicateRowButton.click()
+    assert lines()[:2] == ["Organ uniform 19.125 Gy, level 2, weight 0.00625"] * 2
+    ui.addRowButton.click()
+    ui.addTextRowButton.click()
+    assert lines()[-2:] == ["PTV Max <= 20 Gy", "fluence smoothness, weight 0.01"]
+    assert picture(widget, "OptimizerRows").stat().st_size > 5000
+    ui.removeRowButton.click()
+    assert lines()[-1] == "PTV Max <= 20 Gy"
+    for _ in range(6):
+        table.selectRow(0)
+        ui.removeRowButton.click()
+    assert lines() == []
+    assert not ui.removeRowButton.isEnabled()
+    assert not ui.fluenceButton.isEnabled()
+
+
+def test_a_structure_that_is_gone_is_named_and_its_row_kept(load, plan_node) -> None:
+    widget = opened(load, plan_node, "Heart Mean <= 3 Gy\nPTV uniform 20 Gy")
+    assert "no structure Heart" in widget.ui.rowsLabel.text()
+    assert "not there" in widget.ui.rowsTable.cellWidget(0, 0).currentText()
+    widget.ui.rowsTable.cellWidget(0, 2).setValue(4.0)
+    assert widget.ui.rowsEdit.toPlainText().splitlines()[0] == "Heart Mean <= 4 Gy"
+
+
+def test_rows_come_from_goals_and_from_shipped_sets(load, plan_node) -> None:
+    from DoseEngineLib.mrml.plan_node import setGoals
+
+    setGoals(plan_node, ["PTV D95% >= 20 Gy", "Organ Mean <= 2 Gy", "PTV HI <= 0.1"])
+    widget = opened(load, plan_node)
+    ui = widget.ui
+    ui.replaceRowsButton.click()
+    assert ui.rowsEdit.toPlainText().splitlines() == [
+        "PTV uniform 20.6 Gy, weight 100",
+        "PTV D95% >= 20 Gy, weight 100",
+        "Organ Mean <= 2 Gy, weight 20",
+        "fluence smoothness, weight 0.01",
+    ]
+    assert "PTV HI <= 0.1 is left out" in ui.statusLabel.text()
+    ui.templateCombo.setCurrentIndex(ui.templateCombo.findData("tg119-cshape"))
+    ui.appendRowsButton.click()
+    assert ui.rowsEdit.toPlainText().splitlines()[4:6] == [
+        "PTV uniform 51.5 Gy, weight 100",
+        "Core Max <= 15 Gy, weight 20",
+    ]
+    assert "no structure Core" in ui.rowsLabel.text()
+    assert "TG-119" in ui.statusLabel.text()
+
+
+def test_solvers_and_engines_that_cannot_run_say_why(load, plan_node, monkeypatch) -> None:
+    import OptimizerLib.solvers.registry as registry
+
+    real = registry.importlib.util.find_spec
+    monkeypatch.setattr(registry.importlib.util, "find_spec", lambda name: None if name == "highspy" else real(name))
+    widget = opened(load, plan_node)
+    combo = widget.ui.solverCombo
+    at = combo.findData("highs")
+    assert "not available" in combo.itemText(at)
+    assert not combo.model().item(at).isEnabled()
+    assert "pip install highspy" in combo.itemData(at, 3)
+    assert combo.currentData() == "quasi-newton"
+    assert widget.ui.engineCombo.itemData(0) == ""
+
+
+def test_memory_is_estimated_before_anything_is_computed(load, plan_node, desktop) -> None:
+    widget = opened(load, plan_node)
+    ui, before = widget.ui, node_ids(desktop.scene)
+    ui.estimateButton.click()
+    text = ui.estimateLabel.text()
+    assert "bixels" in text, ui.statusLabel.text()
+    assert "MB" in text
+    assert node_ids(desktop.scene) == before
+    assert widget.panel.logic._influence is None
+    ui.bixelSpinBox.setValue(5.0)
+    assert "not estimated" in ui.estimateLabel.text()
+    ui.estimateButton.click()
+    assert "bixels" in ui.estimateLabel.text(), (ui.estimateLabel.text(), ui.statusLabel.text())
+    finer = int(ui.estimateLabel.text().split(":")[1].split("bixels")[0].replace(",", ""))
+    assert finer > 2 * int(text.split(":")[1].split("bixels")[0].replace(",", ""))
+
+
+def test_convergence_and_dvh_are_seen_live_and_kept_at_the_end(load, plan_node, desktop, monkeypatch, picture) -> None:
+    from OptimizerLib.mrml.objective_history_nodes import HISTORY_CHART
+    from OptimizerLib.mrml.optimization_result_nodes import BEAMS_TABLE, OUTCOME_TABLE, RESULT_CHART
+
+    widget = opened(load, plan_node)
+    ui, scene = widget.ui, desktop.scene
+    seen = {}
+
+    def chart(name: str):
+        return scene.GetSingletonNode(name, "vtkMRMLPlotViewNode").GetPlotChartNode()
+
+    def look() -> None:
+        until = time.monotonic() + 5.0
+        while time.monotonic() < until and chart("OptimizerConvergence") is None:
+            desktop.slicer.app.processEvents()
+        live = chart("OptimizerConvergence")
+        seen["names"] = [live.GetNthPlotSeriesNode(n).GetName() for n in range(live.GetNumberOfPlotSeriesNodes())]
+        seen["rows"] = live.GetNthPlotSeriesNode(0).GetTableNode().GetNumberOfRows()
+        dvh = chart("OptimizerDvh").GetNthPlotSeriesNode(0).GetTableNode().GetTable()
+        column = dvh.GetColumnByName("PTV")
+        seen["dvh"] = [column.GetValue(n) for n in range(column.GetNumberOfTuples())]
+        seen["saved"] = live.GetSaveWithScene() or live.GetNthPlotSeriesNode(0).GetSaveWithScene()
+        seen["ids"] = {live.GetID(), chart("OptimizerDvh").GetID()}
+
+    # every iteration is drawn
+    monkeypatch.setattr("OptimizerLib.live_search.LEAST_INTERVAL_S", 0.0)
+    monkeypatch.setattr(
+        "OptimizerLib.live_search.LiveSearch.__init__.__defaults__", (0.0, __import__("time").monotonic)
+    )
+    hold_at(widget.panel.logic, monkeypatch, 3, look)
+    ui.fluenceButton.click()
+    assert "with leaves" in ui.statusLabel.text(), ui.statusLabel.text()
+    assert seen["names"][0] == "Total"
+    assert seen["rows"] >= 1
+    assert seen["dvh"][0] == 100.0
+    assert seen["dvh"] == sorted(seen["dvh"], reverse=True)
+    assert not seen["saved"]
+    # what was live is gone, what is kept is shown
+    assert not seen["ids"] & set(node_ids(scene))
+    assert chart("OptimizerConvergence") is plan_node.GetNodeReference(HISTORY_CHART)
+    assert chart("OptimizerDvh") is plan_node.GetNodeReference(RESULT_CHART)
+    names = [chart("OptimizerDvh").GetNthPlotSeriesNode(n).GetName() for n in range(4)]
+    assert names == ["PTV, delivered", "Organ, delivered", "PTV, ideal", "Organ, ideal"]
+    assert plan_node.GetNodeReference(OUTCOME_TABLE).GetNumberOfRows() == 2
+    assert plan_node.GetNodeReference(BEAMS_TABLE).GetNumberOfRows() == 3
+    assert ui.outcomeTable.item(1, 0).text() == "Organ Mean <= 2 Gy, weight 20"
+    assert ui.outcomeTable.item(1, 2).text().endswith(" Gy")
+    assert picture(widget, "OptimizerResult").stat().st_size > 5000
+    # another run replaces its nodes
+    before = len(node_ids(scene))
+    monkeypatch.undo()
+    ui.continueButton.click()
+    assert len(node_ids(scene)) == before
+
+
+def test_the_panel_stays_alive_while_it_optimizes(load, plan_node, heartbeat) -> None:
+    widget = opened(load, plan_node)
+    # kernels that are compiled on the way hold the interpreter
+    widget.ui.fluenceButton.click()
+    with heartbeat() as beat:
+        widget.ui.fluenceButton.click()
+    assert "with leaves" in widget.ui.statusLabel.text(), widget.ui.statusLabel.text()
+    assert beat.turns > 5
+    assert beat.longest_cpu_s < 0.2, beat.where
+
+
+def test_cancel_leaves_scene_and_engine_as_they_were(load, plan_node, desktop, monkeypatch) -> None:
+    from DoseEngineLib.mrml.plan_node import planFromNode
+
+    widget = opened(load, plan_node)
+    ui = widget.ui
+    ui.engineCombo.setCurrentIndex(ui.engineCombo.findData("photon-collapsed-cone"))
+    before, plan, pressed = node_ids(desktop.scene), planFromNode(plan_node), []
+    assert plan.engine != "photon-collapsed-cone"
+
+    def press() -> None:
+        assert planFromNode(plan_node).engine == "photon-collapsed-cone"
+        pressed.append(time.monotonic())
+        ui.cancelButton.click()
+
+    hold_at(widget.panel.logic, monkeypatch, 1, press)
+    ui.fluenceButton.click()
+    assert time.monotonic() - pressed[0] < 1.0
+    assert "Cancelled" in ui.statusLabel.text()
+    assert node_ids(desktop.scene) == before
+    assert planFromNode(plan_node) == plan
+    assert ui.fluenceButton.isEnabled()
+    assert not ui.continueButton.isEnabled()
+
+
+@pytest.mark.parametrize("what", ["the scene is closed", "the plan is removed", "the module is left for good"])
+def test_what_vanishes_in_mid_run_leaves_nothing_dangling(load, plan_node, desktop, monkeypatch, what) -> None:
+    widget = opened(load, plan_node)
+    ui, scene = widget.ui, desktop.scene
+
+    def vanish() -> None:
+        if what == "the scene is closed":
+            scene.Clear(0)
+        elif what == "the plan is removed":
+            scene.RemoveNode(plan_node)
+        else:
+            widget.cleanup()
+
+    hold_at(widget.panel.logic, monkeypatch, 2, vanish)
+    ui.fluenceButton.click()
+    turn_events()
+    names = [scene.GetNthNode(n).GetName() for n in range(scene.GetNumberOfNodes())]
+    assert not [name for name in names if "Objective" in name or "DVH" in name or "Fluence" in name]
+    if what == "the module is left for good":
+        assert "OptimizerConvergence" not in names
+        assert plan_node.GetParameter("OptimizedFluence") == ""
+    else:
+        assert ui.rowsEdit.toPlainText() == ""
+        said = "Cancelled" if what == "the scene is closed" else "no longer in a scene"
+        assert said in ui.statusLabel.text(), ui.statusLabel.text()
+        assert not ui.fluenceButton.isEnabled()
+        assert ui.planSelector.currentNode() is None
+
+
+def test_a_saved_scene_reopens_with_rows_settings_and_plots(load, plan_node, desktop, tmp_path) -> None:
+    from DoseEngineLib.mrml.plan_node import planNodes
+    from OptimizerLib.mrml.optimization_result_nodes import RESULT_CHART
+    from RTPlanningLib.logic import RTPlanningLogic
+
+    widget = opened(load, plan_node)
+    ui, scene = widget.ui, desktop.scene
+    ui.iterationsSpinBox.setValue(12)
+    ui.deliveryCombo.setCurrentIndex(ui.deliveryCombo.findData("sliding_window"))
+    assert not ui.levelsSpinBox.isEnabled()
+    ui.spacingCheckBox.setChecked(True)
+    ui.spacingSpinBox.setValue(7.0)
+    ui.fluenceButton.click()
+    assert "with leaves" in ui.statusLabel.text(), ui.statusLabel.text()
+    assert "moving" in ui.beamsTable.item(2, 3).text()
+    rows = [*ui.rowsEdit.toPlainText().splitlines(), "PTV about"]
+    ui.rowsEdit.setPlainText("\n".join(rows))
+    shown = [ui.outcomeTable.item(row, 2).text() for row in range(2)]
+    logic = RTPlanningLogic(scene)
+    logic.saveScene(tmp_path / "plan.mrb")
+    scene.Clear(0)
+    turn_events()
+    assert ui.outcomeTable.rowCount() == 0
+    ui.iterationsSpinBox.setValue(99)
+    logic.loadScene(tmp_path / "plan.mrb")
+    turn_events()
+    (again,) = planNodes(scene)
+    assert ui.planSelector.currentNode() is again
+    assert ui.rowsEdit.toPlainText().splitlines() == rows
+    boxes = (ui.iterationsSpinBox, ui.bixelSpinBox, ui.spacingSpinBox)
+    assert [box.property("value") for box in boxes] == [12, 10.0, 7.0]
+    assert ui.deliveryCombo.currentData() == "sliding_window"
+    assert [ui.outcomeTable.item(row, 2).text() for row in range(2)] == shown
+    view = scene.GetSingletonNode("OptimizerDvh", "vtkMRMLPlotViewNode")
+    assert view.GetPlotChartNode() is again.GetNodeReference(RESULT_CHART)
+    assert ui.continueButton.isEnabled()
+
+
+def test_scripts_change_rows_and_settings_and_the_panel_follows(load, plan_node) -> None:
+    from OptimizerLib.mrml.objective_list_nodes import setObjectiveLines
+
+    widget = opened(load, plan_node)
+    setObjectiveLines(plan_node, ["PTV uniform 21 Gy"])
+    turn_events()
+    assert widget.ui.rowsEdit.toPlainText() == "PTV uniform 21 Gy"
+    widget.panel.parameters.levels = 7
+    turn_events()
+    assert widget.ui.levelsSpinBox.value() == 7
+
+
+def test_leaves_only_keeps_the_fluence(load, plan_node) -> None:
+    widget = opened(load, plan_node)
+    ui, logic = widget.ui, widget.panel.logic
+    ui.fluenceButton.click()
+    first = logic.optimizedFluence(plan_node)
+    ui.levelsSpinBox.setValue(3)
+    ui.leavesButton.click()
+    second = logic.optimizedFluence(plan_node)
+    assert "without a search" in ui.statusLabel.text()
+    np.testing.assert_allclose(second.weights_MU, first.weights_MU)
+    assert np.abs(second.delivered_MU - first.delivered_MU).max() > 0.0
+
+
+def test_sliders_navigate_between_pareto_plans_and_make_one(load, plan_node, desktop, picture) -> None:
+    from DoseEngineLib.mrml.plan_node import isDoseCurrent
+
+    rows = "PTV uniform 20 Gy, weight 100\nOrgan Mean <= 1 Gy, weight 20\nfluence smoothness, weight 0.01"
+    widget = opened(load, plan_node, rows)
+    ui, panel, scene = widget.ui, widget.panel, desktop.scene
+    ui.paretoSection.setProperty("collapsed", False)
+    assert [ui.goalsTable.item(row, 0).text() for row in range(ui.goalsTable.rowCount())] == ["PTV", "Organ"]
+    panel.goalsTable.numberOf("Organ").setValue(1)
+    ui.paretoButton.click()
+    assert "Two to four goals" in ui.statusLabel.text()
+    panel.goalsTable.numberOf("Organ").setValue(2)
+    assert not ui.makePlanButton.isEnabled()
+    ui.plansSpinBox.setValue(4)
+    ui.paretoButton.click()
+    assert "plans." in ui.statusLabel.text(), ui.statusLabel.text()
+    plans = panel.sliders.plans
+    assert plans.front.goals == ("PTV", "Organ")
+
+    def dvh_of(name: str) -> np.ndarray:
+        chart = scene.GetSingletonNode("OptimizerDvh", "vtkMRMLPlotViewNode").GetPlotChartNode()
+        column = chart.GetNthPlotSeriesNode(0).GetTableNode().GetTable().GetColumnByName(name)
+        dose = chart.GetNthPlotSeriesNode(0).GetTableNode().GetTable().GetColumnByName("Dose")
+        return -sum(
+            (dose.GetValue(n + 1) - dose.GetValue(n)) * (column.GetValue(n + 1) + column.GetValue(n)) / 200.0
+            for n in range(column.GetNumberOfTuples() - 1)
+        )
+
+    before = -dvh_of("Organ")
+    slider = panel.sliders.sliderOf("Organ")
+    others = panel.sliders.sliderOf("PTV").value()
+    begun = time.perf_counter()
+    slider.setValue(slider.minimum())
+    assert time.perf_counter() - begun < 0.2
+    shares = panel.sliders.navigator.position.shares
+    # the area under the curve is the mean dose, exactly that of the mixture
+    assert -dvh_of("Organ") == pytest.approx(plans.mean_Gy(shares, "Organ"), rel=0.03)
+    assert -dvh_of("Organ") < before
+    assert panel.sliders.sliderOf("PTV").value() > others
+    assert "to" in panel.sliders.textOf("PTV")
+    # held: the other one cannot make it worse any more
+    panel.sliders.holdOf("Organ").setChecked(True)
+    held = panel.sliders.navigator.position.values[1]
+    panel.sliders.sliderOf("PTV").setValue(0)
+    assert panel.sliders.navigator.position.values[1] <= held + 1e-5 * np.ptp(plans.front.values[:, 1])
+    assert panel.sliders.sliderOf("PTV").value() > 0
+    panel.sliders.holdOf("Organ").setChecked(False)
+    panel.sliders.sliderOf("PTV").setValue(300)
+    assert picture(widget, "OptimizerTradeOff").stat().st_size > 5000
+    fluence = plans.fluence(panel.sliders.navigator)
+    ui.makePlanButton.click()
+    assert "without a search" in ui.statusLabel.text(), ui.statusLabel.text()
+    assert isDoseCurrent(plan_node)
+    np.testing.assert_allclose(panel.logic.optimizedFluence(plan_node).weights_MU, fluence.weights_MU)
+    # the rows are those of the person, not those of the mixture
+    assert ui.rowsEdit.toPlainText() == rows
+    # more plans are added to those that are there
+    ui.plansSpinBox.setValue(6)
+    ui.morePlansButton.click()
+    assert panel.sliders.plans.front.plans >= plans.front.plans
+    # of a closed scene nothing is left
+    scene.Clear(0)
+    turn_events()
+    assert panel.sliders.plans is None
+    assert not ui.makePlanButton.isEnabled()

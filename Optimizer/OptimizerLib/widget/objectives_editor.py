@@ -44,6 +44,10 @@ class ObjectivesEditor:
         self._lines: tuple[ObjectiveLine, ...] = ()
         self._structures: list[str] = []
         self._touched = -1
+        self._refill = qt.QTimer(table)
+        self._refill.setSingleShot(True)
+        self._refill.setInterval(0)
+        self._refill.timeout.connect(self._fillTable)
         header = table.horizontalHeader()
         header.setStretchLastSection(False)
         header.setSectionResizeMode(_STRUCTURE, qt.QHeaderView.Stretch)
@@ -203,7 +207,7 @@ class ObjectivesEditor:
                 return
             self._setLine(row, typed)
             # the row may have become one of the table; not while its own signal is on its way
-            qt.QTimer.singleShot(0, self._fillTable)
+            self._refill.start()
 
         edit.editingFinished.connect(onFinished)
         return edit

@@ -139,13 +139,18 @@ class OptimizerPanel(PlanPanel):
         ]
         self._shownPlan: Any = None
         self._observed: tuple[Any, int] | None = None
-        self._updatePending = self._released = False
+        self._released = False
         self._live: LiveSearch | None = None
         self._fronts: dict[str, ParetoPlans] = {}
         self._uncouple: Callable[[], None] | None = None
         super().__init__(ui, scene, controls)
         self.scene = scene
         self.logic = logic
+        # nodes change many times in a row: one update for all of them, when events turn next
+        self._soon = qt.QTimer(ui.planSelector)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(0)
+        self._soon.timeout.connect(self.update)
         logic.background = self.action.background
         self.editor = ObjectivesEditor(ui.rowsTable, ui.rowsEdit, ui.rowsLabel, self._onRowsChanged)
         self.goalsTable = GoalsTable(ui.goalsTable, self._onGoalsChanged)
@@ -165,6 +170,7 @@ class OptimizerPanel(PlanPanel):
     def cleanup(self) -> None:
         """Let go of the scene and stop what is running."""
         self._released = True
+        self._soon.stop()
         if self._live is not None:
             self._live.stop()
         self._parameterNodes.release()
@@ -257,7 +263,7 @@ class OptimizerPanel(PlanPanel):
         """Bring the panel up to date with the scene; not while an action runs, which does so at its end."""
         if self.action.isRunning or self._released or self._uncouple is None:
             return
-        self._updatePending = False
+        self._soon.stop()
         planNode = self._planNode()
         self._observe(planNode)
         try:
@@ -310,14 +316,7 @@ class OptimizerPanel(PlanPanel):
             self._observed = (planNode, planNode.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onPlanModified))
 
     def _onPlanModified(self, *_unused: object) -> None:
-        # nodes change many times in a row: one update for all of them, when events turn next
-        if not self._updatePending and not self._released:
-            self._updatePending = True
-            qt.QTimer.singleShot(0, self._updateIfPending)
-
-    def _updateIfPending(self) -> None:
-        if self._updatePending and not self._released:
-            self.update()
+        self._soon.start()
 
     def _onSceneClosed(self, *_unused: object) -> None:
         self._fronts = {}
@@ -416,9 +415,7 @@ class OptimizerPanel(PlanPanel):
         estimate = self.action.run(work, _("Estimated; nothing was computed yet."))
         if estimate is not None:
             self.ui.estimateLabel.setText(
-                _(
-                    "about {matrix}; {total} with the copy that is searched with ({bixels} bixels, {voxels} voxels)"
-                ).format(
+                _("about {matrix}, {total} while it is searched with: {bixels} bixels, {voxels} voxels").format(
                     matrix=memory_text(estimate.matrix_bytes),
                     total=memory_text(estimate.total_bytes),
                     bixels=f"{estimate.bixels:,}",
