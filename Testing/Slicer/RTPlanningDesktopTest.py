@@ -1,47 +1,41 @@
 """The RTPlanning module inside desktop Slicer: its panel plans the sample four-field box, out to DICOM and back."""
 
 import tempfile
-import unittest
 from pathlib import Path
 
-import slicer
+from desktop_flow import DesktopFlow
 
 
-class RTPlanningDesktopTest(unittest.TestCase):
-    def setUp(self):
-        slicer.mrmlScene.Clear()
+class RTPlanningDesktopTest(DesktopFlow):
+    moduleName = "RTPlanning"
 
     def test_module_loads(self):
-        module = slicer.util.getModule("RTPlanning")
-        self.assertIn("Radiotherapy", module.categories)
-        self.assertIn("not for clinical use", module.helpText)
-        self.assertFalse(module.icon.isNull())
+        self.check_module()
 
     def test_four_field_box(self):
-        widget = slicer.util.getModuleWidget("RTPlanning")
-        widget.enter()
-        ui = widget.ui
-        ui.caseCombo.setCurrentIndex(ui.caseCombo.findData("water-tank"))
-        ui.loadCaseButton.click()
-        self.assertEqual(ui.targetCombo.currentText, "PTV")
-        ui.createPlanButton.click()
+        ui = self.ui
+        self.choose(ui.caseCombo, "water-tank")
+        self.press(ui.loadCaseButton)
+        self.assertEqual(ui.targetCombo.property("currentText"), "PTV")
+        self.press(ui.createPlanButton)
         planNode = ui.planSelector.currentNode()
-        self.assertIsNotNone(planNode, ui.statusLabel.text)
-        ui.calculateButton.click()
-        self.assertIn("Dose calculated", ui.statusLabel.text)
-        dvhs = widget.logic.calculateDvh(planNode)
-        self.assertAlmostEqual(dvhs["PTV"].mean_Gy, ui.doseSpin.value, delta=0.05 * ui.doseSpin.value)
+        self.assertIsNotNone(planNode, self.status)
+        self.press(ui.calculateButton)
+        self.assertIn("Dose calculated", self.status)
+        dvhs = self.widget.logic.calculateDvh(planNode)
+        prescribed = ui.doseSpin.property("value")
+        self.assertAlmostEqual(dvhs["PTV"].mean_Gy, prescribed, delta=0.05 * prescribed)
         with tempfile.TemporaryDirectory() as folder:
             ui.exportFolderEdit.setCurrentPath(folder)
-            ui.exportDicomButton.click()
-            self.assertTrue(ui.statusLabel.text.startswith("Wrote "), ui.statusLabel.text)
+            self.press(ui.exportDicomButton)
+            self.assertTrue(self.status.startswith("Wrote "), self.status)
             self.assertTrue((Path(folder) / "RTPLAN.dcm").exists())
             ui.importFolderEdit.setCurrentPath(folder)
-            ui.importDicomButton.click()
-            self.assertTrue(ui.statusLabel.text.startswith("Loaded "), ui.statusLabel.text)
+            self.press(ui.importDicomButton)
+            self.assertTrue(self.status.startswith("Loaded "), self.status)
         imported = ui.planSelector.currentNode()
         self.assertNotEqual(imported.GetID(), planNode.GetID())
-        plans = widget.logic.deliveredPlan(planNode), widget.logic.planFromNode(imported)
+        plans = self.widget.logic.deliveredPlan(planNode), self.widget.logic.planFromNode(imported)
         delivered, read = ([beam.meterset_MU for beam in plan.beams] for plan in plans)
         for ours, theirs in zip(delivered, read, strict=True):
             self.assertAlmostEqual(theirs, ours, places=6)
