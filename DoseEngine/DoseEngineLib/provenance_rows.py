@@ -9,7 +9,7 @@ _LABELS = {
     "engine": "Engine",
     "engine_version": "Engine version",
     "rtplanning_version": "RTPlanning version",
-    "options": "Engine options",
+    "options": "Option",
     "machines": "Machine",
     "machines_do_not_model": "Left out of machine",
     "leaves_of_the_plan": "Leaves of the plan",
@@ -44,8 +44,9 @@ def _rows(label: str, value: Any) -> Iterator[tuple[str, str]]:
         if not value:
             yield label, "none"
         for key, inner in value.items():
-            # parts of the patient have names of their own, beams and machines are names
-            yield from _rows(_LABELS.get(str(key)) or f"{label} {key}", inner)
+            # what is said of the patient has names of its own; beams, machines and options are names themselves
+            named = label == _LABELS["patient"]
+            yield from _rows(_label(str(key)) if named else f"{label} {key}", inner)
     elif isinstance(value, (list, tuple)):
         numbers = all(isinstance(item, (int, float)) for item in value)
         yield label, (" x " if numbers else "; ").join(map(_text, value)) or "none"

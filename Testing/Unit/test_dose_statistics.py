@@ -76,6 +76,8 @@ def test_everything_of_an_engines_provenance_can_be_read() -> None:
     labels = dict(rows)
     assert labels["Machine generic_6mv"] == "Generic 6 MV linac, 120-leaf MLC"
     assert labels["Dose to"] == "water"
+    assert labels["Option arc_step_deg"] == "0"
+    assert labels["Option heterogeneity"] == "yes"
     assert labels["Dose grid, spacing (mm)"] == "10 x 10 x 10"
     assert labels["CT calibration"] == "density given"
     assert labels["Density override (g/cm3)"] == "none"

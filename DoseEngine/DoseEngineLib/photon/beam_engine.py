@@ -121,6 +121,7 @@ class PhotonBeamEngine(DoseEngine):
                 "engine": self.label,
                 "engine_version": self.version,
                 "rtplanning_version": _package_version(),
+                "options": {option.name: getattr(self, option.name) for option in self.options},
                 "machines": {name: machine.title for name, machine in by_name.items()},
                 "machines_do_not_model": {name: list(machine.does_not_model) for name, machine in by_name.items()},
                 **_own_leaves(plan, machines),

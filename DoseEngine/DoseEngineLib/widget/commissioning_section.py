@@ -11,6 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from DoseEngineLib.commissioning.fit import (
+    NOT_ASKED,
     STAGES,
     CommissioningResult,
     CurveComparison,
@@ -252,20 +253,21 @@ class CommissioningSection(Section):
                 p.note,
             ]
             for p in (result.parameters if result is not None else ())
+            if NOT_ASKED not in p.note
         ]
         fillTable(ui.parameterTable, headers, rows)
-        before = [_("Curve"), _("RMS, base (%)")]
-        after = [_("RMS, fitted (%)")] if result is not None else []
-        gamma = [_("Gamma {dose:g} %/{mm:g} mm (%)").format(dose=dose, mm=mm) for dose, mm in _CRITERIA]
+        before = [_("Curve"), _("RMS base")]
+        after = [_("RMS fitted")] if result is not None else []
+        gamma = [_("\N{GREEK SMALL LETTER GAMMA} {dose:g}%/{mm:g}mm").format(dose=d, mm=mm) for d, mm in _CRITERIA]
         fillTable(
             ui.curveTable,
             [*before, *after, *gamma],
             [
                 [
                     c.curve.title,
-                    f"{c.rms_before_percent:.2f}",
-                    *([f"{c.rms_percent:.2f}"] if result is not None else []),
-                    *(f"{c.passed_percent(criteria):.1f}" for criteria in _CRITERIA),
+                    f"{c.rms_before_percent:.2f} %",
+                    *([f"{c.rms_percent:.2f} %"] if result is not None else []),
+                    *(f"{c.passed_percent(criteria):.1f} %" for criteria in _CRITERIA),
                 ]
                 for c in curves
             ],

@@ -8,7 +8,7 @@ from typing import Any
 import qt
 
 _HIGHEST_PIXELS, _LOWEST_PIXELS = 320, 60
-_WIDEST_PIXELS = 150
+_WIDEST_PIXELS, _NARROWEST_PIXELS = 140, 60
 _FRAME_PIXELS = 22
 
 
@@ -35,6 +35,8 @@ def fillTable(table: Any, headers: Sequence[str], rows: Sequence[Sequence[str]])
     header = table.horizontalHeader()
     for column in range(len(headers) - 1):
         table.setColumnWidth(column, min(int(table.columnWidth(column)), _WIDEST_PIXELS))
+    # the last one is as wide as the table leaves it, not as its longest text
+    table.setColumnWidth(len(headers) - 1, _NARROWEST_PIXELS)
     header.setStretchLastSection(True)
     # rows grow and shrink with the text that wraps in them
     table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
