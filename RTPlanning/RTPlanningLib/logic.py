@@ -315,13 +315,17 @@ class RTPlanningLogic:
     def evaluatePlan(self, planNode, progress: Progress | None = None) -> PlanEvaluation:
         """Evaluate a plan's dose in one go: DVHs, goals, figures and isodoses, all of them nodes of the scene.
 
+        A plan without structures has no DVHs and no goals.
+
         Raises
         ------
         PlanError, EvaluationError
             As `calculateDvh` and `calculateDoseFigures`.
         """
-        dvhs = self.calculateDvh(planNode, progress=part(progress, 0.0, 0.6))
-        goals = self.evaluateGoals(planNode, dvhs=dvhs, progress=part(progress, 0.6, 0.75))
+        dvhs, goals = {}, []
+        if referencedNode(planNode, SEGMENTATION, "segmentation", optional=True) is not None:
+            dvhs = self.calculateDvh(planNode, progress=part(progress, 0.0, 0.6))
+            goals = self.evaluateGoals(planNode, dvhs=dvhs, progress=part(progress, 0.6, 0.75))
         figures = self.calculateDoseFigures(planNode, dvhs, part(progress, 0.75, 0.85))
         isodoses = self.createIsodoses(
             currentDose(planNode), reference_Gy=_prescribed_Gy(planNode), progress=part(progress, 0.85, 1.0)

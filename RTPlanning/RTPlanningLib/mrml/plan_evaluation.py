@@ -176,7 +176,9 @@ def planDoseFigures(
 ) -> tuple[DoseFigure, ...]:
     """Sum up a plan's dose in a few figures; ``dvhs`` are those of its present dose, the target's among them."""
     doseNode = currentDose(planNode)
-    structures, prescription = planStructures(planNode), planFromNode(planNode).prescription
+    contoured = referencedNode(planNode, SEGMENTATION, "segmentation", optional=True) is not None
+    structures = planStructures(planNode) if contoured else ()
+    prescription = planFromNode(planNode).prescription
     dose, grid = arrayFromVolume(doseNode), gridFromVolume(doseNode)
     return background(lambda report: dose_figures(dose, grid, structures, dvhs, prescription), progress)
 
