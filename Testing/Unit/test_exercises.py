@@ -177,11 +177,17 @@ def test_prescription_engine_and_apertures() -> None:
     assert "has no option rings" in find({"check": "engine_option", "name": "rings", "value": 8}).found
     assert "no-such" in find(option, replace(TWO, engine="no-such")).found
     assert find({"check": "apertures", "maximum": 1}).passed
-    assert "Optimize the fluence of AP and PA" in find({"check": "apertures", "minimum": 3}).to_do
+    assert "Optimize the fluence: AP and PA should" in find({"check": "apertures", "minimum": 3}).to_do
     slits = [Aperture((x, x + 10.0), (-50.0, 50.0)) for x in (0.0, 10.0, 20.0)]
     points = tuple(ControlPoint(0.0, 0.0, 0.0, slit, n / 2) for n, slit in enumerate(slits))
     window = replace(TWO, beams=(Beam("window", points, (0.0, 0.0, 0.0), meterset_MU=90.0),))
     assert find({"check": "apertures", "minimum": 3}, window).found == "Mine has 3 apertures in every field."
+    mostly = replace(window, beams=(*window.beams, replace(window.beams[0], name="second"), field("plain", 0.0)))
+    assert find({"check": "apertures", "minimum": 3}, mostly).found == "Mine has 1 to 3 apertures a field."
+    assert find({"check": "apertures", "minimum": 3}, mostly).passed
+    half = replace(window, beams=(*window.beams, field("plain", 0.0)))
+    assert "plain should have 3" in find({"check": "apertures", "minimum": 3}, half).to_do
+    assert "Give window and second" in find({"check": "apertures", "maximum": 1}, mostly).to_do
     assert find({"check": "fraction_dose", "minimum_Gy": 2, "maximum_Gy": 2}).passed
     assert "2 Gy a fraction" in find({"check": "fraction_dose", "minimum_Gy": 3, "maximum_Gy": 4}).found
 
@@ -226,6 +232,15 @@ def test_comparisons() -> None:
         "differ in directions and apertures"
         in find(same | {"parts": ["prescription", "directions", "apertures"]}, TWO, mine, rival).found
     )
+
+
+def test_apertures_of_a_field_do_not_change_its_direction() -> None:
+    slits = [Aperture((x, x + 10.0), (-50.0, 50.0)) for x in (0.0, 10.0, 20.0)]
+    points = tuple(ControlPoint(40.0, 0.0, 0.0, slit, n / 2) for n, slit in enumerate(slits))
+    window = replace(TWO, beams=(Beam("window", points, (0.0, 0.0, 0.0), meterset_MU=90.0),))
+    same = {"check": "same_as", "other": "other", "parts": ["directions"]}
+    assert find(same, window, None, learner("One", replace(TWO, beams=(field("plain", 400.0),)))).passed
+    assert not find(same, window, None, learner("One", replace(TWO, beams=(field("plain", 41.0),)))).passed
 
 
 def test_eqd2_of_what_is_prescribed() -> None:
