@@ -101,10 +101,11 @@ def fits_to_json(plan: Plan, fits: Mapping[str, BeamFit], former: Mapping[str, B
     former : mapping of beam name to BeamFit, optional
         Of beams that were fitted and are no longer; they are kept as such.
     """
-    digests = _digests(plan)
+    every = {**(former or {}), **fits}
+    digests = _digests(plan, every)
     beams = {
         name: {"fit": fit.kind, "margin_mm": fit.margin_mm, "of": digests[name] if name in fits else ""}
-        for name, fit in {**(former or {}), **fits}.items()
+        for name, fit in every.items()
         if name in digests
     }
     return json.dumps({"schema_version": _SCHEMA_VERSION, "beams": beams}, sort_keys=True, ensure_ascii=False)
@@ -132,7 +133,7 @@ def fits_from_json(plan: Plan, text: str | None, *, changed_too: bool = False) -
         data = json.loads(text)
         version = data["schema_version"]
         if version == _SCHEMA_VERSION:
-            digests = _digests(plan)
+            digests = _digests(plan, data["beams"])
             return {
                 name: BeamFit(entry["fit"], float(entry["margin_mm"]))
                 for name, entry in data["beams"].items()
@@ -148,14 +149,18 @@ def fits_from_json(plan: Plan, text: str | None, *, changed_too: bool = False) -
     )
 
 
-def _digests(plan: Plan) -> dict[str, str]:
+def _digests(plan: Plan, names: Iterable[str]) -> dict[str, str]:
     """What a fit depends on and made, by beam: not its name, MU or weight."""
     target = plan.prescription.target if plan.prescription is not None else None
+    names = set(names)
+    if not names:
+        return {}
     digests = {}
     for beam in plan_to_dict(plan)["beams"]:
-        name = beam.pop("name")
-        for other in ("meterset_MU", "weight"):
-            del beam[other]
-        text = json.dumps([beam, plan.patient_position, target], sort_keys=True)
-        digests[name] = hashlib.sha256(text.encode()).hexdigest()[:16]
+        name = beam["name"]
+        if name in names:
+            for other in ("name", "meterset_MU", "weight"):
+                del beam[other]
+            text = json.dumps([beam, plan.patient_position, target], sort_keys=True)
+            digests[name] = hashlib.sha256(text.encode()).hexdigest()[:16]
     return digests

@@ -15,7 +15,7 @@ from DoseEngineLib.machine import load_machine
 from DoseEngineLib.plan import Aperture, Beam, Structure
 from RTPlanningLib.display import radiograph
 from RTPlanningLib.display.beams_eye_geometry import ShadowCache, beams_eye_overlay, grey_picture, grey_window_mm
-from RTPlanningLib.display.radiograph import RadiographVolume, compile_radiographs
+from RTPlanningLib.display.radiograph import RadiographVolume, compile_radiographs, thinned
 from RTPlanningLib.samples import load_sample
 
 MACHINE = load_machine("generic_6mv")
@@ -136,6 +136,26 @@ def test_radiographs_are_compiled_before_the_first_one() -> None:
     hu = np.zeros(GRID.shape, np.int16)
     RadiographVolume.from_hu(hu, GRID).radiograph(beam().frame("HFS"), 1000.0, pixels=(8, 8))
     assert len(radiograph._project.signatures) == compiled == 1
+
+
+def test_a_thinned_ct_shows_the_same() -> None:
+    # of an odd number of columns, the last one goes
+    hu = np.where(BALL.mask, 500, -1000).astype(np.int16)[:, :, :-1]
+    grid = Grid(hu.shape, GRID.affine)
+    thin, coarse = thinned(hu, grid, hu.size // 3)
+    assert thin.shape == (60, 35, 39)
+    np.testing.assert_allclose(coarse.spacing_mm, (3.0, 4.0, 2.5))
+    assert float((thin + 1000.0).sum()) * 4 == pytest.approx(float((hu[:, :, :78].astype(float) + 1000.0).sum()))
+    pictures = [
+        RadiographVolume.from_hu(*each).radiograph(beam(30.0).frame("HFS"), 1000.0, (-60, 60), (-60, 60), (60, 60))
+        for each in ((hu, grid), (thin, coarse))
+    ]
+    rows, columns = np.indices((60, 60))
+    for axis in (rows, columns):
+        middles = [float((axis * p.water_mm).sum() / p.water_mm.sum()) for p in pictures]
+        assert middles[0] == pytest.approx(middles[1], abs=0.1)
+    assert pictures[1].water_mm.sum() == pytest.approx(pictures[0].water_mm.sum(), rel=0.01)
+    assert thinned(hu, grid, hu.size)[0] is hu
 
 
 def test_radiograph_and_overlay_are_fast() -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
 
 import slicer
 import slicer.util
@@ -86,7 +88,13 @@ def planFromNode(planNode) -> Plan:
         A plan stored by a newer version, or damaged; the node is left as it is.
     """
     _check(planNode)
-    return plan_from_json(planNode.GetParameter(_PLAN))
+    plan = _read(planNode.GetParameter(_PLAN))
+    # the one part of a plan that could be changed in place
+    return replace(plan, engine_options=dict(plan.engine_options))
+
+
+# Panels ask for the plan at every change of theirs, and one of many control points takes a tenth of a second to read.
+_read = lru_cache(maxsize=8)(plan_from_json)
 
 
 def setPlan(planNode, plan: Plan) -> None:
@@ -151,7 +159,7 @@ def deliveredPlan(planNode) -> Plan:
         raise PlanError(
             f"Plan {planNode.GetName()} has no dose yet, so its MU are not known; calculate the dose first."
         )
-    return plan_from_json(planNode.GetParameter(_DELIVERED_PLAN))
+    return _read(planNode.GetParameter(_DELIVERED_PLAN))
 
 
 def isDoseCurrent(planNode) -> bool:

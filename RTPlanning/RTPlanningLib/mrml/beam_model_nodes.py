@@ -30,6 +30,7 @@ from RTPlanningLib.display.beam_model import beam_model, beam_outline, closed_be
 BEAM_AXIS = "beamAxisRef"
 _SHAPE = "RTPlanning.BeamShape"
 _BEYOND_PATIENT_MM = 20.0
+_AXIS_MM = 1.0
 _COLOR, _OPACITY = (1.0, 0.85, 0.3), 0.25
 _SELECTED_COLOR, _SELECTED_OPACITY = (0.2, 0.9, 1.0), 0.35
 
@@ -127,6 +128,9 @@ def _axis(planNode, beam: Beam, sad_mm: float, beyond_mm: float):
         display.SetPropertiesLabelVisibility(False)
         display.SetPointLabelsVisibility(False)
         display.SetGlyphScale(0.1)
+        # by itself the line would be as thin as its points are small
+        display.SetCurveLineSizeMode(display.UseLineDiameter)
+        display.SetLineDiameter(_AXIS_MM)
         display.SetSnapMode(display.SnapModeUnconstrained)
         _colour(display, False)
         # dragging it would not change the plan

@@ -56,6 +56,13 @@ class StructureReader:
         self._read = {key: structure for key, structure in self._read.items() if key in wanted}
         return [self._read[keys[name]] for name in names if name in keys]
 
+    def states(self, volumeNode, segmentationNode, names: Sequence[str]) -> tuple:
+        """Return what the contours of structures can be told by, without reading them: equal as long as they stay."""
+        if volumeNode is None or segmentationNode is None:
+            return ()
+        keys = _keys(volumeNode, segmentationNode)
+        return tuple(keys.get(name) for name in names)
+
 
 def _keys(volumeNode, segmentationNode) -> dict[str, tuple]:
     """What a structure's mask depends on, by name."""

@@ -115,7 +115,7 @@ class BeamsStep(Step):
         self._shownPlan: tuple = ()
         machines = available_machines()
         self.table = BeamsTable(ui.beamsTable, machines, self.onEdited, self.onSelected)
-        self.beamsEye = BeamsEyeView(ui.bevLabel, lambda: session.isRunning)
+        self.beamsEye = BeamsEyeView(ui.bevLabel, self._reader, lambda: session.isRunning)
         fillCombo(ui.machineCombo, [(name, name) for name in machines], DEFAULT_MACHINE)
         fillCombo(ui.fitCombo, [(_("MLC"), "mlc"), (_("Jaws"), "jaws")], "mlc")
         senses = [(_("Clockwise"), "clockwise"), (_("Counter-clockwise"), "counterclockwise")]
@@ -276,7 +276,7 @@ class BeamsStep(Step):
         name = self._selectedName(plan)
         isShown = bool(self.ui.showBeamsCheck.property("checked"))
         try:
-            shown = (planNode.GetID(), plan.hash(), name, isShown) if plan is not None else ()
+            shown = (planNode.GetID(), plan, name, isShown) if plan is not None else ()
             if shown != self._shownPlan:
                 for other in planNodes(self.session.scene):
                     if other is not planNode:
@@ -306,10 +306,11 @@ class BeamsStep(Step):
             )
         choice = ui.outlineCombo.itemData(ui.outlineCombo.property("currentIndex"))
         names = {"shown": _shownSegments(segmentationNode), "target": [self._targetName()], "none": []}[choice]
-        structures = self._reader.structures(volumeNode, segmentationNode, names)
         beam = beam_named(plan, name)
         number = min(int(ui.controlPointSlider.property("value")), len(beam.control_points) - 1)
-        self.beamsEye.show(BeamsEye(beam, plan.patient_position, volumeNode, tuple(structures), number))
+        contours = self._reader.states(volumeNode, segmentationNode, names)
+        position = plan.patient_position
+        self.beamsEye.show(BeamsEye(beam, position, volumeNode, segmentationNode, tuple(names), contours, number))
 
     # New beams
 
