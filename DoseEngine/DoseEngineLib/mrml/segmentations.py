@@ -94,7 +94,7 @@ def setStructures(segmentationNode, structures: Sequence[Structure], volumeNode=
             else:
                 segment.SetTag(_CONTOURS_TAG, _contourText(structure.outline.contours_RAS_mm))
             segment.SetTag(_SLICES_TAG, f"{structure.outline.slice_spacing_mm} {structure.outline.end_cap_mm}")
-            segment.SetTag(_CONTOURED_TAG, _voxelDigest(segment))
+            segment.SetTag(_CONTOURED_TAG, _voxelText(segment))
 
 
 def storeStructure(segmentationNode, structure: Structure) -> str:
@@ -334,18 +334,26 @@ def _orientedImage(structure: Structure, toNode: np.ndarray | None = None):
     return image
 
 
-def _voxelDigest(segment) -> str:
-    """A short text that is another one as soon as a segment's voxels are; empty for an empty segment."""
+def _voxelText(segment) -> str:
+    """A text for a segment's voxels and their place: a digest, then the affine of their bounding box, by rows."""
     found = _segmentVoxels(segment)
     if found is None:
         return ""
     inside, affine, extent = found
     box = [np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
-    cut = tuple(slice(int(used[0]), int(used[-1]) + 1) for used in box)
-    place = [int(used[0]) + start for used, start in zip(box, extent[4::-2])]
-    digest = hashlib.blake2b(np.packbits(inside[cut]).tobytes(), digest_size=12)
-    digest.update(repr((inside[cut].shape, place, np.round(affine, 6).tolist())).encode())
-    return digest.hexdigest()
+    cut = inside[tuple(slice(int(used[0]), int(used[-1]) + 1) for used in box)]
+    first = [int(used[0]) + start for used, start in zip(box, extent[4::-2])]
+    digest = hashlib.blake2b(np.packbits(cut).tobytes(), digest_size=12)
+    digest.update(repr(cut.shape).encode())
+    place = np.column_stack((affine[:3, :3], affine[:3] @ [*first[::-1], 1]))
+    return " ".join((digest.hexdigest(), *(repr(float(number)) for number in place.ravel())))
+
+
+def _areVoxelsOf(segment, text: str) -> bool:
+    """Whether a segment still has the voxels that a text is about; files keep places to some digits only."""
+    digest, *place = text.split()
+    now, *place_now = _voxelText(segment).split() or [""]
+    return digest == now and np.allclose(np.array(place, float), np.array(place_now, float), rtol=0.0, atol=1e-3)
 
 
 def _contourText(contours: Sequence[np.ndarray]) -> str:
@@ -396,7 +404,7 @@ def _outline(
             return None
         drawn = _contoursFromText(text, name)
     contoured = _tag(segment, _CONTOURED_TAG)
-    if not isSurface and contoured and contoured != _voxelDigest(segment):
+    if not isSurface and contoured and not _areVoxelsOf(segment, contoured):
         # edited since: Slicer keeps contours that it cannot make anew
         return None
     if isSurface:
