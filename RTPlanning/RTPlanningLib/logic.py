@@ -27,7 +27,7 @@ from DoseEngineLib.mrml.plan_node import (
     setPlan,
 )
 from DoseEngineLib.mrml.volumes import arrayFromVolume
-from DoseEngineLib.plan import Plan
+from DoseEngineLib.plan import Plan, Structure
 from DoseEngineLib.progress import Progress, part
 from OptimizerLib.fluence_planning import FluencePlan, FluenceSettings
 from OptimizerLib.logic import OptimizerLogic
@@ -50,7 +50,14 @@ from RTPlanningLib.mrml.dvh_nodes import CHART, METRICS_TABLE, createDvhNodes, d
 from RTPlanningLib.mrml.evaluated_state import DVH_PARTS, GOALS, evaluatedState
 from RTPlanningLib.mrml.goals_node import GOALS_TABLE, createGoalsTable
 from RTPlanningLib.mrml.isodose_node import createIsodoseModel, isodoseSettings, setIsodoseSettings
-from RTPlanningLib.mrml.plan_evaluation import PlanDvhs, currentDose, planDoseFigures, planDvhs, planGoals
+from RTPlanningLib.mrml.plan_evaluation import (
+    PlanDvhs,
+    currentDose,
+    planDoseFigures,
+    planDvhs,
+    planGoals,
+    planStructures,
+)
 from RTPlanningLib.mrml.scene_file import loadScene, saveScene
 
 if TYPE_CHECKING:
@@ -221,7 +228,12 @@ class RTPlanningLogic:
     # Evaluation
 
     def calculateDvh(
-        self, planNode, structureNames: Sequence[str] | None = None, progress: Progress | None = None
+        self,
+        planNode,
+        structureNames: Sequence[str] | None = None,
+        progress: Progress | None = None,
+        *,
+        structures: Sequence[Structure] | None = None,
     ) -> dict[str, Dvh]:
         """Calculate the DVHs of a plan's structures and put tables, metrics and chart into the scene.
 
@@ -235,6 +247,8 @@ class RTPlanningLogic:
         structureNames : sequence of str, optional
             By default every structure.
         progress : callable, optional
+        structures : sequence of Structure, optional
+            The plan's, where they were read already.
 
         Returns
         -------
@@ -247,7 +261,7 @@ class RTPlanningLogic:
         EvaluationError
             A named structure that does not exist or cannot be evaluated, or no structure to evaluate at all.
         """
-        ofPlan = planDvhs(planNode, structureNames, progress, self.background)
+        ofPlan = planDvhs(planNode, structureNames, progress, self.background, structures)
         segmentationNode = referencedNode(planNode, SEGMENTATION, "segmentation")
         createDvhNodes(
             planNode, currentDose(planNode), segmentationNode, ofPlan.dvhs, notes=ofPlan.notes, state=ofPlan.state
@@ -286,7 +300,12 @@ class RTPlanningLogic:
         return results
 
     def calculateDoseFigures(
-        self, planNode, dvhs: dict[str, Dvh] | None = None, progress: Progress | None = None
+        self,
+        planNode,
+        dvhs: dict[str, Dvh] | None = None,
+        progress: Progress | None = None,
+        *,
+        structures: Sequence[Structure] | None = None,
     ) -> tuple[DoseFigure, ...]:
         """Sum up a plan's dose in a few figures and put the table ``<plan>_DoseFigures`` into the scene.
 
@@ -296,6 +315,8 @@ class RTPlanningLogic:
         dvhs : dict of structure name to Dvh, optional
             What `calculateDvh` returned for the present dose; else they are calculated.
         progress : callable, optional
+        structures : sequence of Structure, optional
+            The plan's, where they were read already.
 
         Raises
         ------
@@ -303,8 +324,8 @@ class RTPlanningLogic:
             As `calculateDvh`, and for a dose that is zero everywhere.
         """
         if dvhs is None:
-            dvhs = dict(planDvhs(planNode, None, part(progress, 0.0, 0.9), self.background).dvhs)
-        figures = planDoseFigures(planNode, dvhs, part(progress, 0.9, 1.0), self.background)
+            dvhs = dict(planDvhs(planNode, None, part(progress, 0.0, 0.9), self.background, structures).dvhs)
+        figures = planDoseFigures(planNode, dvhs, part(progress, 0.9, 1.0), self.background, structures)
         createDoseFiguresTable(planNode, currentDose(planNode), figures)
         return figures
 
@@ -322,11 +343,13 @@ class RTPlanningLogic:
         PlanError, EvaluationError
             As `calculateDvh` and `calculateDoseFigures`.
         """
-        dvhs, goals = {}, []
+        currentDose(planNode)
+        dvhs, goals, structures = {}, [], ()
         if referencedNode(planNode, SEGMENTATION, "segmentation", optional=True) is not None:
-            dvhs = self.calculateDvh(planNode, progress=part(progress, 0.0, 0.6))
+            structures = planStructures(planNode, part(progress, 0.0, 0.2))
+            dvhs = self.calculateDvh(planNode, progress=part(progress, 0.2, 0.6), structures=structures)
             goals = self.evaluateGoals(planNode, dvhs=dvhs, progress=part(progress, 0.6, 0.75))
-        figures = self.calculateDoseFigures(planNode, dvhs, part(progress, 0.75, 0.85))
+        figures = self.calculateDoseFigures(planNode, dvhs, part(progress, 0.75, 0.85), structures=structures)
         isodoses = self.createIsodoses(
             currentDose(planNode), reference_Gy=_prescribed_Gy(planNode), progress=part(progress, 0.85, 1.0)
         )

@@ -126,3 +126,16 @@ def test_nodes_that_go_meanwhile_are_told(planned, scene) -> None:
     with pytest.raises(PlanError, match="calculate the dose first"):
         logic.calculateDvh(node)
     assert logic.dvhChart(node) is None
+
+
+def test_structures_that_change_while_they_are_read_are_told(planned) -> None:
+    logic, node = planned
+    segment = node.GetNodeReference("segmentationRef").GetSegmentation().GetSegment("Bladder")
+
+    def edit(fraction: float, text: str) -> None:
+        if text == "Reading Rectum":
+            segment.SetTag("RTPlanning.Role", "OTHER")
+
+    with pytest.raises(PlanError, match="were changed while they were read"):
+        logic.evaluatePlan(node, edit)
+    assert len(logic.evaluatePlan(node).dvhs) == 5

@@ -28,7 +28,13 @@ from DoseEngineLib.progress import Progress, part
 from RTPlanningLib.evaluation.dose_figures import DoseFigure, dose_figures
 from RTPlanningLib.evaluation.dvh import Dvh
 from RTPlanningLib.evaluation.goals import GoalResult, evaluate_goals, parse_goal
+from RTPlanningLib.mrml.case_status_nodes import caseStamp
 from RTPlanningLib.mrml.evaluated_state import DVH_PARTS, evaluatedState
+from RTPlanningLib.mrml.segment_names import segmentNames
+
+_LABELMAP = "Binary labelmap"
+# Of an evaluation's progress, what reading the structures takes.
+_READING = 0.2
 
 
 @dataclass(frozen=True)
@@ -70,11 +76,30 @@ def currentDose(planNode):
     return doseNode
 
 
-def planStructures(planNode) -> tuple[Structure, ...]:
-    """Return the plan's structures on the grid of its CT."""
+def planStructures(planNode, progress: Progress | None = None) -> tuple[Structure, ...]:
+    """Return the plan's structures on the grid of its CT; with ``progress`` one by one, events may turn in between.
+
+    Raises
+    ------
+    PlanError
+        No CT or segmentation, or structures that were changed meanwhile.
+    PatientError, GeometryError
+        Structures that cannot be read.
+    """
     volumeNode = referencedNode(planNode, REFERENCE_VOLUME, "CT volume")
     segmentationNode = referencedNode(planNode, SEGMENTATION, "segmentation")
-    return structuresFromSegmentation(segmentationNode, gridFromVolume(volumeNode))
+    grid = gridFromVolume(volumeNode)
+    # one that has surfaces alone is turned into masks as a whole
+    if progress is None or not segmentationNode.GetSegmentation().ContainsRepresentation(_LABELMAP):
+        return structuresFromSegmentation(segmentationNode, grid)
+    names = [one.name for one in segmentNames(segmentationNode)]
+    before, structures = caseStamp(volumeNode, segmentationNode), []
+    for number, name in enumerate(names):
+        progress(number / len(names), f"Reading {name}")
+        structures += structuresFromSegmentation(segmentationNode, grid, [name])
+    if caseStamp(volumeNode, segmentationNode) != before:
+        raise PlanError(f"The structures of plan {planNode.GetName()} were changed while they were read; try again.")
+    return tuple(structures)
 
 
 def planStructure(planNode, name: str) -> Structure:
@@ -104,8 +129,9 @@ def planDvhs(
     structureNames: Sequence[str] | None = None,
     progress: Progress | None = None,
     background: Background = at_once,
+    structures: Sequence[Structure] | None = None,
 ) -> PlanDvhs:
-    """Calculate the DVHs of a plan's structures.
+    """Calculate the DVHs of a plan's structures; ``structures`` are those, where they were read already.
 
     Without names, structures that are empty or lie wholly outside the dose grid are left out, with the reason. One
     that reaches out of it is evaluated where it is covered, and its `Dvh.covered_fraction` says so.
@@ -118,7 +144,10 @@ def planDvhs(
         A named structure that does not exist or cannot be evaluated, or no structure to evaluate at all.
     """
     doseNode = currentDose(planNode)
-    structures = planStructures(planNode)
+    # taken before anything is read: what is changed while the work runs, is not in its result
+    state = evaluatedState(planNode, DVH_PARTS)
+    if structures is None:
+        structures = planStructures(planNode, part(progress, 0.0, _READING))
     named = structureNames is not None
     if named:
         known = {structure.name: structure for structure in structures}
@@ -127,9 +156,7 @@ def planDvhs(
             raise EvaluationError(f"There is no structure {', '.join(unknown)}; the plan has: {', '.join(known)}.")
         structures = tuple(known[name] for name in structureNames)
     dose, grid = arrayFromVolume(doseNode), gridFromVolume(doseNode)
-    # taken now: what is changed while the work runs, is not in its result
-    state = evaluatedState(planNode, DVH_PARTS)
-    found = background(lambda report: _dvhs(dose, grid, structures, named, report), progress)
+    found = background(lambda report: _dvhs(dose, grid, structures, named, report), part(progress, _READING, 1.0))
     if not found.dvhs:
         reasons = "".join(f" {reason}" for reason in found.left_out.values())
         raise EvaluationError(
@@ -172,15 +199,32 @@ def planGoals(
 
 
 def planDoseFigures(
-    planNode, dvhs: Mapping[str, Dvh], progress: Progress | None = None, background: Background = at_once
+    planNode,
+    dvhs: Mapping[str, Dvh],
+    progress: Progress | None = None,
+    background: Background = at_once,
+    structures: Sequence[Structure] | None = None,
 ) -> tuple[DoseFigure, ...]:
-    """Sum up a plan's dose in a few figures; ``dvhs`` are those of its present dose, the target's among them."""
+    """Sum up a plan's dose in a few figures.
+
+    Parameters
+    ----------
+    planNode : vtkMRMLScriptedModuleNode
+    dvhs : mapping of structure name to Dvh
+        Those of its present dose, the target's among them.
+    progress : callable, optional
+    background : Background
+    structures : sequence of Structure, optional
+        The plan's, where they were read already.
+    """
     doseNode = currentDose(planNode)
-    contoured = referencedNode(planNode, SEGMENTATION, "segmentation", optional=True) is not None
-    structures = planStructures(planNode) if contoured else ()
+    if structures is None:
+        contoured = referencedNode(planNode, SEGMENTATION, "segmentation", optional=True) is not None
+        structures = planStructures(planNode, part(progress, 0.0, _READING)) if contoured else ()
     prescription = planFromNode(planNode).prescription
     dose, grid = arrayFromVolume(doseNode), gridFromVolume(doseNode)
-    return background(lambda report: dose_figures(dose, grid, structures, dvhs, prescription), progress)
+    work = part(progress, _READING, 1.0)
+    return background(lambda report: dose_figures(dose, grid, structures, dvhs, prescription), work)
 
 
 def _dvhs(
@@ -209,7 +253,11 @@ def _named(structures: Sequence[Structure], name: str, owner: str) -> Structure:
 
 def _isodoseVolumes(planNode, doseNode) -> Callable[[], IsodoseVolumes]:
     """Read the body and the dose; return what makes the isodose volumes of them, which touches no node."""
-    external = [structure for structure in planStructures(planNode) if structure.role == "EXTERNAL"]
-    body = external[0] if len(external) == 1 else None
+    segmentationNode = referencedNode(planNode, SEGMENTATION, "segmentation")
+    names = [one.name for one in segmentNames(segmentationNode) if one.role == "EXTERNAL"]
+    body = None
+    if len(names) == 1:
+        grid = gridFromVolume(referencedNode(planNode, REFERENCE_VOLUME, "CT volume"))
+        (body,) = structuresFromSegmentation(segmentationNode, grid, names)
     dose, grid = arrayFromVolume(doseNode), gridFromVolume(doseNode)
     return lambda: IsodoseVolumes(dose, grid, body)
