@@ -36,6 +36,7 @@ def _column(table, name):
 
 def test_dvh_tables_metrics_and_chart(logic, planNode, case):
     from DoseEngineLib.mrml.plan_node import DOSE, SEGMENTATION, referencedNodes
+    from DoseEngineLib.mrml.segmentations import segmentIDOf
     from DoseEngineLib.mrml.subject_hierarchy import hierarchyNode, studyOf
     from RTPlanningLib.mrml.dvh_nodes import DVH_TABLE
 
@@ -47,10 +48,11 @@ def test_dvh_tables_metrics_and_chart(logic, planNode, case):
     tables = referencedNodes(planNode, DVH_TABLE)
     hierarchy = hierarchyNode(logic.scene)
     for row, (name, table) in enumerate(zip(dvhs, tables, strict=True)):
-        assert table.GetName() == f"{name}_DvhTable"
+        segment_id = segmentIDOf(segmentation, name)
+        assert table.GetName() == f"{segment_id}_DvhTable"
         assert [table.GetColumnName(n) for n in range(table.GetNumberOfColumns())] == ["Dose", "Volume"]
         assert table.GetAttribute("DoseVolumeHistogram.DVH") == "1"
-        assert table.GetAttribute("DoseVolumeHistogram.SegmentID") == name
+        assert table.GetAttribute("DoseVolumeHistogram.SegmentID") == segment_id
         assert table.GetAttribute("DoseVolumeHistogram.TableRow") == str(row)
         assert float(table.GetAttribute("DoseVolumeHistogram.Volume (cc)")) == pytest.approx(
             case.structure(name).volume_cm3, abs=1e-5
