@@ -356,6 +356,42 @@ def test_a_copied_plan_is_another_one(made) -> None:
     assert not any(node.GetDisplayNode().GetVisibility() for node in referencedNodes(first, BEAM_MODEL))
 
 
+def test_a_copied_plan_takes_goals_and_objectives_along(made) -> None:
+    from OptimizerLib.mrml.objective_list_nodes import objectiveLines, setObjectiveLines
+    from RTPlanningLib.evaluation.goal_entries import entry_from_text
+    from RTPlanningLib.mrml.goal_rows import goalRows, setGoalRows
+
+    made.ui.boxButton.click()
+    first = made.session.planNode
+    setObjectiveLines(first, ["PTV uniform 75.6 Gy, weight 30"])
+    setGoalRows(first, [entry_from_text("Rectum D30% <= 70 Gy")])
+    made.ui.copyPlanButton.click()
+    copy = made.session.planNode
+    assert copy is not first
+    assert objectiveLines(copy) == ("PTV uniform 75.6 Gy, weight 30",)
+    assert goalRows(copy) == goalRows(first)
+    assert copy.GetNodeReference("outputTotalDoseVolumeRef") is None
+
+
+def test_packages_are_asked_for_before_machines_are_read(made, monkeypatch) -> None:
+    import RTPlanningLib.widget.beams_step as module
+    from DoseEngineLib.widget import packages
+
+    ui = made.ui
+    ui.boxButton.click()
+    monkeypatch.setattr(module, "missingPackages", lambda requirements: ["jsonschema>=4.18"])
+    asked = []
+    monkeypatch.setattr("RTPlanningLib.widget.with_packages.ensurePackages", lambda *what: asked.append(what))
+    made.step._packagesFound = False
+    made.session.update()
+    assert "before some packages are installed" in ui.bevLabel.text()
+    assert not asked
+    ui.gantrySlider.setValue(15)
+    assert asked == [(packages.DOSE_PACKAGES, "RT Planning")]
+    ui.showBeamsCheck.setChecked(False)
+    assert len(asked) == 2
+
+
 def test_a_saved_scene_reopens_as_it_was(made, tmp_path) -> None:
     ui = made.ui
     ui.marginSpin.setValue(9.0)

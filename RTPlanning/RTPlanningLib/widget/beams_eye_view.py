@@ -118,8 +118,8 @@ class BeamsEyeView:
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._draw)
 
-    def show(self, view: BeamsEye | None) -> None:
-        """Draw this view as soon as events turn and nothing computes; None: nothing."""
+    def show(self, view: BeamsEye | None, words: str = "") -> None:
+        """Draw this view as soon as events turn and nothing computes; None: nothing but ``words``."""
         if view is not None and self._wanted is not None and view.key == self._key:
             return
         self._wanted, self._key = view, view.key if view is not None else None
@@ -127,7 +127,7 @@ class BeamsEyeView:
         self._isComplete = view is None
         if view is None:
             self._timer.stop()
-            self._say(_("Add a beam to see what it sees."))
+            self._say(words or _("Add a beam to see what it sees."))
         else:
             self._timer.start(0)
 
@@ -161,6 +161,7 @@ class BeamsEyeView:
 
     def _say(self, text: str) -> None:
         self._label.setPixmap(qt.QPixmap())
+        self._label.setWordWrap(True)
         self._label.setText(text)
 
     def _paint(self, view: BeamsEye) -> int | None:

@@ -15,7 +15,6 @@ from DoseEngineLib.mrml.plan_node import (
     REFERENCE_VOLUME,
     SEGMENTATION,
     deliveredPlan,
-    goalsOf,
     isDoseCurrent,
     planFromNode,
     planNodes,
@@ -24,6 +23,7 @@ from DoseEngineLib.plan import Plan, Prescription, Structure
 from DoseEngineLib.progress import Progress
 from DoseEngineLib.structure_role import role_from_name
 from DoseEngineLib.widget.connectors import connect, fillCombo, quiet
+from DoseEngineLib.widget.packages import DOSE_PACKAGES, missingPackages
 from RTPlanningLib.beam_arrangement import (
     arc_angles_deg,
     arc_beam,
@@ -54,6 +54,7 @@ from RTPlanningLib.mrml.beam_fit_nodes import beamFits, setPlanAndFits
 from RTPlanningLib.mrml.beam_model_nodes import createBeamModelNodes, highlightBeam, renameBeamNodes, showBeams
 from RTPlanningLib.mrml.case_nodes import patientPosition
 from RTPlanningLib.mrml.crosshair import crosshairPosition_RAS_mm
+from RTPlanningLib.mrml.plan_copy import copyPlanNode
 from RTPlanningLib.mrml.structure_reader import StructureReader
 from RTPlanningLib.plan_file import DEFAULT_ENGINE, DEFAULT_MACHINE, DEFAULT_SPACING_MM
 from RTPlanningLib.plan_templates import BOX_GANTRY_DEG
@@ -61,6 +62,7 @@ from RTPlanningLib.widget.beams_eye_view import BeamsEye, BeamsEyeView
 from RTPlanningLib.widget.beams_table import BeamsTable
 from RTPlanningLib.widget.session import PlanningSession
 from RTPlanningLib.widget.step import Step
+from RTPlanningLib.widget.with_packages import withPackages
 
 _ANGLES = ("gantry", "collimator", "couch")
 _JAWS = {"x1": ("x", 0), "x2": ("x", 1), "y1": ("y", 0), "y2": ("y", 1)}
@@ -113,6 +115,7 @@ class BeamsStep(Step):
         super().__init__(ui, session)
         self._reader = StructureReader()
         self._shownPlan: tuple = ()
+        self._packagesFound = False
         machines = available_machines()
         self.table = BeamsTable(ui.beamsTable, machines, self.onEdited, self.onSelected)
         self.beamsEye = BeamsEyeView(ui.bevLabel, self._reader, lambda: session.isRunning)
@@ -137,12 +140,12 @@ class BeamsStep(Step):
         ui.copyPlanButton.clicked.connect(self.onCopyPlan)
         ui.targetCombo.currentIndexChanged.connect(self.onTarget)
         ui.metersetCombo.currentIndexChanged.connect(self.onMeterset)
-        ui.gantrySlider.valueChanged.connect(lambda value: self.onAngle("gantry", value))
-        ui.collimatorSlider.valueChanged.connect(lambda value: self.onAngle("collimator", value))
-        ui.couchSlider.valueChanged.connect(lambda value: self.onAngle("couch", value))
-        ui.gantrySpin.valueChanged.connect(lambda value: self.onAngle("gantry", value))
-        ui.collimatorSpin.valueChanged.connect(lambda value: self.onAngle("collimator", value))
-        ui.couchSpin.valueChanged.connect(lambda value: self.onAngle("couch", value))
+        ui.gantrySlider.valueChanged.connect(lambda *_unused: self.onAngle("gantry", ui.gantrySlider))
+        ui.collimatorSlider.valueChanged.connect(lambda *_unused: self.onAngle("collimator", ui.collimatorSlider))
+        ui.couchSlider.valueChanged.connect(lambda *_unused: self.onAngle("couch", ui.couchSlider))
+        ui.gantrySpin.valueChanged.connect(lambda *_unused: self.onAngle("gantry", ui.gantrySpin))
+        ui.collimatorSpin.valueChanged.connect(lambda *_unused: self.onAngle("collimator", ui.collimatorSpin))
+        ui.couchSpin.valueChanged.connect(lambda *_unused: self.onAngle("couch", ui.couchSpin))
         for spin in (ui.isocenterRSpin, ui.isocenterASpin, ui.isocenterSSpin):
             spin.valueChanged.connect(self.onIsocenter)
         ui.isocenterTargetButton.clicked.connect(self.onIsocenterToTarget)
@@ -275,6 +278,10 @@ class BeamsStep(Step):
         """Beams in the views, those of other plans hidden; and the beam's-eye view."""
         name = self._selectedName(plan)
         isShown = bool(self.ui.showBeamsCheck.property("checked"))
+        if plan is not None and not self._hasPackages():
+            text = _("Machines cannot be read before some packages are installed: press Show beams in the views.")
+            self.beamsEye.show(None, text)
+            return
         try:
             shown = (planNode.GetID(), plan, name, isShown) if plan is not None else ()
             if shown != self._shownPlan:
@@ -356,7 +363,7 @@ class BeamsStep(Step):
             self._store(replace(plan, beams=(*plan.beams, arc)), fits)
             return plan, arc.name
 
-        result = self.session.run(work, lambda made: _("Added {name}.").format(name=made[1]))
+        result = self.session.run(withPackages(work), lambda made: _("Added {name}.").format(name=made[1]))
         if result is not None:
             self.onSelected(result[1])
 
@@ -392,7 +399,7 @@ class BeamsStep(Step):
             self._store(self._fitted(planFromNode(planNode), fits, list(fits), progress), fits)
             return len(fits)
 
-        self.session.run(work, lambda count: _("Fitted {count} beams anew.").format(count=count))
+        self.session.run(withPackages(work), lambda count: _("Fitted {count} beams anew.").format(count=count))
 
     def onCopyPlan(self, *_unused: object) -> None:
         """Make a copy of the plan and work on that."""
@@ -400,26 +407,10 @@ class BeamsStep(Step):
         if planNode is None:
             return
 
-        def work(progress: Progress) -> Any:
-            plan = planFromNode(planNode)
-            taken = {node.GetName() for node in planNodes(self.session.scene)}
-            taken |= {planFromNode(node).name for node in planNodes(self.session.scene)}
-            wish = name = _("{name} copy").format(name=plan.name)
-            number = 1
-            while name in taken:
-                number += 1
-                name = f"{wish} {number}"
-            copy = self.session.logic.createPlan(
-                replace(plan, name=name),
-                planNode.GetNodeReference(REFERENCE_VOLUME),
-                planNode.GetNodeReference(SEGMENTATION),
-                goalsOf(planNode),
-            )
-            valid, former = beamFits(planNode), beamFits(planNode, changedToo=True)
-            setPlanAndFits(copy, replace(plan, name=name), valid, former)
-            return copy
-
-        copy = self.session.run(work, lambda node: _("Made {name}; it is the plan now.").format(name=node.GetName()))
+        said = _("Made {name}; it is the plan now.")
+        copy = self.session.run(
+            withPackages(lambda progress: copyPlanNode(planNode)), lambda node: said.format(name=node.GetName())
+        )
         if copy is not None:
             self.session.choosePlan(copy)
 
@@ -451,11 +442,13 @@ class BeamsStep(Step):
         self.parameters.selectedBeam = name
         self.update()
 
-    def onAngle(self, angle: str, value: float) -> None:
+    def onAngle(self, angle: str, widget: Any) -> None:
         """A slider or its number was moved."""
+        # signals of spin boxes are overloaded in Qt 5: what arrives may be a text
+        value = float(widget.property("value"))
         name = self._selectedName(self.session.plan)
         if name is not None:
-            self._edit(lambda plan: set_angles(plan, name, **{f"{angle}_deg": float(value)}), refit=[name])
+            self._edit(lambda plan: set_angles(plan, name, **{f"{angle}_deg": value}), refit=[name])
 
     def onIsocenter(self, *_unused: object) -> None:
         """Coordinates of the isocentre were typed."""
@@ -495,7 +488,7 @@ class BeamsStep(Step):
             plan = replace(plan, prescription=prescription)
             self._store(self._fitted(plan, fits, list(fits), progress), fits)
 
-        self.session.run(work, _("The target is {name} now.").format(name=target))
+        self.session.run(withPackages(work), _("The target is {name} now.").format(name=target))
 
     def onMeterset(self, *_unused: object) -> None:
         """Beams shall carry MU, or weights."""
@@ -512,8 +505,17 @@ class BeamsStep(Step):
 
     def onDisplayChanged(self, *_unused: object) -> None:
         """Something of the display was changed."""
-        if not self.session.isRunning and self.parameters is not None:
-            self.update()
+        if self.session.isRunning or self.parameters is None:
+            return
+        if self.session.planNode is not None and not self._hasPackages():
+            self.session.run(withPackages(lambda progress: None), _("The beams are shown."))
+        self.update()
+
+    def _hasPackages(self) -> bool:
+        """Whether machines can be read; once they are there, packages stay."""
+        if not self._packagesFound:
+            self._packagesFound = not missingPackages(DOSE_PACKAGES)
+        return self._packagesFound
 
     # How changes are made
 
@@ -533,6 +535,8 @@ class BeamsStep(Step):
         planNode = session.planNode
         if planNode is None or session.isRunning:
             return False
+        if not self._hasPackages():
+            session.run(withPackages(lambda progress: None), "")
         try:
             before = planFromNode(planNode)
             followers = fits(beamFits(planNode))
@@ -619,7 +623,7 @@ class BeamsStep(Step):
                 name=plan.name, count=len(beams), target=target.name
             )
 
-        session.run(work, lambda text: text)
+        session.run(withPackages(work), lambda text: text)
 
     def _addLike(self, operation: Callable[[Plan, str], tuple[Plan, str]], said: str) -> None:
         like = self._selectedName(self.session.plan)
