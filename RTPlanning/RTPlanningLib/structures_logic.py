@@ -28,6 +28,7 @@ from RTPlanningLib.contouring.boolean import combine
 from RTPlanningLib.contouring.crop import crop_inside, crop_outside
 from RTPlanningLib.contouring.edited_structure import EditedStructure
 from RTPlanningLib.contouring.expansion import with_margins
+from RTPlanningLib.contouring.free_color import free_color
 from RTPlanningLib.contouring.islands import keep_largest_part, remove_small_parts
 from RTPlanningLib.contouring.margins import Margins
 from RTPlanningLib.contouring.planning_target import planning_target
@@ -54,7 +55,7 @@ class Result:
     role : str
         Empty: as the tool has it.
     color : (3,) tuple of float or None
-        None: as the tool has it.
+        None: as the tool has it, or one that no other structure has.
     """
 
     name: str = ""
@@ -430,7 +431,10 @@ class StructuresLogic:
         name = result.name.strip() or made.name
         segmentation = segmentationNode.GetSegmentation()
         former = segmentation.GetSegment(segmentation.GetSegmentIdBySegmentName(name))
-        if former is not None:
+        if former is None:
+            present = [segmentation.GetNthSegment(n) for n in range(segmentation.GetNumberOfSegments())]
+            made = replace(made, color=free_color(made.color, [segment.GetColor() for segment in present]))
+        else:
             made = replace(made, role=roleOfSegment(former, name), color=tuple(former.GetColor()))
         made = replace(made, name=name, role=result.role or made.role, color=result.color or made.color)
         self.history(segmentationNode).saveStateForUndo()

@@ -11,6 +11,8 @@ from DoseEngineLib.plan import ROLES, Structure
 from RTPlanningLib.contouring.body_outline import body_outline
 from RTPlanningLib.contouring.boolean import combine
 from RTPlanningLib.contouring.crop import crop_inside, crop_outside
+from RTPlanningLib.contouring.expansion import grown_on_grid, moved_near, shrunk_on_grid
+from RTPlanningLib.contouring.free_color import free_color
 from RTPlanningLib.contouring.islands import keep_largest_part, remove_small_parts
 from RTPlanningLib.contouring.margins import Margins
 from RTPlanningLib.contouring.planning_target import planning_target, planning_target_name
@@ -262,6 +264,32 @@ def test_the_axis_across_the_slices_is_found_or_asked_for():
         fill_between_slices(A, "x")
     with pytest.raises(PatientError, match="Empty is empty"):
         fill_between_slices(EMPTY)
+
+
+# Near a region
+
+
+@pytest.mark.parametrize("distance_mm", [4.0, -4.0])
+def test_what_is_moved_near_a_region_is_what_is_moved_as_a_whole(distance_mm):
+    rng = np.random.default_rng(4)
+    lumps = [np.linalg.norm(CUBE.centres_RAS_mm() - rng.uniform(-15, 15, 3), axis=-1) < 9.0 for _ in range(4)]
+    mask = np.any(lumps, axis=0)
+    region = block((12, 18), (14, 20), (10, 22), grid=CUBE).mask
+    around = block((10, 20), (12, 22), (8, 24), grid=CUBE).mask
+    margins = Margins.uniform(abs(distance_mm))
+    whole = (grown_on_grid if distance_mm > 0 else shrunk_on_grid)(mask, CUBE, margins)
+    near = moved_near(mask, CUBE, distance_mm, region, 2.0)
+    assert 0 < np.count_nonzero(whole & around) < np.count_nonzero(around)
+    np.testing.assert_array_equal(near & around, whole & around)
+
+
+def test_a_color_that_is_taken_gives_way_to_one_far_from_all():
+    red, green = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
+    assert free_color(red, [green]) == red
+    chosen = free_color(red, [(0.98, 0.02, 0.0), green])
+    for other in (red, green):
+        assert np.linalg.norm(np.subtract(chosen, other)) > 0.7
+    assert free_color(chosen, [red, green, chosen]) != chosen
 
 
 # Islands

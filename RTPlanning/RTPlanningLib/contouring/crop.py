@@ -11,8 +11,7 @@ from DoseEngineLib.plan import Structure
 from DoseEngineLib.progress import Progress
 from RTPlanningLib.contouring.boolean import mask_on_grid
 from RTPlanningLib.contouring.edited_structure import EditedStructure
-from RTPlanningLib.contouring.expansion import grown_on_grid, shrunk_on_grid
-from RTPlanningLib.contouring.margins import Margins
+from RTPlanningLib.contouring.expansion import moved_near
 
 
 def crop_outside(
@@ -39,11 +38,7 @@ def crop_outside(
         Nothing is left, or the other structure is empty.
     """
     notes, part = _other(structure, other)
-    grid = structure.grid
-    if distance_mm >= 0.0:
-        part = grown_on_grid(part, grid, Margins.uniform(distance_mm), progress)
-    else:
-        part = shrunk_on_grid(part, grid, Margins.uniform(-distance_mm), progress)
+    part = moved_near(part, structure.grid, distance_mm, structure.mask, progress=progress)
     return _kept(structure, structure.mask & ~part, f"outside {other.name}", distance_mm, name, notes)
 
 
@@ -73,11 +68,7 @@ def crop_inside(
         Nothing is left, or the other structure is empty.
     """
     notes, part = _other(structure, other)
-    grid = structure.grid
-    if distance_mm >= 0.0:
-        part = shrunk_on_grid(part, grid, Margins.uniform(distance_mm), progress)
-    else:
-        part = grown_on_grid(part, grid, Margins.uniform(-distance_mm), progress)
+    part = moved_near(part, structure.grid, -distance_mm, structure.mask, progress=progress)
     return _kept(structure, structure.mask & part, f"inside {other.name}", distance_mm, name, notes)
 
 

@@ -14,6 +14,7 @@ from RTPlanningLib.contouring.edited_structure import EditedStructure
 from RTPlanningLib.contouring.margins import Margins
 from RTPlanningLib.contouring.reach import is_turned, reach_voxels, reached
 
+_NEIGHBOURS = 4
 _LABELS = (("left", "right"), ("posterior", "anterior"), ("inferior", "superior"))
 
 
@@ -102,6 +103,44 @@ def grown_mask(
     room = reach_voxels(grid, margins)
     grown = reached(np.pad(mask[slices], [(int(low), int(high)) for low, high in room]), grid, margins, progress)
     return grown, np.array([s.start for s in slices]) - room[:, 0]
+
+
+def moved_near(
+    mask: np.ndarray,
+    grid: Grid,
+    distance_mm: float,
+    region: np.ndarray,
+    reach_mm: float = 0.0,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Return a mask grown, or shrunk where the distance is negative, right in the neighbourhood of a region.
+
+    Parameters
+    ----------
+    mask, region : (k, j, i) bool arrays
+        On the grid; where the grid ends, a mask that is shrunk is taken to go on, one that is grown is cut.
+    grid : Grid
+    distance_mm : float
+        The same in all directions.
+    reach_mm : float
+        How far around the box of the region the result has to be right; beyond it nothing is marked.
+    """
+    if distance_mm == 0.0 or not region.any():
+        return mask.copy()
+    # the surface is told by the voxels around it
+    room = abs(distance_mm) + reach_mm + _NEIGHBOURS * float(grid.spacing_mm.max())
+    box, cut = grid.crop(region, room)
+    part = mask[cut]
+    margins = Margins.uniform(abs(distance_mm))
+    if part.any():
+        part = (
+            grown_on_grid(part, box, margins, progress)
+            if distance_mm > 0.0
+            else _shrunk(part, box, margins, progress)[0]
+        )
+    result = np.zeros_like(mask)
+    result[cut] = part
+    return result
 
 
 def grown_on_grid(mask: np.ndarray, grid: Grid, margins: Margins, progress: Progress | None = None) -> np.ndarray:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 from DoseEngineLib.errors import PatientError
 from DoseEngineLib.plan import Structure
 from DoseEngineLib.progress import Progress, part
 from RTPlanningLib.contouring.boolean import mask_on_grid
 from RTPlanningLib.contouring.edited_structure import EditedStructure
-from RTPlanningLib.contouring.expansion import shrunk_on_grid, with_margins
+from RTPlanningLib.contouring.expansion import moved_near, with_margins
 from RTPlanningLib.contouring.margins import Margins
 
 # ICRU 83's target volumes that a PTV is made of
@@ -70,7 +70,9 @@ def planning_target(
         if body.is_empty:
             raise PatientError(f"The body outline {body.name} is empty; make it again.")
         outline = mask_on_grid(body, target.grid, notes)
-        within = shrunk_on_grid(outline, target.grid, Margins.uniform(skin_mm), part(progress, 0.0, 0.4))
+        within = moved_near(
+            outline, target.grid, -skin_mm, target.mask, max(astuple(margins)), part(progress, 0.0, 0.4)
+        )
         lost = target.mask & ~within
         if lost.any():
             share = lost.sum() / target.mask.sum()
