@@ -697,6 +697,14 @@ examples:
     _command(
         commands, "templates", _templates, "list the templates of clinical goals", "example:\n  rtplanning templates"
     )
+    exercises = _command(
+        commands,
+        "exercises",
+        _exercises,
+        "list the guided exercises, or check the file of one's own",
+        "examples:\n  rtplanning exercises\n  rtplanning exercises mine.json",
+    )
+    exercises.add_argument("file", metavar="FILE", type=Path, nargs="?", help="an exercise in JSON, to be checked")
     _command(commands, "machines", _machines, "list the machines", "example:\n  rtplanning machines")
     _command(
         commands,
@@ -1393,6 +1401,17 @@ def _cases(options: argparse.Namespace) -> None:
     for name, title, description in available_samples():
         print(f"{name}: {title}")
         print(textwrap.fill(description, 100, initial_indent="    ", subsequent_indent="    "))
+
+
+def _exercises(options: argparse.Namespace) -> None:
+    from RTPlanningLib.exercises.exercise import available_exercises, load_exercise, read_exercise
+
+    if options.file is not None:
+        exercise = read_exercise(options.file)
+        print(f"{options.file} can be used: {exercise.title}, {len(exercise.steps)} steps on {exercise.case}.")
+        return
+    found = [load_exercise(name) for name in available_exercises()]
+    _print_columns([(one.name, f"{len(one.steps)} steps", one.case, one.title) for one in found])
 
 
 def _machines(options: argparse.Namespace) -> None:

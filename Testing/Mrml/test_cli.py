@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import resources
 
 import pytest
 
@@ -62,6 +63,7 @@ def test_help_is_quick_and_says_what_there_is():
         "cases",
         "machines",
         "engines",
+        "exercises",
         "examples:",
         "not for clinical use",
     ):
@@ -69,7 +71,8 @@ def test_help_is_quick_and_says_what_there_is():
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "run", "optimize", "evaluate", "export", "templates", "show", "cases", "machines", "engines"]
+    "command",
+    ["demo", "run", "optimize", "evaluate", "export", "templates", "show", "cases", "machines", "engines", "exercises"],
 )
 def test_every_command_has_help_with_an_example(command, capsys):
     with pytest.raises(SystemExit) as stopped:
@@ -184,6 +187,19 @@ def test_listings(capsys):
     assert cli.DEFAULT_CASE in capsys.readouterr().out
     assert cli.main(["engines"]) == cli.OK
     assert "photon-pencil-beam" in capsys.readouterr().out
+    assert cli.main(["exercises"]) == cli.OK
+    assert "four-field-box" in capsys.readouterr().out
+
+
+def test_an_exercise_of_ones_own_is_checked(tmp_path, capsys):
+    shipped = resources.files("RTPlanningLib.exercises").joinpath("four-field-box.json").read_text(encoding="utf-8")
+    file = tmp_path / "mine.json"
+    file.write_text(shipped, encoding="utf-8")
+    assert cli.main(["exercises", str(file)]) == cli.OK
+    assert "can be used: Four-field box, 4 steps on tg119-prostate" in capsys.readouterr().out
+    file.write_text(shipped.replace('"dose_current"', '"dose_curent"'), encoding="utf-8")
+    assert cli.main(["exercises", str(file)]) == cli.FAILED
+    assert "mine.json, steps/3/checks/0/check: 'dose_curent' is not one of" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,7 @@ def test_imrt_c_shape(scene) -> None:
     def optimize(name: str, core: str) -> None:
         learner.copy_plan(name)
         rows = ["PTV uniform 51.5 Gy, weight 100", core, "External falloff 50 Gy -> 15 Gy in 30 mm from PTV, weight 5"]
-        settings = FluenceSettings(bixel_mm=10.0, iterations=30, corrections=0)
+        settings = FluenceSettings(bixel_mm=12.0, iterations=20, corrections=0, refine=False)
         learner.logic.optimizeFluence(learner.planNode, PlanningGoals.from_entries(rows), settings)
 
     optimize("Modulated", "Core Max <= 20 Gy, weight 20")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import fields, replace
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,14 +74,26 @@ def test_shipped_exercises_follow_the_schema_and_their_sample(name: str, tmp_pat
 
 def test_the_schema_is_the_vocabulary() -> None:
     schema = json.loads(FILES.joinpath("exercise.schema.json").read_text(encoding="utf-8"))
+    check = schema["$defs"]["check"]
     described = {
-        entry["properties"]["check"]["const"]: set(entry["properties"]) - {"check"}
-        for entry in schema["$defs"]["check"]["oneOf"]
+        entry["if"]["properties"]["check"]["const"]: set(entry["then"]["properties"]) - {"check"}
+        for entry in check["allOf"]
     }
+    assert set(check["properties"]["check"]["enum"]) == set(described)
     assert described == {kind: {f.name for f in fields(cls)} for kind, cls in check_kinds().items()}
     used = {c.kind for name in available_exercises() for s in load_exercise(name).steps for c in s.checks}
     assert used <= set(described)
     assert len(used) > 9
+
+
+def test_the_page_for_teachers_names_the_vocabulary_and_the_exercises() -> None:
+    page = Path(__file__).resolve().parents[2] / "RTPlanning" / "Documentation" / "Exercises.md"
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.read_text(encoding="utf-8").splitlines()]
+    first = {row[0].strip("`"): row for row in rows if len(row) == 3 and row[0].startswith("`")}
+    kinds = check_kinds()
+    assert set(first) == set(kinds) | set(available_exercises())
+    for kind, cls in kinds.items():
+        assert {key.strip().strip("`") for key in first[kind][2].split(",")} - {""} == {f.name for f in fields(cls)}
 
 
 def test_five_exercises_are_listed_and_no_file_is_forgotten() -> None:
@@ -101,6 +114,8 @@ def test_five_exercises_are_listed_and_no_file_is_forgotten() -> None:
         ({"title": ""}, "title"),
         ({"steps": []}, "steps"),
         ({"hints": "x"}, "hints"),
+        ({"plans": [{"id": "a", "title": "b", "recognized_by": [{"check": "dose"}]}]}, "'dose' is not one of"),
+        ({"plans": [{"id": "a", "title": "b", "recognized_by": [{"check": "fields", "number": 1}]}]}, "'number' was"),
     ],
 )
 def test_files_that_break_the_schema_are_refused(tmp_path, change: dict, text: str) -> None:
