@@ -560,16 +560,14 @@ class RTPlanningLogic:
         from RTPlanningLib.dicom.export import export_dicom
         from RTPlanningLib.mrml.dicom_export import nodesToExport
 
-        found = nodesToExport(node, segmentationNode, options, part(progress, 0.0, 0.2))
-        return export_dicom(
-            found.case,
-            folder,
-            plan=found.plan,
-            doses=found.doses,
-            options=options,
-            force=force,
-            progress=part(progress, 0.2, 1.0),
-        )
+        found = nodesToExport(node, segmentationNode, options, part(progress, 0.0, 0.2), self.background)
+
+        def write(told: Progress) -> DicomExport:
+            return export_dicom(
+                found.case, folder, plan=found.plan, doses=found.doses, options=options, force=force, progress=told
+            )
+
+        return self.background(write, part(progress, 0.2, 1.0))
 
     # Exercises
 
@@ -672,9 +670,9 @@ class RTPlanningLogic:
 
     # Scene
 
-    def saveScene(self, path: str | Path) -> Path:
+    def saveScene(self, path: str | Path, progress: Progress | None = None) -> Path:
         """Write the whole scene to an ``.mrb`` file."""
-        return saveScene(self.scene, path)
+        return saveScene(self.scene, path, progress, self.background)
 
     def loadScene(self, path: str | Path) -> None:
         """Replace the scene's content by that of an ``.mrb`` file."""

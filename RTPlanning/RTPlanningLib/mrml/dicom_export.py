@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from DoseEngineLib.background import Background, at_once
 from DoseEngineLib.errors import PlanError
 from DoseEngineLib.mrml.dose_volume import DOSE_TO, provenanceOf
 from DoseEngineLib.mrml.plan_node import (
@@ -39,7 +40,11 @@ class NodesToExport:
 
 
 def nodesToExport(
-    node, segmentationNode=None, options: DicomOptions | None = None, progress: Progress | None = None
+    node,
+    segmentationNode=None,
+    options: DicomOptions | None = None,
+    progress: Progress | None = None,
+    background: Background = at_once,
 ) -> NodesToExport:
     """Gather what a plan node, or a CT volume node with a segmentation, exports.
 
@@ -50,6 +55,8 @@ def nodesToExport(
         Of a CT volume; a plan has its own.
     options : DicomOptions, optional
     progress : callable, optional
+    background : Background
+        Runs the conversion to EQD2.
 
     Raises
     ------
@@ -100,7 +107,12 @@ def nodesToExport(
             )
     if options.eqd2_elsewhere_Gy is not None:
         eqd2 = createBiologicalDose(
-            node, "EQD2", options.eqd2_Gy, elsewhere_Gy=options.eqd2_elsewhere_Gy, progress=progress
+            node,
+            "EQD2",
+            options.eqd2_Gy,
+            elsewhere_Gy=options.eqd2_elsewhere_Gy,
+            progress=progress,
+            background=background,
         )
         doses.append(
             DoseToExport(

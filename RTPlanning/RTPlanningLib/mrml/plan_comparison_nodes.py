@@ -177,7 +177,7 @@ def createMetricComparisonTable(planNodes: Sequence, rows: Sequence[MetricRow]):
         if place:
             differences = [row.differences()[place] for row in rows]
             name = f"{node.GetName()} minus {planNodes[0].GetName()}"
-            addTexts(table, name, ["" if value is None else f"{value:+.2f}" for value in differences])
+            addTexts(table, name, ["" if value is None else f"{round(value, 2) + 0.0:+.2f}" for value in differences])
     setDerivation(table, _METRICS, planNodes)
     placeNode(table, ensureStudy(planNodes[0], "Patient", "Radiotherapy planning"))
     return table

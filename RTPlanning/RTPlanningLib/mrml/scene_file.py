@@ -11,14 +11,16 @@ from pathlib import Path
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
+from DoseEngineLib.background import Background, at_once
 from DoseEngineLib.errors import CaseError
+from DoseEngineLib.progress import Progress, part
 
 _log = logging.getLogger(__name__)
 # The earliest time a zip entry can carry; a real clock would make every save different.
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
-def saveScene(scene, path: str | Path) -> Path:
+def saveScene(scene, path: str | Path, progress: Progress | None = None, background: Background = at_once) -> Path:
     """Write a scene with all its data to an ``.mrb`` file.
 
     Equal scenes give equal bytes: entries are sorted and carry a fixed time.
@@ -28,6 +30,10 @@ def saveScene(scene, path: str | Path) -> Path:
     scene : vtkMRMLScene
     path : path
         Ends in ``.mrb``; its folder exists. An existing file is replaced only once the new one is complete.
+    progress : callable, optional
+        When it raises, nothing is written.
+    background : Background
+        Runs what needs no scene: putting the file's entries in order.
 
     Raises
     ------
@@ -39,6 +45,8 @@ def saveScene(scene, path: str | Path) -> Path:
         raise CaseError(f"Scenes are saved as .mrb files; {path.name!r} has another ending.")
     if not path.parent.is_dir():
         raise CaseError(f"The folder {path.parent} does not exist; create it or choose another.")
+    report = part(progress, 0.0, 1.0)
+    report(0.0, "Saving the scene")
     url, root = scene.GetURL(), scene.GetRootDirectory()
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / path.name
@@ -53,7 +61,7 @@ def saveScene(scene, path: str | Path) -> Path:
         if not ok or not written.is_file():
             raise CaseError(f"The scene could not be written to {path}; the messages above name the node that failed.")
         complete = Path(folder) / "complete.zip"
-        _make_reproducible(written, complete)
+        background(lambda told: _make_reproducible(written, complete, told), part(report, 0.3, 1.0))
         shutil.move(complete, path)
     return path
 
@@ -124,10 +132,12 @@ def _unpack(path: Path, folder: Path) -> Path:
     return scene_files[0]
 
 
-def _make_reproducible(source: Path, target: Path) -> None:
+def _make_reproducible(source: Path, target: Path, progress: Progress) -> None:
     """Copy a bundle, leaving out what differs between equal scenes: times, order of entries, numbers of items."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as new:
-        for entry in sorted(old.infolist(), key=lambda entry: entry.filename):
+        entries = sorted(old.infolist(), key=lambda entry: entry.filename)
+        for number, entry in enumerate(entries):
+            progress(number / len(entries), "Saving the scene")
             info = zipfile.ZipInfo(entry.filename, _ZIP_TIME)
             info.external_attr = entry.external_attr
             info.compress_type = zipfile.ZIP_STORED if entry.is_dir() else zipfile.ZIP_DEFLATED

@@ -135,11 +135,7 @@ class ExportStep(Step):
     def onScene(self, *_unused: object) -> None:
         """Write the whole scene."""
 
-        def write(path: Path, progress: Progress) -> Path:
-            progress(0.1, _("Saving the scene"))
-            return self.session.logic.saveScene(path)
-
-        self._write("scene.mrb", write)
+        self._write("scene.mrb", self.session.logic.saveScene)
 
     def onDicom(self, *_unused: object) -> None:
         """Write the plan as DICOM objects."""
