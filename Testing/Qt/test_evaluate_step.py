@@ -345,7 +345,7 @@ def test_checks_with_what_to_do(planned, desktop) -> None:
     ui = planned.ui
     ui.checkButton.click()
     assert not desktop.errors
-    _, results = planned.step._evaluation().checkPlan(planned.planNode)
+    _, results = planned.step.evaluation.checkPlan(planned.planNode)
     assert ui.checksTable.rowCount() == len(results)
     assert set(texts(ui.checksTable, 0)) == {result.verdict for result in results}
     assert {(row, text) for row, text in zip(texts(ui.checksTable, 1), texts(ui.checksTable, 2), strict=True)} == {
@@ -373,7 +373,7 @@ def test_probabilities(planned, desktop) -> None:
     row = next(n for n, text in enumerate(texts(ui.radiobiologyTable, 1)) if text.startswith("TCP"))
     assert texts(ui.radiobiologyTable, 0)[row] == "PTV"
     assert "42 fractions on weekdays, in 57 days" in planned.statusLabel.text()
-    table = planned.step._evaluation().radiobiologyTable(planned.planNode)
+    table = planned.step.evaluation.radiobiologyTable(planned.planNode)
     stored = [table.GetCellText(n, 3) for n in range(table.GetNumberOfRows()) if table.GetCellText(n, 1) == "TCP"]
     # 42 fractions of 60 Gy at most leave the PTV's rim far too cold
     assert [texts(ui.radiobiologyTable, 2)[row]] == stored == ["0"]

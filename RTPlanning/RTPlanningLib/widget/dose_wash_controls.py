@@ -12,26 +12,17 @@ from DoseEngineLib.mrml.plan_node import REFERENCE_VOLUME, isDoseCurrent
 from DoseEngineLib.widget.connectors import fillCombo
 from RTPlanningLib.mrml.dose_wash import DoseWash, hideDoseWash, showDoseWash, showLegend
 from RTPlanningLib.widget.connected_signals import connected
+from RTPlanningLib.widget.evaluation_part import EvaluationPart
 
 _PERCENT, _GY = "%", "Gy"
 
 
-class DoseWashControls:
-    """Applies the step's settings of the colour wash to a plan's current dose.
+class DoseWashControls(EvaluationPart):
+    """Applies the step's settings of the colour wash to a plan's current dose."""
 
-    Parameters
-    ----------
-    ui : object
-        Named widgets as attributes.
-    session : PlanningSession
-    parameters : callable
-        Returns the step's settings.
-    """
-
-    def __init__(self, ui: Any, session: Any, parameters: Callable[[], Any]) -> None:
-        self.ui = ui
-        self.session = session
-        self._parameters = parameters
+    def __init__(self, step: Any) -> None:
+        super().__init__(step)
+        ui = self.ui
         self._applied: tuple | None = None
         self._converting = False
         fillCombo(ui.washUnitCombo, [(_("% of the prescribed dose"), _PERCENT), (_("Gy"), _GY)], _PERCENT)
@@ -63,7 +54,7 @@ class DoseWashControls:
             widget.setEnabled(planNode is not None)
         for widget in (ui.washFromSpin, ui.washToSpin, ui.washThresholdSpin):
             widget.setEnabled(planNode is not None)
-        self._showUnit(self._parameters().washUnit)
+        self._showUnit(self.parameters.washUnit)
         if planNode is None:
             self._applied = None
             return
@@ -73,7 +64,7 @@ class DoseWashControls:
 
     def apply(self, planNode: Any) -> None:
         """Colour a plan's current dose as is set."""
-        parameters = self._parameters()
+        parameters = self.parameters
         doseNode = self.session.logic.doseVolume(planNode)
         try:
             wash = self._wash()
@@ -97,7 +88,7 @@ class DoseWashControls:
 
     def onUnitChosen(self, *_unused: object) -> None:
         """The doses are to be in another unit: they stay the same doses."""
-        ui, parameters = self.ui, self._parameters()
+        ui, parameters = self.ui, self.parameters
         unit = ui.washUnitCombo.itemData(ui.washUnitCombo.property("currentIndex"))
         former = str(ui.washFromSpin.property("suffix")).strip()
         prescribed_Gy = self._prescribed_Gy()
@@ -119,7 +110,7 @@ class DoseWashControls:
         return plan.prescription.dose_Gy if plan is not None and plan.prescription is not None else None
 
     def _wash(self) -> DoseWash:
-        parameters, factor = self._parameters(), 1.0
+        parameters, factor = self.parameters, 1.0
         if parameters.washUnit == _PERCENT:
             prescribed_Gy = self._prescribed_Gy()
             if prescribed_Gy is None:

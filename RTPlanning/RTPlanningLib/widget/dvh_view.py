@@ -13,6 +13,7 @@ from DoseEngineLib.progress import Progress
 from DoseEngineLib.widget.connectors import quiet
 from RTPlanningLib.mrml.dvh_chart import chartStructures, showDvhChart
 from RTPlanningLib.widget.connected_signals import connected
+from RTPlanningLib.widget.evaluation_part import EvaluationPart
 from RTPlanningLib.widget.plot_place import PlotPlace
 from RTPlanningLib.widget.result_table import showRows, tableTexts
 from RTPlanningLib.widget.with_packages import withPackages
@@ -22,23 +23,13 @@ _TAG = "RTPlanningDvh"
 _LEFT_OUT = ("Show", "Volume name")
 
 
-class DvhView:
-    """Shows a plan's DVHs from its nodes.
+class DvhView(EvaluationPart):
+    """Shows a plan's DVHs from its nodes."""
 
-    Parameters
-    ----------
-    ui : object
-        Named widgets as attributes.
-    session : PlanningSession
-    parameters : callable
-        Returns the step's settings.
-    """
-
-    def __init__(self, ui: Any, session: Any, parameters: Callable[[], Any]) -> None:
-        self.ui = ui
-        self.session = session
-        self._parameters = parameters
-        self.place = PlotPlace(ui.dvhPlotPlace, session.scene, _TAG)
+    def __init__(self, step: Any) -> None:
+        super().__init__(step)
+        ui = self.ui
+        self.place = PlotPlace(ui.dvhPlotPlace, self.session.scene, _TAG)
         ui.dvhStructuresList.itemChanged.connect(self.onStructuresChanged)
         ui.showAllButton.clicked.connect(self.onShowAll)
         ui.showNoneButton.clicked.connect(self.onShowNone)
@@ -84,7 +75,7 @@ class DvhView:
         planNode = self.session.planNode
         if planNode is None or self.session.logic.dvhChart(planNode) is None or self.session.isRunning:
             return
-        parameters = self._parameters()
+        parameters = self.parameters
         try:
             showDvhChart(
                 planNode,
@@ -107,10 +98,10 @@ class DvhView:
             for n in range(int(items.property("count")))
             if items.item(n).checkState() != qt.Qt.Checked
         ]
-        former = list(self._parameters().hiddenStructures)
+        former = list(self.parameters.hiddenStructures)
         # those of other plans stay hidden
         listed = {items.item(n).text() for n in range(int(items.property("count")))}
-        self._parameters().hiddenStructures = [name for name in former if name not in listed] + hidden
+        self.parameters.hiddenStructures = [name for name in former if name not in listed] + hidden
         self.apply()
 
     def onShowAll(self, *_unused: object) -> None:
@@ -143,7 +134,7 @@ class DvhView:
 
     def _listStructures(self, structures: list[str]) -> None:
         items = self.ui.dvhStructuresList
-        hidden = set(self._parameters().hiddenStructures)
+        hidden = set(self.parameters.hiddenStructures)
         with quiet(items):
             if [items.item(n).text() for n in range(int(items.property("count")))] != structures:
                 items.clear()

@@ -88,12 +88,12 @@ class EvaluateStep(Step):
         super().__init__(ui, session)
         self._evaluationLogic = EvaluationLogic(session.scene)
         self.goals = GoalResults(ui)
-        self.dvh = DvhView(ui, session, self._settings)
-        self.isodoses = IsodoseEditor(ui, session, self._settings)
-        self.wash = DoseWashControls(ui, session, self._settings)
-        self.comparison = PlanComparisonView(ui, session, self._settings, self._evaluation)
-        self.checks = PlanCheckSheet(ui, session, self._evaluation)
-        self.radiobiology = RadiobiologyView(ui, session, self._settings, self._evaluation)
+        self.dvh = DvhView(self)
+        self.isodoses = IsodoseEditor(self)
+        self.wash = DoseWashControls(self)
+        self.comparison = PlanComparisonView(self)
+        self.checks = PlanCheckSheet(self)
+        self.radiobiology = RadiobiologyView(self)
         self._chartShown: str = ""
         ui.evaluateButton.clicked.connect(self.onEvaluate)
 
@@ -174,16 +174,15 @@ class EvaluateStep(Step):
 
         self.session.run(withPackages(work), done)
 
-    def _settings(self) -> EvaluateParameters:
-        return self.parameters
-
-    def _evaluation(self) -> EvaluationLogic:
+    @property
+    def evaluation(self) -> EvaluationLogic:
+        """The logic of what is evaluated, with the session's thread to work in."""
         # the session gives its logic a thread to work in; this one takes the same
         self._evaluationLogic.background = self.session.logic.background
         return self._evaluationLogic
 
     def _stands(self, table: Any, planNode: Any) -> bool:
-        return planNode is not None and self._evaluation().isEvaluationCurrent(table(planNode), planNode)
+        return planNode is not None and self.evaluation.isEvaluationCurrent(table(planNode), planNode)
 
     def _followChart(self, evaluated: Any) -> None:
         """Bring a chart that was made anew to the units and structures that are set."""

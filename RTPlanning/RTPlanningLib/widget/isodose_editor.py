@@ -17,26 +17,17 @@ from DoseEngineLib.widget.connectors import quiet
 from RTPlanningLib.display.isodose_settings import UNITS, IsodoseSetting, next_setting
 from RTPlanningLib.mrml.isodose_node import isodoseModel
 from RTPlanningLib.widget.connected_signals import connected
+from RTPlanningLib.widget.evaluation_part import EvaluationPart
 
 _SHOWN, _LEVEL, _UNIT, _COLOR, _DOSE = range(5)
 
 
-class IsodoseEditor:
-    """Edits the levels that are kept with a plan's dose; each change is drawn at once.
+class IsodoseEditor(EvaluationPart):
+    """Edits the levels that are kept with a plan's dose; each change is drawn at once."""
 
-    Parameters
-    ----------
-    ui : object
-        Named widgets as attributes.
-    session : PlanningSession
-    parameters : callable
-        Returns the step's settings.
-    """
-
-    def __init__(self, ui: Any, session: Any, parameters: Callable[[], Any]) -> None:
-        self.ui = ui
-        self.session = session
-        self._parameters = parameters
+    def __init__(self, step: Any) -> None:
+        super().__init__(step)
+        ui = self.ui
         self._shown: tuple[IsodoseSetting, ...] | None = None
         self._shownReference_Gy: float | None = None
         ui.isodoseTable.itemChanged.connect(self.onItemChanged)
@@ -68,7 +59,7 @@ class IsodoseEditor:
         """Show or hide the isodoses of a dose as is set."""
         model = isodoseModel(doseNode)
         if model is not None and model.GetDisplayNode() is not None:
-            shown = bool(self._parameters().isodosesShown)
+            shown = bool(self.parameters.isodosesShown)
             if bool(model.GetDisplayNode().GetVisibility()) != shown:
                 model.GetDisplayNode().SetVisibility(shown)
 

@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from slicer.i18n import tr as _
 
 from DoseEngineLib.progress import Progress
 from RTPlanningLib.evaluation.plan_checks.check_result import VERDICTS, CheckResult, summary_of_checks
+from RTPlanningLib.widget.evaluation_part import EvaluationPart
 from RTPlanningLib.widget.result_table import showRows, tableTexts
 from RTPlanningLib.widget.with_packages import withPackages
 
 _TEXT_WIDTH = 240
 
 
-class PlanCheckSheet:
-    """Runs the checks and shows those that still stand.
+class PlanCheckSheet(EvaluationPart):
+    """Runs the checks and shows those that still stand."""
 
-    Parameters
-    ----------
-    ui : object
-        Named widgets as attributes.
-    session : PlanningSession
-    evaluation : callable
-        Returns the evaluation logic.
-    """
-
-    def __init__(self, ui: Any, session: Any, evaluation: Callable[[], Any]) -> None:
-        self.ui = ui
-        self.session = session
-        self._evaluation = evaluation
+    def __init__(self, step: Any) -> None:
+        super().__init__(step)
+        ui = self.ui
         ui.checkButton.clicked.connect(self.onCheck)
 
     def show(self, planNode: Any) -> None:
         """Show the checks of a plan; None: none."""
         ui = self.ui
         ui.checkButton.setEnabled(planNode is not None)
-        tableNode = self._evaluation().checksTable(planNode) if planNode is not None else None
-        stands = tableNode is not None and self._evaluation().isEvaluationCurrent(tableNode, planNode)
+        tableNode = self.evaluation.checksTable(planNode) if planNode is not None else None
+        stands = tableNode is not None and self.evaluation.isEvaluationCurrent(tableNode, planNode)
         ui.checksTable.setVisible(stands)
         if not stands:
             showRows(ui.checksTable, [])
@@ -64,7 +54,7 @@ class PlanCheckSheet:
         planNode = self.session.planNode
 
         def work(progress: Progress) -> Any:
-            _tableNode, results = self._evaluation().checkPlan(planNode, progress=progress)
+            _tableNode, results = self.evaluation.checkPlan(planNode, progress=progress)
             return results
 
         self.session.run(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from slicer.i18n import tr as _
@@ -14,6 +13,7 @@ from DoseEngineLib.widget.plan_panel import showOnlyPlans
 from RTPlanningLib.evaluation.gamma import GammaCriterion
 from RTPlanningLib.mrml.derived_nodes import statisticsOf
 from RTPlanningLib.mrml.dose_wash import hideDoseWash, showLegend, showOverlay
+from RTPlanningLib.widget.evaluation_part import EvaluationPart
 from RTPlanningLib.widget.plot_place import PlotPlace
 from RTPlanningLib.widget.result_table import showRows, tableTexts
 from RTPlanningLib.widget.with_packages import withPackages
@@ -22,29 +22,16 @@ _TAG = "RTPlanningComparedDvh"
 _MAP_OPACITY = 0.6
 
 
-class PlanComparisonView:
-    """Compares two plans and shows what still stands of it.
+class PlanComparisonView(EvaluationPart):
+    """Compares two plans and shows what still stands of it."""
 
-    Parameters
-    ----------
-    ui : object
-        Named widgets as attributes.
-    session : PlanningSession
-    parameters : callable
-        Returns the step's settings.
-    evaluation : callable
-        Returns the evaluation logic.
-    """
-
-    def __init__(self, ui: Any, session: Any, parameters: Callable[[], Any], evaluation: Callable[[], Any]) -> None:
-        self.ui = ui
-        self.session = session
-        self._parameters = parameters
-        self._evaluation = evaluation
+    def __init__(self, step: Any) -> None:
+        super().__init__(step)
+        ui = self.ui
         self._mapID = ""
-        self.place = PlotPlace(ui.comparedPlotPlace, session.scene, _TAG)
+        self.place = PlotPlace(ui.comparedPlotPlace, self.session.scene, _TAG)
         showOnlyPlans(ui.otherPlanSelector)
-        ui.otherPlanSelector.setMRMLScene(session.scene)
+        ui.otherPlanSelector.setMRMLScene(self.session.scene)
         kinds = [
             (_("Gy"), "absolute"),
             (_("% of the largest dose"), "percent"),
@@ -70,7 +57,7 @@ class PlanComparisonView:
             button.setEnabled(not reason)
         chart = goals = metrics = None
         if not reason:
-            chart, goals, metrics = self._evaluation().comparisonNodes([planNode, other])
+            chart, goals, metrics = self.evaluation.comparisonNodes([planNode, other])
             if chart is None:
                 reason = _("Press Compare to put {other} beside {plan}.").format(
                     other=other.GetName(), plan=planNode.GetName()
@@ -95,7 +82,7 @@ class PlanComparisonView:
         planNode, other = self.session.planNode, self._other()
 
         def work(progress: Progress) -> Any:
-            return self._evaluation().comparePlans([planNode, other], progress=progress)
+            return self.evaluation.comparePlans([planNode, other], progress=progress)
 
         def done(comparison: Any) -> str:
             notes = [
@@ -110,17 +97,17 @@ class PlanComparisonView:
     def onDifference(self, *_unused: object) -> None:
         """Show the difference of the doses."""
         planNode, other = self.session.planNode, self._other()
-        kind = self._parameters().differenceKind
+        kind = self.parameters.differenceKind
 
         def work(progress: Progress) -> Any:
-            volumeNode, _difference = self._evaluation().createDoseDifference(planNode, other, kind, progress=progress)
+            volumeNode, _difference = self.evaluation.createDoseDifference(planNode, other, kind, progress=progress)
             return volumeNode
 
         self._showResult(self.session.run(withPackages(work), _("Difference map ready.")), _("Difference"))
 
     def onGamma(self, *_unused: object) -> None:
         """Show the gamma index of the doses."""
-        planNode, other, parameters = self.session.planNode, self._other(), self._parameters()
+        planNode, other, parameters = self.session.planNode, self._other(), self.parameters
         criterion = GammaCriterion(
             dose_percent=parameters.gammaDose_percent,
             distance_mm=parameters.gammaDistance_mm,
@@ -129,7 +116,7 @@ class PlanComparisonView:
         )
 
         def work(progress: Progress) -> Any:
-            volumeNode, _result = self._evaluation().createGamma(planNode, other, criterion, progress=progress)
+            volumeNode, _result = self.evaluation.createGamma(planNode, other, criterion, progress=progress)
             return volumeNode
 
         self._showResult(self.session.run(withPackages(work), _("Gamma map ready.")), _("Gamma"))
@@ -179,7 +166,7 @@ class PlanComparisonView:
         if node is None:
             self.ui.mapLabel.setText("")
             return
-        if not self._evaluation().isCurrent(node):
+        if not self.evaluation.isCurrent(node):
             self.ui.mapLabel.setText(_("The doses have changed since {name} was made.").format(name=node.GetName()))
             return
         self.ui.mapLabel.setText(f"{node.GetName()}: {_figures(statisticsOf(node))}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from slicer.i18n import tr as _
@@ -12,6 +11,7 @@ from DoseEngineLib.progress import Progress
 from DoseEngineLib.widget.connectors import fillCombo
 from RTPlanningLib.radiobiology.fractionation import Fractionation, weekday_overall_days
 from RTPlanningLib.radiobiology.parameters import load_parameters
+from RTPlanningLib.widget.evaluation_part import EvaluationPart
 from RTPlanningLib.widget.result_table import showRows, tableTexts
 from RTPlanningLib.widget.with_packages import withPackages
 
@@ -19,25 +19,12 @@ _NO_TUMOUR = ""
 _COLUMNS = ("Structure", "Quantity", "Probability (%)", "95 % band (%)", "Mean dose (Gy)", "gEUD (Gy)", "Doses")
 
 
-class RadiobiologyView:
-    """Calculates the probabilities and shows those that still stand.
+class RadiobiologyView(EvaluationPart):
+    """Calculates the probabilities and shows those that still stand."""
 
-    Parameters
-    ----------
-    ui : object
-        Named widgets as attributes.
-    session : PlanningSession
-    parameters : callable
-        Returns the step's settings.
-    evaluation : callable
-        Returns the evaluation logic.
-    """
-
-    def __init__(self, ui: Any, session: Any, parameters: Callable[[], Any], evaluation: Callable[[], Any]) -> None:
-        self.ui = ui
-        self.session = session
-        self._parameters = parameters
-        self._evaluation = evaluation
+    def __init__(self, step: Any) -> None:
+        super().__init__(step)
+        ui = self.ui
         sets = load_parameters().tcp.values()
         fillCombo(
             ui.tumourCombo,
@@ -52,8 +39,8 @@ class RadiobiologyView:
         ui = self.ui
         for button in (ui.radiobiologyButton, ui.eqd2Button):
             button.setEnabled(planNode is not None)
-        tableNode = self._evaluation().radiobiologyTable(planNode) if planNode is not None else None
-        stands = tableNode is not None and self._evaluation().isEvaluationCurrent(tableNode, planNode)
+        tableNode = self.evaluation.radiobiologyTable(planNode) if planNode is not None else None
+        stands = tableNode is not None and self.evaluation.isEvaluationCurrent(tableNode, planNode)
         ui.radiobiologyTable.setVisible(stands)
         if not stands:
             showRows(ui.radiobiologyTable, [])
@@ -76,7 +63,7 @@ class RadiobiologyView:
 
     def onCalculate(self, *_unused: object) -> None:
         """Calculate the probabilities."""
-        planNode, tumour = self.session.planNode, self._parameters().tumour
+        planNode, tumour = self.session.planNode, self.parameters.tumour
         prescription = self.session.plan.prescription
         fractions = self.session.plan.fractions
         # tumours grow in the overall time: one fraction a weekday
@@ -88,7 +75,7 @@ class RadiobiologyView:
                 if prescription is None or not prescription.target:
                     raise PlanError(_("The plan names no target to calculate a TCP of; prescribe to one."))
                 sets = {prescription.target: tumour}
-            return self._evaluation().evaluateRadiobiology(
+            return self.evaluation.evaluateRadiobiology(
                 planNode,
                 tcpSets=sets,
                 fractionation=Fractionation(fractions, overall_days=overall_days),
@@ -100,10 +87,10 @@ class RadiobiologyView:
 
     def onEqd2(self, *_unused: object) -> None:
         """Put the EQD2 into the scene."""
-        planNode, elsewhere_Gy = self.session.planNode, self._parameters().alphaBetaElsewhere_Gy
+        planNode, elsewhere_Gy = self.session.planNode, self.parameters.alphaBetaElsewhere_Gy
 
         def work(progress: Progress) -> Any:
-            return self._evaluation().createEqd2(planNode, elsewhere_Gy=elsewhere_Gy, progress=progress)
+            return self.evaluation.createEqd2(planNode, elsewhere_Gy=elsewhere_Gy, progress=progress)
 
         self.session.run(withPackages(work), lambda node: _("{name} is in the scene.").format(name=node.GetName()))
 
