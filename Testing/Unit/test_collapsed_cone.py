@@ -249,6 +249,25 @@ def test_cancelling_in_mid_transport_stops_the_work():
         COARSE.calculate_dose(box((40, 40, 40)), plan(), progress=stop)
 
 
+def test_cancelling_while_1_MU_is_calibrated_stops_the_work(monkeypatch):
+    from DoseEngineLib.photon import collapsed_cone as module
+
+    monkeypatch.setattr(module, "_calibrations", type(module._calibrations)())
+    told = []
+
+    def stop(fraction, text):
+        told.append(text)
+        if told.count("Collapsed cone: what 1 MU gives in the reference phantom") > 3:
+            raise Cancelled("stopped by the user")
+
+    with pytest.raises(Cancelled):
+        COARSE.calculate_dose(box((40, 40, 40)), plan(machine="generic_6mv"), progress=stop)
+    assert module._calibrations == {}, "half a calibration is none"
+    dose = COARSE.calculate_dose(box((40, 40, 40)), plan(machine="generic_6mv")).dose_Gy
+    assert len(module._calibrations) == 1
+    assert np.array_equal(COARSE.calculate_dose(box((40, 40, 40)), plan(machine="generic_6mv")).dose_Gy, dose)
+
+
 def test_what_cannot_be_computed_says_so():
     for options, says in [
         ({"rings": 2}, "4..96"),

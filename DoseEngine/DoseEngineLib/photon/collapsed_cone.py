@@ -13,8 +13,8 @@ this implementation's own.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import replace
-from functools import lru_cache
 from typing import ClassVar
 
 import numba
@@ -36,7 +36,7 @@ from DoseEngineLib.photon.photon_options import COLLAPSED_CONE_OPTIONS
 from DoseEngineLib.photon.terma import TermaLattice, add_to_grid, coarsened, make_terma_lattice, windowed
 from DoseEngineLib.photon.water_dose import contamination_kernel
 from DoseEngineLib.plan import Beam
-from DoseEngineLib.progress import Progress, part
+from DoseEngineLib.progress import Progress, part, silent
 
 MEV_G_IN_GY = 1.602176634e-10
 # Exponentials carried at a time: the short ranges on fine cells, then the long ones on coarse cells.
@@ -125,7 +125,11 @@ class PhotonCollapsedConeEngine(PhotonBeamEngine):
         progress: Progress,
     ) -> np.ndarray:
         pitch = self.pitch_for(grid)
-        per_MU = _photons_per_cm2_per_MU(machine, self.rings, self.azimuths, pitch)
+
+        def calibrating(fraction: float, text: str) -> None:
+            progress(0.0, "Collapsed cone: what 1 MU gives in the reference phantom")
+
+        per_MU = _photons_per_cm2_per_MU(machine, self.rings, self.azimuths, pitch, calibrating)
         segments = beam_segments(beam, machine, position, _FLUENCE_PIXEL_MM, self.arc_step_deg)
         dose = np.zeros(grid.shape, np.float32)
         for number, segment in enumerate(segments):
@@ -141,8 +145,14 @@ class PhotonCollapsedConeEngine(PhotonBeamEngine):
         return dose
 
 
-@lru_cache(maxsize=32)
-def _photons_per_cm2_per_MU(machine: Machine, rings: int, azimuths: int, pitch_mm: float) -> float:
+# What was found for a machine and the engine's options; not lru_cache, which would take the progress for an option.
+_calibrations: OrderedDict[tuple[Machine, int, int, float], float] = OrderedDict()
+_CALIBRATIONS_KEPT = 32
+
+
+def _photons_per_cm2_per_MU(
+    machine: Machine, rings: int, azimuths: int, pitch_mm: float, progress: Progress = silent
+) -> float:
     """Photons/cm2 in air on the axis at the SAD for each MU, so that this engine meets the machine's calibration.
 
     The reference condition is computed like any other dose, in a water phantom 10 cm wider than the field on every side
@@ -151,6 +161,10 @@ def _photons_per_cm2_per_MU(machine: Machine, rings: int, azimuths: int, pitch_m
     calibration = machine.calibration
     if not isinstance(calibration, ReferenceCalibration):
         return calibration
+    key = (machine, rings, azimuths, pitch_mm)
+    if key in _calibrations:
+        _calibrations.move_to_end(key)
+        return _calibrations[key]
     voxel = 5.0
     at_surface = max(calibration.field_mm) * calibration.ssd_mm / machine.sad_mm
     across = int(np.ceil((at_surface + 200.0) / voxel / 2)) * 2
@@ -170,8 +184,11 @@ def _photons_per_cm2_per_MU(machine: Machine, rings: int, azimuths: int, pitch_m
     dose = np.zeros(points.shape, np.float32)
     for segment in beam_segments(beam, machine, "HFS", _FLUENCE_PIXEL_MM):
         _add_segment(dose, np.ones(points.shape, bool), points, patient, segment, machine, rings, azimuths, pitch_mm,
-                     segment.weight, np.inf, lambda fraction, text: None)  # fmt: skip
-    return calibration.dose_Gy_per_MU / float(dose.mean())
+                     segment.weight, np.inf, progress)  # fmt: skip
+    _calibrations[key] = calibration.dose_Gy_per_MU / float(dose.mean())
+    while len(_calibrations) > _CALIBRATIONS_KEPT:
+        _calibrations.popitem(last=False)
+    return _calibrations[key]
 
 
 def _add_segment(
