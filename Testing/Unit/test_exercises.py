@@ -100,7 +100,7 @@ def test_five_exercises_are_listed_and_no_file_is_forgotten() -> None:
     names = available_exercises()
     assert len(names) == 5
     files = {entry.name for entry in FILES.iterdir() if entry.name.endswith(".json")}
-    assert files == {f"{name}.json" for name in names} | {"index.json", "exercise.schema.json"}
+    assert files == {f"{name}.json" for name in names} | {"exercise.schema.json"}
     with pytest.raises(SchemaError, match="no exercise 'box'; choose one of: four-field-box"):
         load_exercise("box")
     with pytest.raises(SchemaError, match="has 4 steps; there is none numbered 5"):

@@ -16,6 +16,14 @@ from RTPlanningLib.exercises.learner_work import Finding, LearnerWork
 
 EXERCISE_SCHEMA_VERSION = 1
 _SCHEMA = "exercise.schema.json"
+# in the order to work through them
+_SHIPPED = (
+    "four-field-box",
+    "opposed-or-four-fields",
+    "lung-heterogeneity",
+    "imrt-c-shape",
+    "fractionation-eqd2",
+)
 
 
 @dataclass(frozen=True)
@@ -112,8 +120,7 @@ def judge_step(exercise: Exercise, number: int, work: LearnerWork) -> StepResult
 
 def available_exercises() -> list[str]:
     """List the names of the exercises that come with the package, in the order to work through them."""
-    index = json.loads(_text("index.json"))
-    return list(index["exercises"])
+    return list(_SHIPPED)
 
 
 def load_exercise(name: str) -> Exercise:
