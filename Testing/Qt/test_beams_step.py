@@ -374,7 +374,7 @@ def test_a_copied_plan_takes_goals_and_objectives_along(made) -> None:
 
 
 def test_packages_are_asked_for_before_machines_are_read(made, monkeypatch) -> None:
-    import RTPlanningLib.widget.beams_step as module
+    import RTPlanningLib.widget.beams_editor as module
     from DoseEngineLib.widget import packages
 
     ui = made.ui
@@ -382,7 +382,7 @@ def test_packages_are_asked_for_before_machines_are_read(made, monkeypatch) -> N
     monkeypatch.setattr(module, "missingPackages", lambda requirements: ["jsonschema>=4.18"])
     asked = []
     monkeypatch.setattr("RTPlanningLib.widget.with_packages.ensurePackages", lambda *what: asked.append(what))
-    made.step._packagesFound = False
+    made.step.editor._packagesFound = False
     made.session.update()
     assert "before some packages are installed" in ui.bevLabel.text()
     assert not asked

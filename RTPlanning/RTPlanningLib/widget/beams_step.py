@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Any
 
 from slicer.i18n import tr as _
-from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
 from DoseEngineLib.errors import PlanError, PlanningError
 from DoseEngineLib.machine import available_machines
@@ -19,24 +18,18 @@ from DoseEngineLib.mrml.plan_node import (
     planFromNode,
     planNodes,
 )
-from DoseEngineLib.plan import Plan, Prescription, Structure
-from DoseEngineLib.progress import Progress
+from DoseEngineLib.plan import Plan
 from DoseEngineLib.structure_role import role_from_name
 from DoseEngineLib.widget.connectors import connect, fillCombo, quiet
-from DoseEngineLib.widget.packages import DOSE_PACKAGES, missingPackages
 from RTPlanningLib.beam_arrangement import (
     arc_angles_deg,
-    arc_beam,
-    conformal_fields,
     equally_spaced_deg,
     target_isocenter_RAS_mm,
 )
 from RTPlanningLib.beam_editing import (
-    DEFAULT_MU,
     add_beam,
     beam_named,
     copy_beam,
-    free_name,
     opposed_beam,
     remove_beam,
     rename_beam,
@@ -49,16 +42,17 @@ from RTPlanningLib.beam_editing import (
     with_MU,
     with_weights,
 )
-from RTPlanningLib.beam_fit import BeamFit, fit_beam, fit_plan
-from RTPlanningLib.mrml.beam_fit_nodes import beamFits, setPlanAndFits
+from RTPlanningLib.beam_fit import BeamFit
+from RTPlanningLib.mrml.beam_fit_nodes import beamFits
 from RTPlanningLib.mrml.beam_model_nodes import createBeamModelNodes, highlightBeam, renameBeamNodes, showBeams
-from RTPlanningLib.mrml.case_nodes import patientPosition
 from RTPlanningLib.mrml.crosshair import crosshairPosition_RAS_mm
 from RTPlanningLib.mrml.plan_copy import copyPlanNode
 from RTPlanningLib.mrml.structure_reader import StructureReader
-from RTPlanningLib.plan_file import DEFAULT_ENGINE, DEFAULT_MACHINE, DEFAULT_SPACING_MM
+from RTPlanningLib.plan_file import DEFAULT_MACHINE
 from RTPlanningLib.plan_templates import BOX_GANTRY_DEG
+from RTPlanningLib.widget.beams_editor import BeamsEditor
 from RTPlanningLib.widget.beams_eye_view import BeamsEye, BeamsEyeView
+from RTPlanningLib.widget.beams_parameters import BeamsParameters
 from RTPlanningLib.widget.beams_table import BeamsTable
 from RTPlanningLib.widget.session import PlanningSession
 from RTPlanningLib.widget.step import Step
@@ -67,42 +61,6 @@ from RTPlanningLib.widget.with_packages import withPackages
 _ANGLES = ("gantry", "collimator", "couch")
 _JAWS = {"x1": ("x", 0), "x2": ("x", 1), "y1": ("y", 0), "y2": ("y", 1)}
 _NOT_OUTLINED_ROLES = ("EXTERNAL", "SUPPORT", "CONTROL")
-
-
-@parameterNodeWrapper
-class BeamsParameters:
-    """Settings of the step.
-
-    Attributes
-    ----------
-    fit : {"mlc", "jaws"}
-        Of new beams, with ``margin_mm``.
-    fieldCount, firstGantry_deg
-        Of equally spaced fields.
-    arcStart_deg, arcStop_deg, arcSpacing_deg, arcSense
-        Of a new arc; "clockwise" or "counterclockwise".
-    selectedBeam : str
-    allBeams : bool
-        The isocentre is that of all beams.
-    showBeams : bool
-    outlines : {"shown", "target", "none"}
-        Structures outlined in the beam's-eye view.
-    beamsEyeCollapsed : bool
-    """
-
-    fit: str = "mlc"
-    margin_mm: Annotated[float, WithinRange(0.0, 100.0)] = 7.0
-    fieldCount: Annotated[int, WithinRange(1, 36)] = 5
-    firstGantry_deg: Annotated[float, WithinRange(0.0, 359.9)] = 0.0
-    arcStart_deg: Annotated[float, WithinRange(0.0, 359.9)] = 181.0
-    arcStop_deg: Annotated[float, WithinRange(0.0, 359.9)] = 179.0
-    arcSpacing_deg: Annotated[float, WithinRange(1.0, 10.0)] = 4.0
-    arcSense: str = "clockwise"
-    selectedBeam: str = ""
-    allBeams: bool = True
-    showBeams: bool = True
-    outlines: str = "shown"
-    beamsEyeCollapsed: bool = False
 
 
 class BeamsStep(Step):
@@ -115,8 +73,8 @@ class BeamsStep(Step):
         super().__init__(ui, session)
         self._reader = StructureReader()
         self._shownPlan: tuple = ()
-        self._packagesFound = False
         machines = available_machines()
+        self.editor = BeamsEditor(session, self._reader, self._targetName, self.update)
         self.table = BeamsTable(ui.beamsTable, machines, self.onEdited, self.onSelected)
         self.beamsEye = BeamsEyeView(ui.bevLabel, self._reader, lambda: session.isRunning)
         fillCombo(ui.machineCombo, [(name, name) for name in machines], DEFAULT_MACHINE)
@@ -278,7 +236,7 @@ class BeamsStep(Step):
         """Beams in the views, those of other plans hidden; and the beam's-eye view."""
         name = self._selectedName(plan)
         isShown = bool(self.ui.showBeamsCheck.property("checked"))
-        if plan is not None and not self._hasPackages():
+        if plan is not None and not self.editor.hasPackages():
             text = _("Machines cannot be read before some packages are installed: press Show beams in the views.")
             self.beamsEye.show(None, text)
             return
@@ -323,54 +281,29 @@ class BeamsStep(Step):
 
     def onFourFieldBox(self, *_unused: object) -> None:
         """Make a four-field box."""
-        self._arrange(lambda: BOX_GANTRY_DEG, _("Four-field box"))
+        self.editor.arrange(lambda: BOX_GANTRY_DEG, self._newFit(), _("Four-field box"))
 
     def onEquallySpaced(self, *_unused: object) -> None:
         """Make equally spaced fields."""
         count, first = self.parameters.fieldCount, self.parameters.firstGantry_deg
         name = _("{count} fields").format(count=count)
-        self._arrange(lambda: equally_spaced_deg(count, first), name)
+        self.editor.arrange(lambda: equally_spaced_deg(count, first), self._newFit(), name)
 
     def onArc(self, *_unused: object) -> None:
         """Add an arc."""
-        parameters, fit = self.parameters, self._newFit()
+        parameters = self.parameters
+        start, stop, spacing = parameters.arcStart_deg, parameters.arcStop_deg, parameters.arcSpacing_deg
         clockwise = parameters.arcSense == "clockwise"
-
-        def work(progress: Progress) -> tuple[Plan, str]:
-            plan = self.session.plan
-            target, position = self._target(), self._position(plan)
-            angles = arc_angles_deg(
-                parameters.arcStart_deg,
-                parameters.arcStop_deg,
-                clockwise=clockwise,
-                spacing_deg=parameters.arcSpacing_deg,
-            )
-            number = 1 if plan is None else len(plan.beams) + 1
-            wish = _("Arc {number}").format(number=number)
-            isocenter = target_isocenter_RAS_mm(target) if plan is None else plan.beams[0].isocenter_RAS_mm
-            arc = arc_beam(
-                wish if plan is None else free_name(plan, wish),
-                angles,
-                machine=self.session.settings.machine,
-                isocenter_RAS_mm=isocenter,
-                meterset_MU=self._newMeterset(plan),
-            )
-            arc = self.session.logic.background(lambda report: fit_beam(arc, fit, target, position, report), progress)
-            fits = {arc.name: fit}
-            if plan is None:
-                return self._create((arc,), wish, target, fits), arc.name
-            fits |= beamFits(self.session.planNode)
-            self._store(replace(plan, beams=(*plan.beams, arc)), fits)
-            return plan, arc.name
-
-        result = self.session.run(withPackages(work), lambda made: _("Added {name}.").format(name=made[1]))
-        if result is not None:
-            self.onSelected(result[1])
+        added = self.editor.addArc(
+            lambda: arc_angles_deg(start, stop, clockwise=clockwise, spacing_deg=spacing), self._newFit()
+        )
+        if added is not None:
+            self.onSelected(added)
 
     def onAdd(self, *_unused: object) -> None:
         """Add a beam like the selected one."""
         if self.session.plan is None:
-            self._arrange(lambda: (0.0,), _("Plan"))
+            self.editor.arrange(lambda: (0.0,), self._newFit(), _("Plan"))
             return
         self._addLike(add_beam, _("Added {name}, like {like}; set its angles."))
 
@@ -386,20 +319,11 @@ class BeamsStep(Step):
         """Remove the selected beam."""
         name = self._selectedName(self.session.plan)
         if name is not None:
-            self._edit(lambda plan: remove_beam(plan, name), said=_("Removed {name}.").format(name=name))
+            self.editor.edit(lambda plan: remove_beam(plan, name), said=_("Removed {name}.").format(name=name))
 
     def onRefit(self, *_unused: object) -> None:
         """Fit all beams anew that follow the target, or did."""
-        planNode = self.session.planNode
-        if planNode is None:
-            return
-
-        def work(progress: Progress) -> int:
-            fits = beamFits(planNode, changedToo=True)
-            self._store(self._fitted(planFromNode(planNode), fits, list(fits), progress), fits)
-            return len(fits)
-
-        self.session.run(withPackages(work), lambda count: _("Fitted {count} beams anew.").format(count=count))
+        self.editor.refit()
 
     def onCopyPlan(self, *_unused: object) -> None:
         """Make a copy of the plan and work on that."""
@@ -425,17 +349,17 @@ class BeamsStep(Step):
         elif key == "name":
             self._rename(name, text)
         elif key == "machine":
-            fitted = name in self._fits()
-            self._edit(lambda plan: set_machine(plan, name, text, keeps_aperture=not fitted), refit=[name])
+            fitted = name in self.editor.fits()
+            self.editor.edit(lambda plan: set_machine(plan, name, text, keeps_aperture=not fitted), refit=[name])
         elif key in _JAWS:
             self._setJaw(name, key, text)
         elif key == "weight":
-            self._edit(lambda plan: set_weight(plan, name, _number(text)))
+            self.editor.edit(lambda plan: set_weight(plan, name, _number(text)))
         elif key == "MU":
-            self._edit(lambda plan: set_meterset(plan, name, _number(text)))
+            self.editor.edit(lambda plan: set_meterset(plan, name, _number(text)))
         else:
             # of an arc the first angle counts
-            self._edit(lambda plan: set_angles(plan, name, **{key: _number(text.split(" ")[0])}), refit=[name])
+            self.editor.edit(lambda plan: set_angles(plan, name, **{key: _number(text.split(" ")[0])}), refit=[name])
 
     def onSelected(self, name: str) -> None:
         """Another beam was chosen."""
@@ -448,7 +372,7 @@ class BeamsStep(Step):
         value = float(widget.property("value"))
         name = self._selectedName(self.session.plan)
         if name is not None:
-            self._edit(lambda plan: set_angles(plan, name, **{f"{angle}_deg": value}), refit=[name])
+            self.editor.edit(lambda plan: set_angles(plan, name, **{f"{angle}_deg": value}), refit=[name])
 
     def onIsocenter(self, *_unused: object) -> None:
         """Coordinates of the isocentre were typed."""
@@ -459,7 +383,7 @@ class BeamsStep(Step):
     def onIsocenterToTarget(self, *_unused: object) -> None:
         """Put the isocentre into the target's centre."""
         try:
-            self._setIsocenter(target_isocenter_RAS_mm(self._target()))
+            self._setIsocenter(target_isocenter_RAS_mm(self.editor.target()))
         except PlanningError as error:
             self.session.say(str(error))
 
@@ -475,20 +399,11 @@ class BeamsStep(Step):
         target = self._targetName()
         if not target:
             return
-        planNode = self.session.planNode
-        self.session.settings.target = target
-        if planNode is None:
+        if self.session.planNode is None:
+            self.session.settings.target = target
             self.session.update()
-            return
-
-        def work(progress: Progress) -> None:
-            plan = planFromNode(planNode)
-            fits = beamFits(planNode, changedToo=True)
-            prescription = replace(plan.prescription or self._prescription(), target=target)
-            plan = replace(plan, prescription=prescription)
-            self._store(self._fitted(plan, fits, list(fits), progress), fits)
-
-        self.session.run(withPackages(work), _("The target is {name} now.").format(name=target))
+        else:
+            self.editor.aimAt(target)
 
     def onMeterset(self, *_unused: object) -> None:
         """Beams shall carry MU, or weights."""
@@ -499,131 +414,17 @@ class BeamsStep(Step):
         if combo.itemData(combo.property("currentIndex")) == "MU":
             delivered = deliveredPlan(planNode) if isDoseCurrent(planNode) else None
             metersets = None if delivered is None else [beam.meterset_MU for beam in delivered.beams]
-            self._edit(lambda plan: with_MU(plan, metersets))
+            self.editor.edit(lambda plan: with_MU(plan, metersets))
         else:
-            self._edit(lambda plan: with_weights(plan, plan.prescription or self._prescription()))
+            self.editor.edit(lambda plan: with_weights(plan, plan.prescription or self.editor.prescription()))
 
     def onDisplayChanged(self, *_unused: object) -> None:
         """Something of the display was changed."""
         if self.session.isRunning or self.parameters is None:
             return
-        if self.session.planNode is not None and not self._hasPackages():
+        if self.session.planNode is not None and not self.editor.hasPackages():
             self.session.run(withPackages(lambda progress: None), _("The beams are shown."))
         self.update()
-
-    def _hasPackages(self) -> bool:
-        """Whether machines can be read; once they are there, packages stay."""
-        if not self._packagesFound:
-            self._packagesFound = not missingPackages(DOSE_PACKAGES)
-        return self._packagesFound
-
-    # How changes are made
-
-    def _edit(
-        self,
-        change: Callable[[Plan], Plan],
-        *,
-        refit: Sequence[str] = (),
-        fits: Callable[[dict[str, BeamFit]], dict[str, BeamFit]] = dict,
-        said: str = "",
-    ) -> bool:
-        """Change the plan at once, fit the named beams that follow the target, and show it; errors go to the status.
-
-        ``fits`` changes which beams follow the target, and with what margin.
-        """
-        session = self.session
-        planNode = session.planNode
-        if planNode is None or session.isRunning:
-            return False
-        if not self._hasPackages():
-            session.run(withPackages(lambda progress: None), "")
-        try:
-            before = planFromNode(planNode)
-            followers = fits(beamFits(planNode))
-            former = fits(beamFits(planNode, changedToo=True))
-            plan = change(before)
-            names = [name for name in refit if name in followers]
-            if any(not beam_named(plan, name).is_static for name in names):
-                # many control points: with progress, and events turning
-                result = session.run(
-                    lambda progress: self._store(self._fitted(plan, followers, names, progress), followers, former),
-                    said or _("Fitted {names} to the target.").format(names=", ".join(names)),
-                )
-                return result is not None
-            self._store(self._fitted(plan, followers, names), followers, former)
-        except PlanningError as error:
-            session.say(str(error))
-            self.update()
-            return False
-        if said:
-            session.say(said)
-        self.update()
-        return True
-
-    def _fitted(
-        self, plan: Plan, fits: Mapping[str, BeamFit], names: Sequence[str], progress: Progress | None = None
-    ) -> Plan:
-        """The plan with these beams fitted anew: in the background where there is a progress to tell."""
-        if not names:
-            return plan
-        target = self._target(plan)
-        if progress is None:
-            return fit_plan(plan, fits, target, names)
-        return self.session.logic.background(lambda report: fit_plan(plan, fits, target, names, report), progress)
-
-    def _store(self, plan: Plan, fits: Mapping[str, BeamFit], former: Mapping[str, BeamFit] | None = None) -> Plan:
-        setPlanAndFits(self.session.planNode, plan, fits, former)
-        return plan
-
-    def _create(self, beams: Sequence, name: str, target: Structure, fits: Mapping[str, BeamFit]) -> Plan:
-        """Make a plan node for the chosen case."""
-        session = self.session
-        session.settings.target = target.name
-        taken = {node.GetName() for node in planNodes(session.scene)}
-        number, unique = 1, name
-        while unique in taken:
-            number += 1
-            unique = f"{name} {number}"
-        plan = Plan(
-            unique,
-            tuple(beams),
-            self._prescription(),
-            patientPosition(session.volumeNode),
-            DEFAULT_ENGINE,
-            dose_grid_spacing_mm=DEFAULT_SPACING_MM,
-        )
-        setPlanAndFits(session.setPlan(plan), plan, fits)
-        return plan
-
-    def _arrange(self, angles: Callable[[], Sequence[float]], name: str) -> None:
-        """Fields from these gantry angles: a new plan, or in place of the beams of the one that is there."""
-        fit, session = self._newFit(), self.session
-
-        def work(progress: Progress) -> str:
-            plan = session.plan
-            target, position = self._target(), self._position(plan)
-            gantry_deg = angles()
-            options = {
-                "machine": session.settings.machine,
-                "patient_position": position,
-                "meterset_MU": self._newMeterset(plan),
-            }
-            beams = session.logic.background(
-                lambda report: conformal_fields(target, gantry_deg, fit, progress=report, **options), progress
-            )
-            fits = {beam.name: fit for beam in beams}
-            if plan is None:
-                made = self._create(beams, name, target, fits)
-                return _("Made plan {name}: {count} beams fitted to {target}.").format(
-                    name=made.name, count=len(beams), target=target.name
-                )
-            prescription = plan.prescription or self._prescription()
-            self._store(replace(plan, beams=beams, prescription=prescription), fits)
-            return _("Plan {name} has {count} beams fitted to {target} now.").format(
-                name=plan.name, count=len(beams), target=target.name
-            )
-
-        session.run(withPackages(work), lambda text: text)
 
     def _addLike(self, operation: Callable[[Plan, str], tuple[Plan, str]], said: str) -> None:
         like = self._selectedName(self.session.plan)
@@ -644,7 +445,7 @@ class BeamsStep(Step):
 
         # a copy is fitted already
         refit = [name for name in [self._nameOf(operation, like)] if operation is opposed_beam and name]
-        if self._edit(change, fits=fits, refit=refit):
+        if self.editor.edit(change, fits=fits, refit=refit):
             self.onSelected(added[-1])
             self.session.say(said.format(name=added[-1], like=like))
 
@@ -656,19 +457,19 @@ class BeamsStep(Step):
             return ""
 
     def _setFit(self, name: str, kind: str | None) -> None:
-        margin = self._fits().get(name, BeamFit(margin_mm=self.parameters.margin_mm)).margin_mm
+        margin = self.editor.fits().get(name, BeamFit(margin_mm=self.parameters.margin_mm)).margin_mm
 
         def fits(of: dict[str, BeamFit]) -> dict[str, BeamFit]:
             rest = {beam: fit for beam, fit in of.items() if beam != name}
             return rest if kind is None else {**rest, name: BeamFit(kind, margin)}
 
-        self._edit(lambda plan: plan, refit=[name], fits=fits)
+        self.editor.edit(lambda plan: plan, refit=[name], fits=fits)
 
     def _setMargin(self, name: str, text: str) -> None:
         def fits(of: dict[str, BeamFit]) -> dict[str, BeamFit]:
             return {**of, name: replace(of[name], margin_mm=_number(text))} if name in of else of
 
-        self._edit(lambda plan: plan, refit=[name], fits=fits)
+        self.editor.edit(lambda plan: plan, refit=[name], fits=fits)
 
     def _rename(self, name: str, text: str) -> None:
         planNode = self.session.planNode
@@ -681,12 +482,12 @@ class BeamsStep(Step):
         def fits(of: dict[str, BeamFit]) -> dict[str, BeamFit]:
             return {text.strip() if beam == name else beam: fit for beam, fit in of.items()}
 
-        if self._edit(change, fits=fits):
+        if self.editor.edit(change, fits=fits):
             self.onSelected(text.strip())
 
     def _setJaw(self, name: str, key: str, text: str) -> None:
         axis, side = _JAWS[key]
-        followed = name in self._fits()
+        followed = name in self.editor.fits()
 
         def change(plan: Plan) -> Plan:
             aperture = beam_named(plan, name).control_points[0].aperture
@@ -695,7 +496,7 @@ class BeamsStep(Step):
             return set_jaws(plan, name, **{f"jaw_{axis}_mm": tuple(jaws)})
 
         said = _("{name} does not follow the target any more: its jaws were set by hand.").format(name=name)
-        self._edit(
+        self.editor.edit(
             change,
             fits=lambda of: {beam: fit for beam, fit in of.items() if beam != name},
             said=said if followed else "",
@@ -708,7 +509,7 @@ class BeamsStep(Step):
             return
         one = None if self.parameters.allBeams else name
         names = [beam.name for beam in plan.beams] if one is None else [name]
-        self._edit(lambda plan: set_isocenter(plan, isocenter_RAS_mm, one), refit=names)
+        self.editor.edit(lambda plan: set_isocenter(plan, isocenter_RAS_mm, one), refit=names)
 
     # What is asked for
 
@@ -719,41 +520,12 @@ class BeamsStep(Step):
         chosen = self.parameters.selectedBeam
         return chosen if chosen in names else names[0]
 
-    def _fits(self) -> dict[str, BeamFit]:
-        try:
-            return beamFits(self.session.planNode)
-        except PlanningError:
-            # the edit that follows says why
-            return {}
-
     def _newFit(self) -> BeamFit:
         return BeamFit(self.parameters.fit, self.parameters.margin_mm)
-
-    def _newMeterset(self, plan: Plan | None) -> float | None:
-        """MU of new beams where the others carry MU, or where nothing scales weights."""
-        hasMU = plan.has_MU if plan is not None else self.session.settings.normalization == "none"
-        return DEFAULT_MU if hasMU else None
 
     def _targetName(self) -> str:
         combo = self.ui.targetCombo
         return str(combo.itemData(combo.property("currentIndex")) or "")
-
-    def _target(self, plan: Plan | None = None) -> Structure:
-        """The target of a plan, or the one chosen."""
-        name = plan.prescription.target if plan is not None and plan.prescription is not None else None
-        name = name or self._targetName()
-        if not name:
-            raise PlanError(_("Choose the target that the beams shall be aimed at."))
-        return self._reader.structure(self.session.volumeNode, self.session.segmentationNode, name)
-
-    def _position(self, plan: Plan | None) -> str:
-        return plan.patient_position if plan is not None else patientPosition(self.session.volumeNode)
-
-    def _prescription(self) -> Prescription:
-        settings = self.session.settings
-        return Prescription(
-            settings.prescribedDose_Gy, settings.fractions, self._targetName() or None, settings.normalization
-        )
 
     def _angleWidgets(self, angle: str) -> tuple[Any, Any]:
         ui = self.ui
