@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import slicer
+
 from DoseEngineLib.background import Background, at_once
 from DoseEngineLib.errors import PatientError
 from DoseEngineLib.geometry import Grid
@@ -19,10 +21,12 @@ from DoseEngineLib.mrml.segmentations import (
     storeStructure,
     structuresFromSegmentation,
 )
+from DoseEngineLib.mrml.subject_hierarchy import placeNode, studyOf
 from DoseEngineLib.mrml.volumes import arrayFromVolume, gridFromVolume
 from DoseEngineLib.plan import Structure
 from DoseEngineLib.progress import Progress, part, silent
 from DoseEngineLib.ring import ring
+from DoseEngineLib.structure_role import role_from_name
 from RTPlanningLib.contouring.body_outline import body_outline
 from RTPlanningLib.contouring.boolean import combine
 from RTPlanningLib.contouring.crop import crop_inside, crop_outside
@@ -40,6 +44,7 @@ from RTPlanningLib.mrml.segmentation_history import History, SegmentationHistory
 from RTPlanningLib.mrml.structure_rows import SegmentVolumes, structureRows
 
 _BODY_ROLE = "EXTERNAL"
+_LABELMAP = "Binary labelmap"
 
 Work = Callable[[Mapping[str, Structure], Progress], EditedStructure]
 
@@ -115,6 +120,56 @@ class StructuresLogic:
             self.scene.RemoveObserver(tag)
         self._tags = []
         self._onClose()
+
+    # Beginning
+
+    def createSegmentation(self, volumeNode):
+        """Add an empty segmentation for a CT, drawn on its voxels; returns the node.
+
+        Raises
+        ------
+        PatientError
+            No CT.
+        """
+        # refuses what is no image
+        gridFromVolume(volumeNode)
+        node = slicer.vtkMRMLSegmentationNode()
+        node.SetName(self.scene.GetUniqueNameByString(f"{volumeNode.GetName()}_Structures"))
+        node = self.scene.AddNode(node)
+        node.CreateDefaultDisplayNodes()
+        node.GetSegmentation().SetSourceRepresentationName(_LABELMAP)
+        node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+        placeNode(node, studyOf(volumeNode))
+        return node
+
+    def addSegment(self, segmentationNode, name: str = "") -> str:
+        """Add an empty structure to draw into; returns its name.
+
+        Raises
+        ------
+        PatientError
+            A name that is taken.
+        """
+        segmentation = segmentationNode.GetSegmentation()
+        names = [row.name for row in structureRows(segmentationNode, SegmentVolumes())]
+        if name and name in names:
+            raise PatientError(f"There is a structure {name!r} already; choose another name.")
+        number = 1
+        while not name:
+            name = f"Structure_{number}" if f"Structure_{number}" not in names else ""
+            number += 1
+        colors = [segmentation.GetNthSegment(n).GetColor() for n in range(segmentation.GetNumberOfSegments())]
+        self.history(segmentationNode).saveStateForUndo()
+        segmentID = segmentation.AddEmptySegment("", name)
+        if not segmentID:
+            raise PatientError(
+                f"{segmentationNode.GetName()} took no further structure; convert its segments to binary labelmaps "
+                "(Segmentations module, Representations) and try again."
+            )
+        segment = segmentation.GetSegment(segmentID)
+        segment.SetColor(*free_color(colors[-1] if colors else (0.90, 0.62, 0.0), colors))
+        setSegmentRole(segment, role_from_name(name))
+        return name
 
     # Undo
 

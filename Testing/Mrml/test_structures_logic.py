@@ -270,6 +270,28 @@ def test_structures_are_edited_on_the_segmentations_own_voxels(scene, case):
     logic.release()
 
 
+def test_a_segmentation_is_begun_on_the_voxels_of_its_ct(small):
+    from DoseEngineLib.mrml.segmentations import structuresFromSegmentation
+    from DoseEngineLib.mrml.subject_hierarchy import studyOf
+    from RTPlanningLib.mrml.editing_grid import editingGrid
+
+    logic, volume, _segmentation = small
+    new = logic.createSegmentation(volume)
+    assert editingGrid(new).is_same_as(GRID)
+    assert studyOf(new) == studyOf(volume)
+    assert logic.addSegment(new) == "Structure_1"
+    assert logic.addSegment(new, "PTV_Boost") == "PTV_Boost"
+    with pytest.raises(PatientError, match="already"):
+        logic.addSegment(new, "PTV_Boost")
+    first, boost = structuresFromSegmentation(new, GRID)
+    assert (first.role, boost.role) == ("ORGAN", "PTV")
+    assert first.color != boost.color
+    assert logic.undo(new)
+    assert [s.name for s in structuresFromSegmentation(new, GRID)] == ["Structure_1"]
+    with pytest.raises(PatientError, match="no volume"):
+        logic.createSegmentation(None)
+
+
 def test_rows_tell_name_role_color_and_volume(small):
     from RTPlanningLib.mrml.structure_rows import SegmentVolumes, structureRows
 

@@ -239,6 +239,33 @@ def test_without_a_body_the_panel_says_what_to_press(desktop):
     panel.session.release()
 
 
+def test_a_ct_without_structures_is_contoured_from_the_beginning(desktop):
+    from RTPlanningLib.widget.structures_step import StructuresStep
+
+    panel = make_step(desktop, StructuresStep)
+    volume, segmentation = panel.logic.loadCase(small_case())
+    desktop.scene.RemoveNode(segmentation)
+    panel.session.chooseCase(volume, None)
+    ui = panel.ui
+    nodes = desktop.scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
+    ui.bodyThresholdSpin.setValue(900.0)
+    ui.bodyButton.click()
+    assert "no body was found" in (panel.statusLabel.text() + " ".join(desktop.errors))
+    assert desktop.scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == nodes
+    assert panel.session.segmentationNode is None
+    ui.bodyThresholdSpin.setValue(-350.0)
+    ui.bodyButton.click()
+    assert names(panel) == ["External"]
+    ui.newButton.click()
+    ui.newButton.click()
+    assert names(panel) == ["External", "Structure_1", "Structure_2"]
+    assert ui.segmentEditor.currentSegmentID() == "Structure_2" or ui.structureCombo.currentData() == "Structure_2"
+    assert not ui.editorSection.property("collapsed")
+    ui.undoButton.click()
+    assert names(panel) == ["External", "Structure_1"]
+    panel.session.release()
+
+
 def test_brush_and_tools_share_one_undo(panel):
     """The segment editor's own buttons and ours go back through the same changes."""
     ui = panel.ui
@@ -313,11 +340,14 @@ def test_removed_nodes_and_closed_scenes_leave_an_empty_step(panel, desktop):
     for _ in range(3):
         desktop.slicer.app.processEvents()
     assert ui.structuresTable.property("rowCount") == 0
-    assert "Choose a case" in ui.resultHintLabel.text()
-    for button in (ui.applyButton, ui.bodyButton, ui.undoButton, ui.removeButton):
+    assert "There are no structures yet" in ui.resultHintLabel.text()
+    for button in (ui.applyButton, ui.undoButton, ui.removeButton):
         assert not button.isEnabled()
     desktop.scene.Clear(False)
     desktop.slicer.app.processEvents()
+    assert "Choose a case" in ui.resultHintLabel.text()
+    for button in (ui.newButton, ui.bodyButton):
+        assert not button.isEnabled()
     panel.session.chooseCase(*panel.logic.loadCase(small_case()))
     assert ui.structuresTable.property("rowCount") == 3
 

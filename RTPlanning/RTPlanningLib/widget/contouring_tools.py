@@ -263,10 +263,13 @@ FIELDS = tuple(dict.fromkeys(field for tool in TOOLS.values() for field in tool.
 def missingInput(tool: ContouringTool, on: ToolInput) -> str:
     """What a person still has to choose before a tool can run; empty when it can."""
     p = on.parameters
-    if on.segmentationNode is None:
-        return _("Choose a case with structures first.")
-    if on.volumeNode is None and ("threshold" in tool.fields or "bodyThreshold" in tool.fields):
+    byNumbers = "threshold" in tool.fields or "bodyThreshold" in tool.fields
+    if on.segmentationNode is None and on.volumeNode is None:
+        return _("Choose a case first.")
+    if on.volumeNode is None and byNumbers:
         return _("Choose a CT first.")
+    if on.segmentationNode is None and not byNumbers:
+        return _("There are no structures yet: press Body outline, or New to draw one.")
     if "structure" in tool.fields and p.structure not in on.roles:
         return _("Choose a structure.")
     if "other" in tool.fields and p.other not in on.roles:

@@ -11,6 +11,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from DoseEngineLib.errors import PlanningError
+from DoseEngineLib.mrml.subject_hierarchy import removeNode
 from DoseEngineLib.progress import Progress
 from DoseEngineLib.widget.connectors import fillCombo
 from RTPlanningLib.contouring.threshold import threshold_presets
@@ -74,6 +75,7 @@ class StructuresStep(Step):
         for spin in lengths:
             spin.setMRMLScene(session.scene)
         self._fillChoices()
+        ui.newButton.clicked.connect(self.onNew)
         ui.bodyButton.clicked.connect(self.onBody)
         ui.renameButton.clicked.connect(self.onUseStandardName)
         ui.removeButton.clicked.connect(self.onRemove)
@@ -157,6 +159,24 @@ class StructuresStep(Step):
     def onApply(self, *_unused: object) -> None:
         """Run the tool that is chosen."""
         self._run(TOOLS[self.parameters.tool])
+
+    def onNew(self, *_unused: object) -> None:
+        """Add an empty structure and open the editor on it."""
+        session = self.session
+        if session.isRunning:
+            return
+        try:
+            if session.segmentationNode is None:
+                session.chooseCase(session.volumeNode, self.logic.createSegmentation(session.volumeNode))
+            name = self.logic.addSegment(session.segmentationNode)
+        except PlanningError as error:
+            session.say(str(error))
+            return
+        session.update()
+        self.table.show(self._rows(), selected=name)
+        self.onSelected(name)
+        self.parameters.editorCollapsed = False
+        session.say(_("{name} is there to be drawn: double-click its name to change it.").format(name=name))
 
     def onBody(self, *_unused: object) -> None:
         """Find the body outline, with the settings of its tool."""
@@ -299,7 +319,8 @@ class StructuresStep(Step):
         ui.presetCombo.setToolTip(_("{title}: {source}").format(title=preset.title, source=preset.source))
         hasCase = self.session.segmentationNode is not None
         hasRow = bool(self.table.selectedName)
-        ui.bodyButton.setEnabled(hasCase and self.session.volumeNode is not None)
+        ui.bodyButton.setEnabled(self.session.volumeNode is not None)
+        ui.newButton.setEnabled(hasCase or self.session.volumeNode is not None)
         ui.removeButton.setEnabled(hasRow)
         ui.renameButton.setEnabled(hasRow and bool(self.table.proposal(self.table.selectedName)))
         ui.undoButton.setEnabled(hasCase)
@@ -330,6 +351,13 @@ class StructuresStep(Step):
     # How things are done
 
     def _run(self, tool: ContouringTool, result: Result | None = None) -> None:
+        session, isNew = self.session, self.session.segmentationNode is None
+        if isNew:
+            try:
+                session.chooseCase(session.volumeNode, self.logic.createSegmentation(session.volumeNode))
+            except PlanningError as error:
+                session.say(str(error))
+                return
         on = self._input()
         if result is None:
             name = self.parameters.resultName.strip()
@@ -347,6 +375,9 @@ class StructuresStep(Step):
             self.parameters.resultRole = ""
             self.table.show(self._rows(), selected=made.name)
             self._showTool()
+        elif isNew and on.segmentationNode.GetScene() is not None:
+            # nothing came of it: the scene is as it was
+            removeNode(on.segmentationNode)
 
     def _change(self, change: Callable[[Any], object]) -> None:
         """Change the segmentation at once, and show what became of it; errors are said."""
