@@ -77,6 +77,11 @@ def test_nodes_of_the_scene_are_chosen_and_looked_over(made, desktop) -> None:
     assert session.volumeNode is None
     ui.ctSelector.setCurrentNode(volume)
     assert session.volumeNode is volume
+    # what was drawn on it comes along, and can be put aside
+    assert session.segmentationNode is structures
+    assert rows(ui)["Targets"][0] == "✓"
+    ui.segmentationSelector.setCurrentNode(None)
+    assert session.segmentationNode is None
     assert rows(ui)["Targets"][0] == "✗"
     assert "contour a target" in rows(ui)["Targets"][1]
     assert ui.summaryText.text() == "Not ready: Targets."

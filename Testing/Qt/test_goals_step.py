@@ -99,7 +99,8 @@ def test_a_row_that_cannot_be_read_is_red_and_kept(made) -> None:
     structure, aim, note = rows(ui)[1]
     assert (structure, aim) == ("PTV", "D5% <= lots")
     assert "a number and its unit" in note
-    assert ui.goalsTable.item(1, 1).foreground().color().name() == "#b3261e"
+    red, green, blue, _ = ui.goalsTable.item(1, 1).foreground().color().getRgb()
+    assert red > 2 * max(green, blue)
     assert "cannot be read yet: 1, kept" in ui.goalsText.text()
     assert list(settings.goals) == [before[0], *before[2:]]
     ui.goalsTable.item(1, 1).setText("D5% <= 83 Gy")
@@ -193,6 +194,20 @@ def test_a_prescription_the_plan_cannot_take_is_refused_and_taken_back(planned, 
     assert "beams have weights but no MU" in desktop.errors[0]
     assert session.plan.prescription.normalization == "mean"
     assert ui.normalizationCombo.currentData() == "mean"
+
+
+def test_a_plan_without_a_prescription_gets_one_by_a_change(made) -> None:
+    from DoseEngineLib.plan import Beam, Plan
+
+    ui, session = made.ui, made.session
+    nodes = (session.volumeNode, session.segmentationNode)
+    session.choosePlan(made.logic.createPlan(Plan("Open", (Beam.open_field(),)), *nodes, ["PTV D95% >= 95 %"]))
+    assert "no prescription yet" in ui.normalizationText.text()
+    assert "needs the prescribed dose" in rows(ui)[0][2]
+    ui.doseSpin.setValue(60.0)
+    assert session.plan.prescription.dose_Gy == 60.0
+    assert rows(ui)[0][2] == ""
+    assert "beams carry MU" in ui.normalizationText.text()
 
 
 def test_a_saved_scene_reopens_with_rows_and_templates(made, desktop, tmp_path) -> None:

@@ -49,7 +49,7 @@ def test_coverage_counts_what_reaches_the_prescription(case) -> None:
     dose[:, :, :10] = 48.0
     dvhs = {"PTV": calculate_dvh(dose, GRID, structures[1])}
     rows = dose_figures(dose, GRID, structures, dvhs, Prescription(50.0, 25, "PTV"))
-    full, most = [r for r in rows if r.name == "Coverage of PTV"]
+    full, most = (next(r for r in rows if r.name == name) for name in ("V100% of PTV", "V95% of PTV"))
     assert float(full.text.removesuffix(" %")) == pytest.approx(45.0, abs=0.2)
     assert most.text == "100.0 %"
     assert "95 % of the prescribed dose" in most.note

@@ -81,7 +81,7 @@ def dose_figures(
     if prescribed_Gy is not None:
         rows += [
             DoseFigure(
-                f"Coverage of {target}",
+                f"V{100.0 * share:.0f}% of {target}",
                 f"{dvh.volume_percent_at_dose(share * prescribed_Gy):.1f} %",
                 f"of its volume receives {100.0 * share:.0f} % of the prescribed dose",
             )

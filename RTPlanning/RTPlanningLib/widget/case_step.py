@@ -17,13 +17,16 @@ from DoseEngineLib.progress import Progress, part
 from DoseEngineLib.widget.connectors import quiet
 from DoseEngineLib.widget.packages import DICOM_PACKAGES, ensurePackages
 from RTPlanningLib.case_status import MARKS, StatusLine, case_status, status_summary
+from RTPlanningLib.display.verdict_colors import verdict_color
 from RTPlanningLib.mrml.case_status_nodes import caseStamp
 from RTPlanningLib.mrml.segment_names import likelyTarget, possibleTargets, segmentNames
 from RTPlanningLib.samples import available_samples, load_sample, sample_plan
+from RTPlanningLib.widget.result_table import isDark, setColor
 from RTPlanningLib.widget.step import Step
 
 _FIRST_SAMPLE = "tg119-prostate"
-_MARKS = {"ok": ("✓", "#1b7f3b"), "look": ("!", "#9a6700"), "missing": ("✗", "#b3261e")}
+# as it is shown, and the verdict whose colour it has
+_MARKS = {"ok": ("✓", "passed"), "look": ("!", "warning"), "missing": ("✗", "failed")}
 _MARKS_IN_WORDS = {"ok": "in order", "look": "take a look", "missing": "must be mended"}
 _DOSE_OPACITY = 0.4
 
@@ -164,6 +167,8 @@ class CaseStep(Step):
         volumeNode, segmentationNode = self.ui.ctSelector.currentNode(), self.ui.segmentationSelector.currentNode()
         if (volumeNode, segmentationNode) == (self.session.volumeNode, self.session.segmentationNode):
             return
+        if volumeNode is not self.session.volumeNode:
+            segmentationNode = _drawnOn(self.session.scene, volumeNode) or segmentationNode
         self.session.chooseCase(volumeNode, segmentationNode)
         self._proposeTarget()
         if volumeNode is not None:
@@ -209,8 +214,7 @@ class CaseStep(Step):
         self.ui.calibrationText.setToolTip(curve.source or _("The curve that doses on this CT are calculated with"))
 
     def _sayCalibration(self, text: str, isBad: bool = False) -> None:
-        self.ui.calibrationText.setText(text)
-        self.ui.calibrationText.setStyleSheet(f"color: {_MARKS['missing'][1]}" if isBad else "")
+        self.ui.calibrationText.setText(f"✗ {text}" if isBad else text)
 
     # Status
 
@@ -249,13 +253,12 @@ class CaseStep(Step):
         table.setRowCount(len(lines))
         # what asks for something comes first
         for row, line in enumerate(sorted(lines, key=lambda line: -MARKS.index(line.mark))):
-            mark, color = _MARKS[line.mark]
+            mark, verdict = _MARKS[line.mark]
             for column, text in enumerate((mark, _(line.name), line.text)):
                 item = qt.QTableWidgetItem(text)
                 item.setToolTip(f"{_(_MARKS_IN_WORDS[line.mark])}: {line.text}")
-                if column == 0:
-                    item.setForeground(qt.QBrush(qt.QColor(color)))
                 table.setItem(row, column, item)
+            setColor(table.item(row, 0), verdict_color(verdict, dark=isDark(table)))
         table.resizeColumnToContents(0)
         table.resizeColumnToContents(1)
         table.setVisible(bool(lines))
@@ -270,6 +273,16 @@ class CaseStep(Step):
         if self.session.settings.target not in possibleTargets(names):
             self.session.settings.target = likelyTarget(names)
             self.session.update()
+
+
+def _drawnOn(scene: Any, volumeNode: Any) -> Any:
+    """Return the only segmentation of the scene that was drawn on a CT; None where there is none, or several."""
+    if volumeNode is None:
+        return None
+    count = scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
+    nodes = [scene.GetNthNodeByClass(number, "vtkMRMLSegmentationNode") for number in range(count)]
+    found = [n for n in nodes if n.GetNodeReference(n.GetReferenceImageGeometryReferenceRole()) is volumeNode]
+    return found[0] if len(found) == 1 else None
 
 
 def _told(imported: Any) -> str:

@@ -15,6 +15,7 @@ from slicer.parameterNodeWrapper import parameterNodeWrapper
 from DoseEngineLib.errors import PlanningError
 from DoseEngineLib.plan import Plan, Prescription
 from DoseEngineLib.widget.connectors import fillCombo, quiet
+from RTPlanningLib.display.verdict_colors import verdict_color
 from RTPlanningLib.evaluation.goal_entries import (
     GoalEntry,
     entries_from_text,
@@ -26,6 +27,7 @@ from RTPlanningLib.evaluation.goal_entries import (
 from RTPlanningLib.evaluation.goal_template_choice import StructureName, TemplateChoice, template_choices
 from RTPlanningLib.mrml.goal_rows import goalRows, rows_from_json, rows_to_json, setGoalRows
 from RTPlanningLib.mrml.segment_names import possibleTargets, segmentNames
+from RTPlanningLib.widget.result_table import isDark
 from RTPlanningLib.widget.step import Step
 
 _NORMALIZATIONS = {
@@ -35,7 +37,6 @@ _NORMALIZATIONS = {
     "D95": "D95% of the target",
     "none": "None, MU as they are",
 }
-_UNREADABLE, _REMARK = "#b3261e", "#9a6700"
 _SHOWN_REASONS = 2
 
 
@@ -190,6 +191,8 @@ class GoalsStep(Step):
 
     def _normalizationInWords(self, plan: Plan | None, prescription: dict[str, Any]) -> str:
         normalization, dose = prescription["normalization"], f"{prescription['dose_Gy']:g} Gy"
+        if plan is not None and plan.prescription is None:
+            return _("The plan has no prescription yet; change a field to give it one.")
         if normalization == "none":
             return _("The MU of the beams stand as they are; nothing is scaled.")
         if plan is not None and plan.has_MU:
@@ -372,7 +375,9 @@ class GoalsStep(Step):
             with quiet(combo):
                 combo.setCurrentIndex(0)
         ui.addGoalButton.setEnabled(bool(aimed))
-        notes = [(entry.problem, remark(entry, known, prescription["dose_Gy"])) for entry in entries]
+        plan = self.session.plan
+        prescribed_Gy = None if plan is not None and plan.prescription is None else prescription["dose_Gy"]
+        notes = [(entry.problem, remark(entry, known, prescribed_Gy)) for entry in entries]
         unreadable = sum(1 for problem, _remark in notes if problem)
         text = _("{count} goals").format(count=len(entries) - unreadable)
         if unreadable:
@@ -386,12 +391,12 @@ class GoalsStep(Step):
         with quiet(table):
             table.setRowCount(len(entries))
             for row, (entry, (problem, note)) in enumerate(zip(entries, notes)):
-                color = _UNREADABLE if problem else _REMARK if note else ""
+                color = verdict_color("failed" if problem else "warning" if note else "", dark=isDark(table))
                 for column, cell in enumerate((entry.structure, entry.aim, problem or note)):
                     item = qt.QTableWidgetItem(cell)
                     item.setToolTip(problem or note or entry.text)
-                    if color:
-                        item.setForeground(qt.QBrush(qt.QColor(color)))
+                    if color is not None:
+                        item.setForeground(qt.QBrush(qt.QColor(*(round(255 * channel) for channel in color))))
                     if column == 2:
                         item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
                     table.setItem(row, column, item)
