@@ -49,13 +49,20 @@ class RTPlanningWidget(ScriptedLoadableModuleWidget):
         self.layout.addWidget(uiWidget)
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         self.logic = RTPlanningLogic(slicer.mrmlScene)
-        self.panel = RTPlanningPanel(self.ui, self.logic, slicer.mrmlScene)
+        self.panel = RTPlanningPanel(self.ui, self.logic, slicer.mrmlScene, self._loadStep)
 
     def enter(self):
-        self.panel.update()
+        self.panel.enter()
+
+    def exit(self):
+        self.panel.exit()
 
     def cleanup(self):
         self.panel.cleanup()
+
+    def _loadStep(self, name):
+        widget = slicer.util.loadUI(self.resourcePath(f"UI/{name}.ui"))
+        return widget, slicer.util.childWidgetVariables(widget)
 
 
 class RTPlanningTest(ScriptedLoadableModuleTest):

@@ -1,151 +1,243 @@
-"""The RT Planning panel: a sample case to judged goals, by pressing its buttons."""
+"""The RT Planning panel as a person uses it: sections opened, buttons pressed, numbers entered, all of it counted."""
 
 from __future__ import annotations
 
 import pytest
 
+from desktop_standin import folding as standin
+
+
+class Person:
+    """Presses only what can be seen and is enabled, and counts."""
+
+    def __init__(self, panel) -> None:
+        self.panel = panel
+        self.count = 0
+
+    def open(self, section: str) -> None:
+        """Unfold a section by a click on its title."""
+        button = getattr(self.panel.ui, f"{section}Section")
+        assert button.collapsed, f"{section} is open already"
+        standin.click_title(button)
+        self.count += 1
+        assert not button.collapsed
+
+    def click(self, section: str, name: str) -> None:
+        button = self._reach(section, name)
+        button.click()
+        self.count += 1
+
+    def enter(self, section: str, name: str, value) -> None:
+        """Type a number, or choose an item by its data."""
+        widget = self._reach(section, name)
+        if hasattr(widget, "findData"):
+            index = widget.findData(value)
+            assert index >= 0, f"{name} has no {value!r}"
+            widget.setCurrentIndex(index)
+        else:
+            widget.setValue(value)
+        self.count += 1
+
+    def _reach(self, section: str, name: str):
+        widget = getattr(self.panel.steps[section].ui, name)
+        assert widget.isVisible(), f"{name} cannot be seen: open {section}"
+        assert widget.isEnabled(), f"{name} is greyed"
+        return widget
+
 
 @pytest.fixture
-def panel(load, monkeypatch):
-    """The panel, with samples on a coarse grid."""
+def widget(load):
+    """The module's widget, on the screen."""
     module, widget = load("RTPlanning")
     assert module.parent.title == "RT Planning"
     assert "not for clinical use" in module.parent.helpText
-    import RTPlanningLib.widget.panel as panel_module
-
-    fine = panel_module.load_sample
-    monkeypatch.setattr(panel_module, "load_sample", lambda name: fine(name, 5.0))
-    return widget
-
-
-def choose(combo, data: str) -> None:
-    index = combo.findData(data)
-    assert index >= 0
-    combo.setCurrentIndex(index)
+    widget.parent.resize(480, 1400)
+    widget.parent.show()
+    widget.enter()
+    yield widget
+    widget.cleanup()
 
 
-def test_nothing_can_be_pressed_too_early(panel) -> None:
-    ui = panel.ui
-    assert not ui.createPlanButton.isEnabled()
-    assert not ui.calculateButton.isEnabled()
-    assert ui.loadCaseButton.isEnabled()
-    assert ui.caseCombo.count() == 6
-    choose(ui.caseCombo, "thorax")
-    assert "tumour" in ui.caseText.toPlainText()
-    assert ui.machineCombo.currentText() == "generic_6mv"
+def turn() -> None:
+    from PySide6.QtWidgets import QApplication
+
+    for _ in range(3):
+        QApplication.processEvents()
 
 
-def test_four_field_box_from_case_to_goals(panel, desktop, picture) -> None:
-    from DoseEngineLib.mrml.plan_node import planFromNode
+def four_field_box(person: Person, spacing_mm: float | None = 6.0) -> None:
+    person.click("case", "loadSampleButton")
+    person.open("beams")
+    person.click("beams", "boxButton")
+    person.open("dose")
+    if spacing_mm is not None:
+        person.enter("dose", "spacingSpin", spacing_mm)
+    person.click("dose", "computeButton")
 
-    ui = panel.ui
-    choose(ui.caseCombo, "tg119-prostate")
-    ui.loadCaseButton.click()
-    assert ui.statusLabel.text().startswith("Loaded"), ui.statusLabel.text()
-    assert ui.targetCombo.currentText() == "PTV"
-    assert (ui.doseSpin.value(), ui.fractionsSpin.value()) == (75.6, 42)
-    ui.marginSpin.setValue(8.0)
-    ui.createPlanButton.click()
-    assert ui.statusLabel.text().startswith("Made plan"), ui.statusLabel.text()
-    plan_node = ui.planSelector.currentNode()
-    plan = planFromNode(plan_node)
+
+def test_four_field_box_in_at_most_twelve_clicks(widget, desktop, picture) -> None:
+    """From an empty scene to dose, DVH, isodoses and judged goals on screen: at most 12 clicks and entries."""
+    from DoseEngineLib.mrml.plan_node import DOSE, isDoseCurrent
+
+    person = Person(widget.panel)
+    four_field_box(person)
+    person.open("evaluate")
+    turn()
+    assert person.count <= 12, person.count
+    assert not desktop.errors
+    session = widget.panel.session
+    plan = session.plan
     assert [beam.control_points[0].gantry_deg for beam in plan.beams] == [0.0, 90.0, 180.0, 270.0]
-    assert ui.goalsTable.rowCount() == 0
-    panel.logic.updatePlan(plan_node, plan.__class__(**{**vars(plan), "dose_grid_spacing_mm": 6.0}))
-    ui.calculateButton.click()
-    assert "goals are met" in ui.statusLabel.text(), ui.statusLabel.text()
+    assert (plan.prescription.target, plan.prescription.dose_Gy, plan.prescription.fractions) == ("PTV", 75.6, 42)
+    assert isDoseCurrent(session.planNode)
+    dose_node = session.planNode.GetNodeReference(DOSE)
+    scene = desktop.scene
+    names = [
+        scene.GetNthNodeByClass(n, "vtkMRMLModelNode").GetName()
+        for n in range(scene.GetNumberOfNodesByClass("vtkMRMLModelNode"))
+    ]
+    assert f"{dose_node.GetName()}_IsodoseLevels" in names
+    chart = session.logic.dvhChart(session.planNode)
+    assert chart.GetNumberOfPlotSeriesNodes() >= 4
+    table = widget.panel.steps["evaluate"].ui.goalsTable
+    assert table.rowCount() == 6
+    shown = " ".join(table.item(row, column).text() for row in range(6) for column in range(table.columnCount()))
+    assert "passed" in shown
+    assert "not evaluated" not in shown
+    assert picture(widget, "RTPlanning").stat().st_size > 5000
+
+
+def test_another_engine_and_again(widget, desktop) -> None:
+    """A researcher swaps the engine and re-runs: two entries."""
+    from DoseEngineLib.mrml.dose_volume import provenanceOf
+    from DoseEngineLib.mrml.plan_node import DOSE
+
+    person = Person(widget.panel)
+    four_field_box(person, 8.0)
+    before = person.count
+    person.enter("dose", "engineCombo", "photon-collapsed-cone")
+    person.click("dose", "computeButton")
+    assert person.count - before == 2
     assert not desktop.errors
-    rows = ui.goalsTable.rowCount()
-    assert rows == len(panel.logic.evaluateGoals(plan_node)) > 0
-    verdicts = [ui.goalsTable.item(row, 2).text() for row in range(rows)]
-    assert "passed" in verdicts
-    assert ui.goalsTable.item(0, 1).text().endswith(" Gy")
-    assert set(verdicts) <= {"passed", "failed"}
-    assert picture(panel, "RTPlanning").stat().st_size > 5000
-    # leaving and coming back shows the same goals without a new calculation
-    ui.planSelector.setCurrentNode(None)
-    assert ui.goalsTable.rowCount() == 0
-    ui.planSelector.setCurrentNode(plan_node)
-    assert [ui.goalsTable.item(row, 2).text() for row in range(rows)] == verdicts
+    dose_node = widget.panel.session.planNode.GetNodeReference(DOSE)
+    assert provenanceOf(dose_node)["engine"] == "photon-collapsed-cone"
 
 
-def test_a_target_the_machine_cannot_cover_is_refused_in_words(panel, desktop) -> None:
-    ui = panel.ui
-    choose(ui.caseCombo, "water-tank")
-    ui.loadCaseButton.click()
-    nodes = desktop.scene.GetNumberOfNodes()
-    external = [ui.targetCombo.itemText(n) for n in range(ui.targetCombo.count())]
-    assert "External" in external
-    ui.targetCombo.setCurrentIndex(external.index("External"))
-    ui.marginSpin.setValue(50.0)
-    ui.createPlanButton.click()
-    assert desktop.errors
-    assert ui.statusLabel.text() == desktop.errors[0]
-    assert desktop.scene.GetNumberOfNodes() == nodes
-    assert not ui.calculateButton.isEnabled()
+def test_a_saved_scene_reopens_as_it_was(widget, desktop, tmp_path) -> None:
+    person = Person(widget.panel)
+    four_field_box(person, 8.0)
+    person.open("evaluate")
+    turn()
+    panel = widget.panel
+    goals = panel.steps["evaluate"].ui.goalsTable
 
+    def texts() -> list[list[str]]:
+        return [[goals.item(r, c).text() for c in range(goals.columnCount())] for r in range(goals.rowCount())]
 
-def test_closing_the_scene_empties_the_panel(panel, desktop) -> None:
-    ui = panel.ui
-    choose(ui.caseCombo, "water-tank")
-    ui.loadCaseButton.click()
-    assert ui.createPlanButton.isEnabled()
+    before, beams = texts(), panel.session.plan
+    path = panel.session.logic.saveScene(tmp_path / "scene.mrb")
     desktop.scene.Clear(False)
-    assert ui.ctSelector.currentNode() is None
-    assert ui.targetCombo.count() == 0
-    assert not ui.createPlanButton.isEnabled()
+    turn()
+    assert panel.session.planNode is None
+    assert panel.ui.planSelector.currentNode() is None
+    # as a fresh panel shows itself
+    assert panel.ui.evaluateSection.collapsed
+    assert not panel.ui.caseSection.collapsed
+    assert goals.rowCount() == 0
+    panel.session.logic.loadScene(path)
+    turn()
+    assert panel.session.plan == beams
+    assert panel.ui.planSelector.currentNode() is panel.session.planNode
+    assert not panel.ui.evaluateSection.collapsed
+    assert panel.steps["dose"].ui.spacingSpin.property("value") == 8.0
+    assert texts() == before
+    assert not desktop.errors
 
 
-def test_a_plan_goes_out_and_comes_back(panel, desktop, picture, tmp_path) -> None:
-    ui = panel.ui
-    assert not ui.exportDicomButton.isEnabled()
-    ui.importDicomButton.click()
-    assert "Choose the folder that holds the DICOM files" in ui.statusLabel.text()
-    choose(ui.caseCombo, "tg119-prostate")
-    ui.loadCaseButton.click()
-    ui.createPlanButton.click()
-    plan_node = ui.planSelector.currentNode()
-    plan = panel.logic.planFromNode(plan_node)
-    ui.exportDicomButton.click()
-    assert "Choose the folder that the DICOM files" in ui.statusLabel.text()
-    folder = tmp_path / "dicom"
-    ui.exportFolderEdit.setCurrentPath(str(folder))
-    ui.exportDicomButton.click()
-    assert "calculate the dose first" in desktop.errors.pop()
-    assert not folder.exists()
-    panel.logic.updatePlan(plan_node, plan.__class__(**{**vars(plan), "dose_grid_spacing_mm": 8.0}))
-    ui.calculateButton.click()
-    ui.exportBeamsCheck.setChecked(True)
-    ui.exportDicomButton.click()
+def test_nothing_dangles(widget, desktop, load) -> None:
+    """Nodes removed one by one, an undone removal, the scene closed, the module loaded anew: no error, no trace."""
+    person = Person(widget.panel)
+    four_field_box(person, 8.0)
+    session = widget.panel.session
+    from DoseEngineLib.mrml.plan_node import DOSE
+
+    desktop.scene.RemoveNode(session.planNode.GetNodeReference(DOSE))
+    turn()
+    desktop.scene.RemoveNode(session.segmentationNode)
+    turn()
+    desktop.scene.RemoveNode(session.volumeNode)
+    turn()
+    desktop.scene.RemoveNode(session.planNode)
+    turn()
+    assert session.planNode is None
     assert not desktop.errors
-    assert ui.statusLabel.text().startswith("Wrote "), ui.statusLabel.text()
-    assert len(list(folder.glob("RTDOSE*.dcm"))) == 5
-    ui.importFolderEdit.setCurrentPath(str(folder))
-    ui.importDicomButton.click()
+    widget.cleanup()
+    desktop.scene.Clear(False)
+    turn()
+    _module, again = load("RTPlanning")
+    again.parent.resize(480, 1400)
+    again.parent.show()
+    again.enter()
+    four_field_box(Person(again.panel), 8.0)
     assert not desktop.errors
-    structures = len(
-        panel.logic.caseFromNodes(ui.ctSelector.currentNode(), ui.segmentationSelector.currentNode()).structures
+    again.exit()
+    again.cleanup()
+
+
+def test_closing_the_scene_while_it_computes(widget, desktop) -> None:
+    import threading
+    import time
+
+    from DoseEngineLib.background import is_computing
+
+    person = Person(widget.panel)
+    person.click("case", "loadSampleButton")
+    person.open("beams")
+    person.click("beams", "boxButton")
+    person.open("dose")
+
+    def close() -> None:
+        assert is_computing()
+        desktop.scene.Clear(False)
+
+    import qt
+
+    started = time.monotonic()
+    timer = qt.QTimer()
+    timer.setSingleShot(True)
+
+    def when_computing() -> None:
+        close() if is_computing() else timer.start(20)
+
+    timer.timeout.connect(when_computing)
+    timer.start(20)
+    person.click("dose", "computeButton")
+    assert time.monotonic() - started < 30.0
+    turn()
+    assert widget.panel.session.planNode is None
+    assert not desktop.errors
+    assert desktop.scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 0
+    assert threading.main_thread() is threading.current_thread()
+
+
+def test_scripts_and_panel_see_the_same_plan(widget, desktop) -> None:
+    from dataclasses import replace
+
+    person = Person(widget.panel)
+    four_field_box(person, 8.0)
+    session = widget.panel.session
+    plan = session.plan
+    beams = tuple(replace(beam, weight=2.0 if n == 0 else 1.0) for n, beam in enumerate(plan.beams))
+    session.logic.updatePlan(session.planNode, replace(plan, beams=beams, dose_grid_spacing_mm=7.0))
+    turn()
+    assert widget.panel.steps["dose"].ui.spacingSpin.property("value") == 7.0
+    table = widget.panel.steps["beams"].ui.beamsTable
+    assert any(
+        table.item(0, column) is not None and table.item(0, column).text() in ("2", "2.0", "2.00")
+        for column in range(table.columnCount())
     )
-    assert f"structures {structures}, plans 1, doses 5" in ui.statusLabel.text()
-    assert "Files that are not DICOM were skipped" in ui.statusLabel.text()
-    imported = ui.planSelector.currentNode()
-    assert imported.GetID() != plan_node.GetID()
-    beams, read = panel.logic.deliveredPlan(plan_node).beams, panel.logic.planFromNode(imported).beams
-    assert [beam.name for beam in read] == [beam.name for beam in beams]
-    assert [beam.meterset_MU for beam in read] == pytest.approx([beam.meterset_MU for beam in beams], rel=1e-9)
-    assert picture(panel, "RTPlanning_dicom").stat().st_size > 5000
-    # without a CT doses and structures come alone, and that is said
-    for file in folder.glob("CT_*.dcm"):
-        file.unlink()
-    ui.importDicomButton.click()
-    assert not desktop.errors
-    assert f"structures {structures}, plans 0, doses 5" in ui.statusLabel.text()
-    assert "There is no CT: " in ui.statusLabel.text()
-    # with neither nothing is added
-    nodes = desktop.scene.GetNumberOfNodes()
-    for file in folder.glob("RTDOSE*.dcm"):
-        file.unlink()
-    ui.importDicomButton.click()
-    assert "no CT series" in desktop.errors.pop()
-    assert desktop.scene.GetNumberOfNodes() == nodes
-    assert ui.planSelector.currentNode().GetID() == imported.GetID()
+    status = widget.panel.ui.statusLabel.text()
+    person.open("evaluate")
+    turn()
+    shown = [label.text() for label in widget.panel.ui.evaluateSection.findChildren(type(widget.panel.ui.statusLabel))]
+    assert any("changed since" in text for text in [*shown, status])
