@@ -15,6 +15,7 @@ from DoseEngineLib.background import Background, at_once
 from DoseEngineLib.errors import PatientError
 from DoseEngineLib.geometry import Grid
 from DoseEngineLib.mrml.segmentations import (
+    ensureLabelmaps,
     roleOfSegment,
     segmentIDOf,
     setSegmentRole,
@@ -492,6 +493,8 @@ class StructuresLogic:
         else:
             made = replace(made, role=roleOfSegment(former, name), color=tuple(former.GetColor()))
         made = replace(made, name=name, role=result.role or made.role, color=result.color or made.color)
+        # a history keeps segments, not what they are in the first place
+        ensureLabelmaps(segmentationNode, grid)
         self.history(segmentationNode).saveStateForUndo()
         segmentID = storeStructure(segmentationNode, made)
         return EditedSegment(segmentID, name, made.volume_cm3, edited.notes)

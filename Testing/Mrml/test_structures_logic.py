@@ -270,6 +270,40 @@ def test_structures_are_edited_on_the_segmentations_own_voxels(scene, case):
     logic.release()
 
 
+def test_surfaces_become_voxels_when_they_are_edited(scene):
+    """As in the segment editor; the other structures stay where they were, and undo leads back to them."""
+    import slicer
+    import vtk
+
+    from RTPlanningLib.mrml.case_nodes import createCaseNodes
+    from RTPlanningLib.structures_logic import StructuresLogic
+
+    hu = np.zeros(GRID.shape, np.int16)
+    volume, segmentation = createCaseNodes(scene, Case(name="Box", hu=hu, grid=GRID, structures=()))
+    segments = segmentation.GetSegmentation()
+    segments.SetSourceRepresentationName("Closed surface")
+    for name, radius in (("CTV", 12.0), ("Bladder", 20.0)):
+        source = vtk.vtkSphereSource()
+        source.SetRadius(radius)
+        source.SetThetaResolution(40)
+        source.SetPhiResolution(40)
+        source.Update()
+        segment = slicer.vtkSegment()
+        segment.SetName(name)
+        segment.AddRepresentation("Closed surface", source.GetOutput())
+        segments.AddSegment(segment, name)
+    before = structures_of(segmentation)
+    logic = StructuresLogic(scene)
+    made = logic.growSegment(segmentation, "CTV", Margins.uniform(5.0), volumeNode=volume)
+    assert made.volume_cm3 == pytest.approx(4 / 3 * np.pi * 1.7**3, rel=0.05)
+    after = structures_of(segmentation)
+    np.testing.assert_array_equal(after["Bladder"].mask, before["Bladder"].mask)
+    assert after["CTV"].volume_cm3 == pytest.approx(made.volume_cm3)
+    logic.undo(segmentation)
+    np.testing.assert_array_equal(structures_of(segmentation)["CTV"].mask, before["CTV"].mask)
+    logic.release()
+
+
 def test_a_segmentation_is_begun_on_the_voxels_of_its_ct(small):
     from DoseEngineLib.mrml.segmentations import structuresFromSegmentation
     from DoseEngineLib.mrml.subject_hierarchy import studyOf

@@ -100,8 +100,9 @@ def setStructures(segmentationNode, structures: Sequence[Structure], volumeNode=
 def storeStructure(segmentationNode, structure: Structure) -> str:
     """Put one structure into a segmentation: in place of the segment of its name, or as a new last one.
 
-    Other segments are left as they are, those that overlap it, too. The node's parent transform is taken into account;
-    representations that were made of the segment (surfaces, contours) are made anew or dropped.
+    Other segments are left as they are, those that overlap it, too; all become voxels where they were surfaces. The
+    node's parent transform is taken into account; representations that were made of the segment (surfaces, contours)
+    are made anew or dropped.
 
     Parameters
     ----------
@@ -123,6 +124,7 @@ def storeStructure(segmentationNode, structure: Structure) -> str:
     """
     if structure.is_empty:
         raise PatientError(f"Structure {structure.name} has no voxel; nothing was stored.")
+    ensureLabelmaps(segmentationNode, structure.grid)
     segmentation = segmentationNode.GetSegmentation()
     image = _orientedImage(structure, np.linalg.inv(matrixToWorld(segmentationNode)))
     segmentID = segmentation.GetSegmentIdBySegmentName(structure.name)
@@ -139,15 +141,10 @@ def storeStructure(segmentationNode, structure: Structure) -> str:
 
 
 def _addSegment(segmentation, segmentID: str, name: str, image) -> None:
-    if segmentation.GetNumberOfSegments() == 0:
-        segmentation.SetSourceRepresentationName(_LABELMAP)
     segment = slicer.vtkSegment()
     segment.SetName(name)
     segment.AddRepresentation(_LABELMAP, image)
-    if segmentation.GetSourceRepresentationName() != _LABELMAP:
-        # a surface or contours in the first place: the segmentation converts what it gets
-        added = segmentation.AddSegment(segment, segmentID)
-    elif segmentation.ContainsRepresentation(_CONTOURS) and not _contoursCanBeMade(segmentation):
+    if segmentation.ContainsRepresentation(_CONTOURS) and not _contoursCanBeMade(segmentation):
         # without SlicerRT contours cannot be made of voxels, and no segment is taken that has none
         segment.AddRepresentation(_CONTOURS, vtk.vtkPolyData())
         added = segmentation.AddSegment(segment, segmentID)
@@ -161,16 +158,37 @@ def _addSegment(segmentation, segmentID: str, name: str, image) -> None:
         )
 
 
+def ensureLabelmaps(segmentationNode, grid: Grid) -> None:
+    """Make voxels what a segmentation's segments are in the first place, as editing needs it; surfaces stay beside.
+
+    Nothing is changed where they are that already.
+
+    Parameters
+    ----------
+    segmentationNode : vtkMRMLSegmentationNode
+    grid : Grid
+        Of the voxels, in world RAS.
+
+    Raises
+    ------
+    PatientError
+        Segments that could not be turned into voxels.
+    """
+    segmentation = segmentationNode.GetSegmentation()
+    if segmentation.GetSourceRepresentationName() == _LABELMAP:
+        return
+    if segmentation.GetNumberOfSegments() and not segmentation.ContainsRepresentation(_LABELMAP):
+        _setConversionGrid(segmentation, segmentationNode, grid)
+        if not segmentation.CreateRepresentation(_LABELMAP):
+            raise PatientError(
+                f"The segments of {segmentationNode.GetName()} could not be turned into masks; convert them to binary "
+                "labelmaps (Segmentations module, Representations) and try again."
+            )
+    segmentation.SetSourceRepresentationName(_LABELMAP)
+
+
 def _replaceLabelmap(segmentationNode, segmentID: str, image) -> None:
     segmentation = segmentationNode.GetSegmentation()
-    if segmentation.GetSourceRepresentationName() != _LABELMAP and not (
-        segmentation.CreateRepresentation(_LABELMAP)
-        and segmentation.SetSourceRepresentationName(_LABELMAP) is not False
-    ):
-        raise PatientError(
-            f"The segments of {segmentationNode.GetName()} could not be turned into masks; convert them to binary "
-            "labelmaps (Segmentations module, Representations) and try again."
-        )
     # a layer of its own: overlaps with the segments of a shared one would be taken from them
     segmentation.SeparateSegmentLabelmap(segmentID)
     logic = slicer.vtkSlicerSegmentationsModuleLogic
@@ -463,21 +481,26 @@ def _labelmaps(segmentationNode, grid: Grid):
         return segmentation
     copy = slicer.vtkSegmentation()
     copy.DeepCopy(segmentation)
-    lattice = slicer.vtkOrientedImageData()
-    lattice.SetExtent(0, grid.shape[2] - 1, 0, grid.shape[1] - 1, 0, grid.shape[0] - 1)
-    toNode = np.linalg.inv(matrixToWorld(segmentationNode)) @ grid.affine
-    lattice.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(toNode))
-    converter = slicer.vtkSegmentationConverter
-    copy.SetConversionParameter(
-        converter.GetReferenceImageGeometryParameterName(),
-        converter.SerializeImageGeometry(lattice),
-    )
+    _setConversionGrid(copy, segmentationNode, grid)
     if not copy.CreateRepresentation(_LABELMAP):
         raise PatientError(
             f"The segments of {segmentationNode.GetName()} could not be turned into masks; export them as a binary "
             "labelmap (Segmentations module) and try again."
         )
     return copy
+
+
+def _setConversionGrid(segmentation, segmentationNode, grid: Grid) -> None:
+    """Have voxels of a segmentation made on a grid of world RAS."""
+    lattice = slicer.vtkOrientedImageData()
+    lattice.SetExtent(0, grid.shape[2] - 1, 0, grid.shape[1] - 1, 0, grid.shape[0] - 1)
+    toNode = np.linalg.inv(matrixToWorld(segmentationNode)) @ grid.affine
+    lattice.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(toNode))
+    converter = slicer.vtkSegmentationConverter
+    segmentation.SetConversionParameter(
+        converter.GetReferenceImageGeometryParameterName(),
+        converter.SerializeImageGeometry(lattice),
+    )
 
 
 def _maskOnGrid(segment, name: str, toWorld: np.ndarray, grid: Grid, *, may_be_cut: bool) -> np.ndarray:
