@@ -147,6 +147,31 @@ def test_doses_are_those_of_our_own_logic(slicerrt, loaded, label, engine, beams
     assert node.GetAttribute("RTPlanning.DoseTo") == ("medium" if engine == CONE else "water")
 
 
+@pytest.mark.parametrize("position", ["HFP", "FFS", "FFP"])
+def test_patients_in_other_positions(slicerrt, loaded, position):
+    """SlicerRT knows head-first supine alone; a plan made here keeps its position, in its own frame."""
+    beams = (field("A", gantry_deg=30.0, couch_deg=20.0, collimator_deg=10.0), field("B", gantry_deg=80.0, weight=0.5))
+    plan = box_plan(*beams, patient_position=position)
+    rtPlanNode = there(loaded, plan)
+    assert host.calculateDose(rtPlanNode) == ""
+    ours = own_dose(loaded, plan)
+    np.testing.assert_allclose(total(rtPlanNode), ours, atol=2e-5 * ours.max())
+
+
+@pytest.mark.parametrize("where", ["plan", "panel"])
+def test_engine_options_come_from_the_plan_and_from_the_panel(slicerrt, loaded, where):
+    setDensityOverrides(loaded[2], {"Organ": 0.25})
+    plan = box_plan(field("A", gantry_deg=180.0, meterset_MU=100.0))
+    off = replace(plan, engine_options={"heterogeneity": False})
+    rtPlanNode = there(loaded, off if where == "plan" else plan)
+    if where == "panel":
+        set_all(rtPlanNode, "heterogeneity", "false")
+    assert host.calculateDose(rtPlanNode) == ""
+    ours, corrected = own_dose(loaded, off), own_dose(loaded, plan)
+    np.testing.assert_allclose(total(rtPlanNode), ours, atol=2e-5 * ours.max())
+    assert np.abs(corrected - ours).max() > 0.03 * ours.max()
+
+
 def test_open_jaws_are_honoured_as_set_and_not_shaped_to_the_target(slicerrt, loaded):
     rtPlanNode = there(loaded, box_plan(field("Wide", jaw_x_mm=(-40.0, 0.0))))
     assert host.calculateDose(rtPlanNode) == ""
