@@ -112,20 +112,20 @@ def test_nothing_stale_is_shown_as_current(planned, desktop) -> None:
     ui, logic = planned.ui, planned.logic
     ui.evaluateButton.click()
     chart = logic.dvhChart(planned.planNode)
-    assert planned.step.dvh.place.chart() is chart
+    assert planned.step.dvh.plot.chart() is chart
     logic.updatePlan(planned.planNode, replace(planned.plan, dose_grid_spacing_mm=9.0))
     planned.session.update()
     assert "The plan has changed since its dose was calculated" in ui.evaluationStateLabel.text()
     assert "font-weight: bold" in ui.evaluationStateLabel.styleSheet()
     assert ui.goalsTable.rowCount() == ui.metricsTable.rowCount() == ui.dvhStructuresList.count() == 0
-    assert planned.step.dvh.place.chart() is None
+    assert planned.step.dvh.plot.chart() is None
     for button in (ui.evaluateButton, ui.compareButton, ui.radiobiologyButton, ui.metricsButton, ui.addLevelButton):
         assert not button.isEnabled()
     # the plan as it was: what was evaluated stands again
     logic.updatePlan(planned.planNode, planned.plan)
     planned.session.update()
     assert ui.goalsTable.rowCount() > 0
-    assert planned.step.dvh.place.chart() is chart
+    assert planned.step.dvh.plot.chart() is chart
     logic.setGoals(planned.planNode, ["PTV D95% >= 70 Gy"])
     planned.session.update()
     assert "The goals have changed" in ui.evaluationStateLabel.text()
@@ -309,7 +309,7 @@ def test_another_plan_beside_it(planned, desktop, picture) -> None:
     assert ui.comparisonLabel.text() == ""
     assert "Back" in header(ui.comparedGoalsTable)
     assert ui.comparedGoalsTable.rowCount() == len(planned.case.goals)
-    assert planned.step.comparison.place.chart().GetNumberOfPlotSeriesNodes() == 10
+    assert planned.step.comparison.plot.chart().GetNumberOfPlotSeriesNodes() == 10
     names = header(ui.comparedMetricsTable)
     row = next(
         n
@@ -338,7 +338,7 @@ def test_another_plan_beside_it(planned, desktop, picture) -> None:
     planned.session.update()
     assert "no current dose" in ui.comparisonLabel.text()
     assert ui.comparedGoalsTable.rowCount() == ui.comparedMetricsTable.rowCount() == 0
-    assert planned.step.comparison.place.chart() is None
+    assert planned.step.comparison.plot.chart() is None
 
 
 def test_checks_with_what_to_do(planned, desktop) -> None:
@@ -404,7 +404,7 @@ def test_the_scene_reopens_as_it_was(planned, desktop, tmp_path) -> None:
     assert ui.washOpacitySlider.property("value") == pytest.approx(0.25)
     assert not ui.checksSection.property("collapsed")
     assert ui.isodoseTable.item(0, 1).text() == "50.5"
-    assert planned.step.dvh.place.chart() is logic.dvhChart(planned.session.planNode)
+    assert planned.step.dvh.plot.chart() is logic.dvhChart(planned.session.planNode)
 
 
 def test_a_cancelled_evaluation_leaves_the_scene_as_it_was(planned, desktop) -> None:

@@ -31,6 +31,12 @@ class PlotCanvas:
         self.widget.setVisible(False)
         layout.addWidget(self.widget)
 
+    def chart(self) -> Any:
+        """The chart node that is shown, or None."""
+        viewNode = self._scene.GetSingletonNode(self._name, "vtkMRMLPlotViewNode")
+        shown = viewNode is not None and not self.widget.isHidden()
+        return viewNode.GetPlotChartNode() if shown else None
+
     def show(self, chartNode: Any) -> None:
         """Show a chart; None hides the widget."""
         self.widget.setVisible(chartNode is not None)
@@ -46,15 +52,23 @@ class PlotCanvas:
         """Let go of the scene and take the view node out of it."""
         self.widget.setMRMLPlotViewNode(None)
         self.widget.setMRMLScene(None)
-        viewNode = self._scene.GetSingletonNode(self._name, "vtkMRMLPlotViewNode")
-        if viewNode is not None:
-            self._scene.RemoveNode(viewNode)
+        for className in ("vtkMRMLPlotViewNode", "vtkMRMLScriptedModuleNode"):
+            node = self._scene.GetSingletonNode(self._name, className)
+            if node is not None:
+                self._scene.RemoveNode(node)
 
     def _viewNode(self) -> Any:
         viewNode = self._scene.GetSingletonNode(self._name, "vtkMRMLPlotViewNode")
         if viewNode is None:
+            # a view without an owner of its own would be taken for one of Slicer's layout
+            owner = slicer.vtkMRMLScriptedModuleNode()
+            owner.SetSingletonTag(self._name)
+            owner.SetName(f"{self._name}_Owner")
+            owner.SetHideFromEditors(True)
+            owner.SetSaveWithScene(False)
+            owner = self._scene.AddNode(owner)
             viewNode = slicer.vtkMRMLPlotViewNode()
-            # no layout knows it: it is this panel's alone
+            viewNode.SetAndObserveParentLayoutNodeID(owner.GetID())
             viewNode.SetSingletonTag(self._name)
             viewNode.SetLayoutName(self._name)
             viewNode.SetName(self._name)

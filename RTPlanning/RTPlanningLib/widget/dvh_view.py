@@ -11,10 +11,10 @@ from slicer.i18n import tr as _
 from DoseEngineLib.errors import PlanningError
 from DoseEngineLib.progress import Progress
 from DoseEngineLib.widget.connectors import quiet
+from DoseEngineLib.widget.plot_canvas import PlotCanvas
 from RTPlanningLib.mrml.dvh_chart import chartStructures, showDvhChart
 from RTPlanningLib.widget.connected_signals import connected
 from RTPlanningLib.widget.evaluation_part import EvaluationPart
-from RTPlanningLib.widget.plot_place import PlotPlace
 from RTPlanningLib.widget.result_table import showRows, tableTexts
 from RTPlanningLib.widget.with_packages import withPackages
 
@@ -29,7 +29,9 @@ class DvhView(EvaluationPart):
     def __init__(self, step: Any) -> None:
         super().__init__(step)
         ui = self.ui
-        self.place = PlotPlace(ui.dvhPlotPlace, self.session.scene, _TAG)
+        place = ui.dvhPlotPlace
+        tip = _("Cumulative DVHs: the part of each structure that receives at least a dose")
+        self.plot = PlotCanvas(place.layout(), self.session.scene, _TAG, tip)
         ui.dvhStructuresList.itemChanged.connect(self.onStructuresChanged)
         ui.showAllButton.clicked.connect(self.onShowAll)
         ui.showNoneButton.clicked.connect(self.onShowNone)
@@ -42,14 +44,16 @@ class DvhView(EvaluationPart):
 
     def cleanup(self) -> None:
         """Let go of the scene."""
-        self.place.release()
+        self.plot.release()
 
     def show(self, planNode: Any) -> None:
         """Show the DVHs of a plan that are current; None: none."""
         ui = self.ui
         logic = self.session.logic
         chart = logic.dvhChart(planNode) if planNode is not None else None
-        self.place.show(chart)
+        # shown again, it would lose the part of it that a person zoomed into
+        if self.plot.chart() is not chart:
+            self.plot.show(chart)
         structures = chartStructures(planNode) if chart is not None else []
         self._listStructures(structures)
         for widget in (ui.relativeDoseCheck, ui.absoluteVolumeCheck, ui.showAllButton, ui.showNoneButton):

@@ -10,11 +10,11 @@ from DoseEngineLib.mrml.plan_node import REFERENCE_VOLUME, isDoseCurrent, isPlan
 from DoseEngineLib.progress import Progress
 from DoseEngineLib.widget.connectors import fillCombo
 from DoseEngineLib.widget.plan_panel import showOnlyPlans
+from DoseEngineLib.widget.plot_canvas import PlotCanvas
 from RTPlanningLib.evaluation.gamma import GammaCriterion
 from RTPlanningLib.mrml.derived_nodes import statisticsOf
 from RTPlanningLib.mrml.dose_wash import hideDoseWash, showLegend, showOverlay
 from RTPlanningLib.widget.evaluation_part import EvaluationPart
-from RTPlanningLib.widget.plot_place import PlotPlace
 from RTPlanningLib.widget.result_table import showRows, tableTexts
 from RTPlanningLib.widget.with_packages import withPackages
 
@@ -29,7 +29,8 @@ class PlanComparisonView(EvaluationPart):
         super().__init__(step)
         ui = self.ui
         self._mapID = ""
-        self.place = PlotPlace(ui.comparedPlotPlace, self.session.scene, _TAG)
+        tip = _("DVHs of both plans: a colour is a structure, a line style a plan")
+        self.plot = PlotCanvas(ui.comparedPlotPlace.layout(), self.session.scene, _TAG, tip)
         showOnlyPlans(ui.otherPlanSelector)
         ui.otherPlanSelector.setMRMLScene(self.session.scene)
         kinds = [
@@ -45,7 +46,7 @@ class PlanComparisonView(EvaluationPart):
 
     def cleanup(self) -> None:
         """Let go of the scene."""
-        self.place.release()
+        self.plot.release()
         self.ui.otherPlanSelector.setMRMLScene(None)
 
     def show(self, planNode: Any) -> None:
@@ -63,7 +64,8 @@ class PlanComparisonView(EvaluationPart):
                     other=other.GetName(), plan=planNode.GetName()
                 )
         ui.comparisonLabel.setText(reason)
-        self.place.show(chart)
+        if self.plot.chart() is not chart:
+            self.plot.show(chart)
         for widget in (ui.comparedGoalsTable, ui.comparedPlotPlace, ui.comparedMetricsTable):
             widget.setVisible(chart is not None)
         self._showGoals(goals)
