@@ -10,6 +10,9 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
+
+import numpy as np
 
 from DoseEngineLib.aperture import fit_jaws, fit_mlc
 from DoseEngineLib.errors import PlanError, SchemaError
@@ -20,6 +23,7 @@ from DoseEngineLib.progress import Progress, silent
 FITS = ("mlc", "jaws")
 LARGEST_MARGIN_MM = 100.0
 _SCHEMA_VERSION = 1
+_contours: WeakKeyDictionary[Structure, str] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,25 @@ def fit_plan(
     return replace(plan, beams=beams)
 
 
-def fits_to_json(plan: Plan, fits: Mapping[str, BeamFit], former: Mapping[str, BeamFit] | None = None) -> str:
+def contours_of(target: Structure) -> str:
+    """Return a digest of a structure's mask and its place: another one, other contours."""
+    digest = _contours.get(target)
+    if digest is None:
+        text = hashlib.sha256(target.grid.affine.tobytes())
+        if not target.is_empty:
+            _, part = target.grid.crop(target.mask)
+            text.update(str([(axis.start, axis.stop) for axis in part]).encode())
+            text.update(np.packbits(target.mask[part]).tobytes())
+        digest = _contours[target] = text.hexdigest()[:16]
+    return digest
+
+
+def fits_to_json(
+    plan: Plan,
+    fits: Mapping[str, BeamFit],
+    former: Mapping[str, BeamFit] | None = None,
+    target: Structure | None = None,
+) -> str:
     """Write which of a plan's beams are fitted, for `fits_from_json`.
 
     Parameters
@@ -100,6 +122,8 @@ def fits_to_json(plan: Plan, fits: Mapping[str, BeamFit], former: Mapping[str, B
     fits : mapping of beam name to BeamFit
     former : mapping of beam name to BeamFit, optional
         Of beams that were fitted and are no longer; they are kept as such.
+    target : Structure, optional
+        What the fitted ones are fitted to.
     """
     every = {**(former or {}), **fits}
     digests = _digests(plan, every)
@@ -108,10 +132,13 @@ def fits_to_json(plan: Plan, fits: Mapping[str, BeamFit], former: Mapping[str, B
         for name, fit in every.items()
         if name in digests
     }
-    return json.dumps({"schema_version": _SCHEMA_VERSION, "beams": beams}, sort_keys=True, ensure_ascii=False)
+    data = {"schema_version": _SCHEMA_VERSION, "contours": contours_of(target) if target else "", "beams": beams}
+    return json.dumps(data, sort_keys=True, ensure_ascii=False)
 
 
-def fits_from_json(plan: Plan, text: str | None, *, changed_too: bool = False) -> dict[str, BeamFit]:
+def fits_from_json(
+    plan: Plan, text: str | None, *, target: Structure | None = None, changed_too: bool = False
+) -> dict[str, BeamFit]:
     """Return the fits, by beam name, of those beams that still are as they were fitted.
 
     Parameters
@@ -119,6 +146,9 @@ def fits_from_json(plan: Plan, text: str | None, *, changed_too: bool = False) -
     plan : Plan
     text : str or None
         From `fits_to_json`.
+    target : Structure, optional
+        The target as it is now: a beam that was fitted to other contours no longer counts as fitted. By default
+        contours are not compared.
     changed_too : bool
         Also those of beams that were changed since, or whose target is another one now.
 
@@ -134,6 +164,8 @@ def fits_from_json(plan: Plan, text: str | None, *, changed_too: bool = False) -
         version = data["schema_version"]
         if version == _SCHEMA_VERSION:
             digests = _digests(plan, data["beams"])
+            if target is not None and data["contours"] not in ("", contours_of(target)) and not changed_too:
+                return {}
             return {
                 name: BeamFit(entry["fit"], float(entry["margin_mm"]))
                 for name, entry in data["beams"].items()

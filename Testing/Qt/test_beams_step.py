@@ -330,6 +330,31 @@ def test_the_step_follows_scripts_and_says_what_no_longer_fits(made) -> None:
     assert not ui.copyPlanButton.isEnabled()
 
 
+def test_beams_of_a_target_contoured_anew_wait_for_refit(made) -> None:
+    from dataclasses import replace
+
+    from DoseEngineLib.mrml.segmentations import setStructures
+    from DoseEngineLib.plan import Structure
+
+    ui = made.ui
+    ui.boxButton.click()
+    before = made.session.plan
+    grid, rectum = made.case.grid, made.case.structure("Rectum")
+    wider = Structure("PTV", made.case.structure("PTV").mask | rectum.mask, grid, "PTV")
+    made.case = replace(made.case, structures=(made.case.structure("External"), wider))
+    setStructures(made.session.segmentationNode, made.case.structures, made.session.volumeNode)
+    turn()
+    assert [combo(made, row, "fit").currentData() for row in range(4)] == ["none"] * 4
+    assert "AP, Left lateral, PA, Right lateral no longer as fitted" in ui.fitLabel.text()
+    cell(made, 0, "weight").setText("2")
+    assert aperture(made, "AP") == before.beams[0].control_points[0].aperture
+    assert ui.refitButton.isEnabled()
+    ui.refitButton.click()
+    assert aperture(made, "AP") == fitted(made, "AP") != before.beams[0].control_points[0].aperture
+    assert [combo(made, row, "fit").currentData() for row in range(4)] == ["mlc"] * 4
+    assert ui.fitLabel.text() == ""
+
+
 def test_a_copied_plan_is_another_one(made) -> None:
     from DoseEngineLib.mrml.plan_node import BEAM_MODEL, goalsOf, referencedNodes
 

@@ -155,6 +155,19 @@ def test_fits_are_kept_with_what_they_made(plan, target) -> None:
     assert fits_from_json(rename_beam(fitted, "AP", "Front"), text) == {"PA": JAWS}
 
 
+def test_beams_do_not_fit_a_target_that_was_contoured_anew(plan, target, case) -> None:
+    text = fits_to_json(plan, {"AP": MLC}, target=target)
+    same = replace(target, mask=target.mask.copy(), name="renamed", color=(0.0, 0.0, 0.0))
+    assert fits_from_json(plan, text, target=same) == {"AP": MLC}
+    mask = target.mask.copy()
+    mask[tuple(index[0] for index in np.nonzero(mask))] = False
+    for other in (replace(target, mask=mask), case.structure("CTV"), replace(target, mask=np.zeros_like(mask))):
+        assert fits_from_json(plan, text, target=other) == {}
+        assert fits_from_json(plan, text, target=other, changed_too=True) == {"AP": MLC}
+    assert fits_from_json(plan, text) == {"AP": MLC}
+    assert fits_from_json(plan, fits_to_json(plan, {"AP": MLC}), target=target) == {"AP": MLC}
+
+
 def test_stored_fits_of_the_future_or_damaged_are_refused(plan) -> None:
     newer = json.dumps({"schema_version": 2, "beams": {}})
     with pytest.raises(SchemaError, match="schema version 2; this version of RTPlanning reads 1"):

@@ -15,7 +15,7 @@ from DoseEngineLib.mrml.plan_node import (
     setGoals,
 )
 from OptimizerLib.mrml.objective_list_nodes import objectiveLines, setObjectiveLines
-from RTPlanningLib.mrml.beam_fit_nodes import beamFits, setPlanAndFits
+from RTPlanningLib.mrml.beam_fit_nodes import copyBeamFits
 from RTPlanningLib.mrml.goal_rows import goalRows, setGoalRows
 
 
@@ -31,7 +31,6 @@ def copyPlanNode(planNode):
     """
     plan = planFromNode(planNode)
     objectives, rows = objectiveLines(planNode), goalRows(planNode)
-    fits, former = beamFits(planNode), beamFits(planNode, changedToo=True)
     scene = planNode.GetScene()
     taken = {name for node in planNodes(scene) for name in (node.GetName(), planFromNode(node).name)}
     number, name = 1, f"{plan.name} copy"
@@ -43,7 +42,7 @@ def copyPlanNode(planNode):
     copy = createPlanNode(
         scene, copied, volumeNode, referencedNode(planNode, SEGMENTATION, "segmentation", optional=True)
     )
-    setPlanAndFits(copy, copied, fits, former)
+    copyBeamFits(planNode, copy)
     setGoals(copy, goalsOf(planNode))
     setGoalRows(copy, rows)
     setObjectiveLines(copy, objectives)

@@ -62,7 +62,8 @@ class BeamsEditor:
     def fits(self) -> Fits:
         """Return which beams follow the target; none where that cannot be read, which the next change says."""
         try:
-            return beamFits(self._session.planNode)
+            planNode = self._session.planNode
+            return beamFits(planNode, self.presentTarget(planFromNode(planNode)))
         except PlanningError:
             return {}
 
@@ -73,6 +74,14 @@ class BeamsEditor:
         if not name:
             raise PlanError(_("Choose the target that the beams shall be aimed at."))
         return self._reader.structure(self._session.volumeNode, self._session.segmentationNode, name)
+
+    def presentTarget(self, plan: Plan) -> Structure | None:
+        """Return the target of a plan where it is there, to compare it with what beams were fitted to."""
+        session = self._session
+        if plan.prescription is None or not plan.prescription.target:
+            return None
+        found = self._reader.structures(session.volumeNode, session.segmentationNode, [plan.prescription.target])
+        return found[0] if found else None
 
     def prescription(self) -> Prescription:
         """Return what is prescribed where there is no plan yet."""
@@ -114,8 +123,10 @@ class BeamsEditor:
         if not self.hasPackages():
             session.run(withPackages(lambda progress: None), "")
         try:
-            followers, former = fits(beamFits(planNode)), fits(beamFits(planNode, changedToo=True))
-            plan = change(planFromNode(planNode))
+            before = planFromNode(planNode)
+            followers = fits(beamFits(planNode, self.presentTarget(before)))
+            former = fits(beamFits(planNode, changedToo=True))
+            plan = change(before)
             names = [name for name in refit if name in followers]
             if any(not beam_named(plan, name).is_static for name in names):
                 # many control points: with progress, and events turning
@@ -218,7 +229,8 @@ class BeamsEditor:
             if plan is None:
                 self._create((arc,), name, target, {arc.name: fit})
             else:
-                followers, former = beamFits(session.planNode), beamFits(session.planNode, changedToo=True)
+                followers = beamFits(session.planNode, target)
+                former = beamFits(session.planNode, changedToo=True)
                 self._store(replace(plan, beams=(*plan.beams, arc)), {**followers, arc.name: fit}, former)
             return arc.name
 
@@ -236,7 +248,7 @@ class BeamsEditor:
         return self._session.logic.background(lambda report: fit_plan(plan, fits, target, names, report), progress)
 
     def _store(self, plan: Plan, fits: Mapping[str, BeamFit], former: Mapping[str, BeamFit] | None = None) -> Plan:
-        setPlanAndFits(self._session.planNode, plan, fits, former)
+        setPlanAndFits(self._session.planNode, plan, fits, former, self.presentTarget(plan))
         return plan
 
     def _create(self, beams: Sequence[Beam], name: str, target: Structure, fits: Mapping[str, BeamFit]) -> Plan:
@@ -256,7 +268,7 @@ class BeamsEditor:
             DEFAULT_ENGINE,
             dose_grid_spacing_mm=DEFAULT_SPACING_MM,
         )
-        setPlanAndFits(session.setPlan(plan), plan, fits)
+        setPlanAndFits(session.setPlan(plan), plan, fits, target=target)
         return plan
 
     def _newMeterset(self, plan: Plan | None) -> float | None:

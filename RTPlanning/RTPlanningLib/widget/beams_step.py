@@ -150,7 +150,7 @@ class BeamsStep(Step):
         try:
             if planNode is not None:
                 plan = planFromNode(planNode)
-                fits = beamFits(planNode)
+                fits = beamFits(planNode, self.editor.presentTarget(plan))
                 former = beamFits(planNode, changedToo=True)
                 delivered = deliveredPlan(planNode) if isDoseCurrent(planNode) else None
         except PlanningError as error:
@@ -226,8 +226,8 @@ class BeamsStep(Step):
         text = ""
         if loose:
             text = _(
-                "{names} no longer as fitted to the target: changed by other hands, or the target is another one. "
-                "Press Refit to fit all such beams anew."
+                "{names} no longer as fitted to the target: changed by other hands, or the target is another one or "
+                "was contoured anew. Press Refit to fit all such beams anew."
             ).format(names=", ".join(loose))
         ui.fitLabel.setText(text)
         ui.fitLabel.setVisible(bool(text))
