@@ -238,9 +238,8 @@ def test_table_and_text_are_two_views_of_the_same_objectives(load, plan_node, pi
     assert table.rowCount() == 4
     assert table.cellWidget(0, 0).currentText() == "PTV"
     assert table.cellWidget(0, 1).currentText() == "DVH at least"
-    assert [table.cellWidget(0, column).value() for column in range(2, 6)] == pytest.approx(
-        [19.12, 95.0, 0.0063, 2], 0.01
-    )
+    assert [table.cellWidget(0, column).value() for column in (2, 3, 5)] == pytest.approx([19.12, 95.0, 2], 0.001)
+    assert table.cellWidget(0, 4).text() == "0.00625"
     for row, text in enumerate(kept, start=1):
         assert table.columnSpan(row, 0) == 6
         assert table.cellWidget(row, 0).text() == text
@@ -251,6 +250,14 @@ def test_table_and_text_are_two_views_of_the_same_objectives(load, plan_node, pi
     table.cellWidget(0, 0).setCurrentIndex(table.cellWidget(0, 0).findText("Organ"))
     assert lines()[0] == "Organ uniform 19.125 Gy, level 2, weight 0.00625"
     assert not table.cellWidget(0, 3).isEnabled()
+    weight = table.cellWidget(0, 4)
+    weight.setText("much")
+    weight.editingFinished.emit()
+    assert "is no number" in ui.rowsLabel.text()
+    weight.setText("250")
+    weight.editingFinished.emit()
+    assert lines()[0] == "Organ uniform 19.125 Gy, level 2, weight 250"
+    assert not ui.rowsLabel.isVisible()
     # a text of the table becomes a row of the table where it can
     edit = table.cellWidget(1, 0)
     edit.setText("PTV Min >= 95 %, weight 3")
@@ -261,7 +268,7 @@ def test_table_and_text_are_two_views_of_the_same_objectives(load, plan_node, pi
     # buttons
     table.selectRow(0)
     ui.duplicateRowButton.click()
-    assert lines()[:2] == ["Organ uniform 19.125 Gy, level 2, weight 0.00625"] * 2
+    assert lines()[:2] == ["Organ uniform 19.125 Gy, level 2, weight 250"] * 2
     ui.addRowButton.click()
     ui.addTextRowButton.click()
     assert lines()[-2:] == ["PTV Max <= 20 Gy", "fluence smoothness, weight 0.01"]
@@ -471,6 +478,8 @@ def test_a_saved_scene_reopens_with_rows_settings_and_plots(load, plan_node, des
     assert not ui.levelsSpinBox.isEnabled()
     ui.spacingCheckBox.setChecked(True)
     ui.spacingSpinBox.setValue(7.0)
+    ui.rowsTabs.setCurrentIndex(1)
+    ui.paretoSection.setProperty("collapsed", False)
     ui.fluenceButton.click()
     assert "with leaves" in ui.statusLabel.text(), ui.statusLabel.text()
     assert "moving" in ui.beamsTable.item(2, 3).text()
@@ -483,6 +492,7 @@ def test_a_saved_scene_reopens_with_rows_settings_and_plots(load, plan_node, des
     turn_events()
     assert ui.outcomeTable.rowCount() == 0
     ui.iterationsSpinBox.setValue(99)
+    assert (ui.rowsTabs.currentIndex(), ui.paretoSection.property("collapsed")) == (0, True)
     logic.loadScene(tmp_path / "plan.mrb")
     turn_events()
     (again,) = planNodes(scene)
@@ -491,6 +501,7 @@ def test_a_saved_scene_reopens_with_rows_settings_and_plots(load, plan_node, des
     boxes = (ui.iterationsSpinBox, ui.bixelSpinBox, ui.spacingSpinBox)
     assert [box.property("value") for box in boxes] == [12, 10.0, 7.0]
     assert ui.deliveryCombo.currentData() == "sliding_window"
+    assert (ui.rowsTabs.currentIndex(), ui.paretoSection.property("collapsed")) == (1, False)
     assert [ui.outcomeTable.item(row, 2).text() for row in range(2)] == shown
     view = scene.GetSingletonNode("OptimizerDvh", "vtkMRMLPlotViewNode")
     assert view.GetPlotChartNode() is again.GetNodeReference(RESULT_CHART)

@@ -110,8 +110,7 @@ class LivePlot:
 
     def _add(self, className: str, name: str):
         # told to stay out of lists and files before the scene tells anybody of it
-        node = self._scene.CreateNodeByClass(className)
-        node.UnRegister(None)
+        node = getattr(slicer, className)()
         node.SetName(self._scene.GenerateUniqueName(name))
         node.SetHideFromEditors(True)
         node.SetSaveWithScene(False)

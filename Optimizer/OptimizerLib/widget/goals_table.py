@@ -35,6 +35,8 @@ class GoalsTable:
         if structures == self._structures and wanted == list(self.numbers().values()):
             return
         self._structures = structures
+        # boxes of former rows go
+        self._table.setRowCount(0)
         self._table.setRowCount(len(structures))
         for row, name in enumerate(structures):
             box = qt.QSpinBox()

@@ -9,6 +9,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
+from DoseEngineLib.dose_metrics import format_number
 from DoseEngineLib.errors import PlanningError
 from DoseEngineLib.widget.connectors import fillCombo, quiet
 from OptimizerLib.objective_lines import ObjectiveLine, goals_of_lines, line_errors, read_lines
@@ -16,9 +17,9 @@ from OptimizerLib.planning_goals import PlanningGoals
 from OptimizerLib.table_rows import KINDS, TableRow
 
 _STRUCTURE, _KIND, _DOSE, _VOLUME, _WEIGHT, _LEVEL = range(6)
-_LARGEST_DOSE, _LARGEST_WEIGHT, _LAST_LEVEL = 10_000.0, 1e7, 99
+_LARGEST_DOSE, _LAST_LEVEL = 10_000.0, 99
 # Pixels: the structure gets what is left.
-_WIDTHS = {_KIND: 96, _DOSE: 66, _VOLUME: 54, _WEIGHT: 54, _LEVEL: 38}
+_WIDTHS = {_KIND: 92, _DOSE: 62, _VOLUME: 54, _WEIGHT: 50, _LEVEL: 34}
 _NEW_TEXT = "fluence smoothness, weight 0.01"
 
 
@@ -149,6 +150,10 @@ class ObjectivesEditor:
         self._message.setText("\n".join(texts))
         self._message.setVisible(bool(texts))
 
+    def _tellError(self, text: str) -> None:
+        self._message.setText(text)
+        self._message.setVisible(True)
+
     # The text
 
     def _showText(self) -> None:
@@ -217,7 +222,10 @@ class ObjectivesEditor:
         structures, kinds = qt.QComboBox(), qt.QComboBox()
         dose = _spinBox(0.0, _LARGEST_DOSE, 2, shown.dose, _("Dose of the course; % is of the prescribed dose"))
         volume = _spinBox(0.0, 100.0, 2, shown.volume_percent, _("Part of the volume of the structure"), " %")
-        weight = _spinBox(0.0, _LARGEST_WEIGHT, 4, shown.weight, _("Importance among the objectives of its level"))
+        weight = qt.QLineEdit()
+        # weights span many powers of ten: as a person writes them
+        weight.setText(format_number(shown.weight))
+        weight.setToolTip(_("Importance among the objectives of its level"))
         level = qt.QSpinBox()
         level.setRange(1, _LAST_LEVEL)
         level.setValue(shown.level)
@@ -250,11 +258,20 @@ class ObjectivesEditor:
                 changed = make(now)
                 line = ObjectiveLine.of(changed)
             except PlanningError as error:
-                self._message.setText(str(error))
-                self._message.setVisible(True)
+                self._tellError(str(error))
                 return
             self._setLine(row, line)
             showKind(changed)
+
+        def onWeight() -> None:
+            text = str(weight.property("text")).strip()
+            try:
+                value = float(text)
+            except ValueError:
+                self._tellError(_("The weight {text!r} is no number; write one such as 100 or 0.01.").format(text=text))
+                return
+            if value != self._lines[row].in_table.weight:
+                change(lambda now: replace(now, weight=value))
 
         def chosen(combo: Any) -> Any:
             return combo.itemData(combo.property("currentIndex"))
@@ -266,7 +283,7 @@ class ObjectivesEditor:
         onChange(kinds.currentIndexChanged, lambda now: now.with_kind(chosen(kinds)))
         onChange(dose.valueChanged, lambda now: replace(now, dose=float(dose.property("value"))))
         onChange(volume.valueChanged, lambda now: replace(now, volume_percent=float(volume.property("value"))))
-        onChange(weight.valueChanged, lambda now: replace(now, weight=float(weight.property("value"))))
+        weight.editingFinished.connect(onWeight)
         onChange(level.valueChanged, lambda now: replace(now, level=int(level.property("value"))))
         showKind(shown)
         for column, widget in enumerate((structures, kinds, dose, volume, weight, level)):

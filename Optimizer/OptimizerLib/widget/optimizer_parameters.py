@@ -40,6 +40,10 @@ class OptimizerParameters:
         See `OptimizerLib.pareto_planning.plan_pareto`.
     paretoGoals : str
         JSON: number of the goal that each structure belongs to.
+    asText : bool
+        Whether the objectives are shown as text, else as a table.
+    influenceFolded, searchFolded, plotsFolded, resultFolded, paretoFolded, weightsFolded : bool
+        Sections of the panel.
     """
 
     planNode: vtkMRMLScriptedModuleNode
@@ -60,6 +64,13 @@ class OptimizerParameters:
     paretoGap_percent: Annotated[float, WithinRange(0.1, 50.0)] = 5.0
     paretoRoom: Annotated[float, WithinRange(1.1, 100.0)] = 4.0
     paretoGoals: str = "{}"
+    asText: bool = False
+    influenceFolded: bool = True
+    searchFolded: bool = False
+    plotsFolded: bool = False
+    resultFolded: bool = False
+    paretoFolded: bool = True
+    weightsFolded: bool = True
 
 
 def fluenceSettings(parameters: OptimizerParameters) -> FluenceSettings:

@@ -22,7 +22,7 @@ from DoseEngineLib.mrml.plan_node import (
 )
 from DoseEngineLib.plan import Plan
 from DoseEngineLib.progress import Progress
-from DoseEngineLib.widget.connectors import connect
+from DoseEngineLib.widget.connectors import connect, quiet
 from DoseEngineLib.widget.engine_list import fillEngines
 from DoseEngineLib.widget.module_parameters import SceneParameters
 from DoseEngineLib.widget.packages import DOSE_PACKAGES, ensurePackages
@@ -218,6 +218,7 @@ class OptimizerPanel(PlanPanel):
         ):
             button.clicked.connect(handler)
         ui.stopButton.setEnabled(False)
+        ui.rowsTabs.currentChanged.connect(self._onTab)
         # what the estimate was made for is no longer so
         for signal in (
             *(ui.bixelSpinBox.valueChanged, ui.marginSpinBox.valueChanged, ui.spacingSpinBox.valueChanged),
@@ -253,8 +254,16 @@ class OptimizerPanel(PlanPanel):
                 "paretoPlans": ui.plansSpinBox,
                 "paretoGap_percent": ui.gapSpinBox,
                 "paretoRoom": ui.roomSpinBox,
+                "influenceFolded": ui.influenceSection,
+                "searchFolded": ui.fluenceSection,
+                "plotsFolded": ui.plotsSection,
+                "resultFolded": ui.resultSection,
+                "paretoFolded": ui.paretoSection,
+                "weightsFolded": ui.objectivesSection,
             },
         )
+        with quiet(ui.rowsTabs):
+            ui.rowsTabs.setCurrentIndex(int(self.parameters.asText))
         self.update()
 
     # Following the scene
@@ -392,6 +401,9 @@ class OptimizerPanel(PlanPanel):
         remark = _("{count} rows.").format(count=len(made.rows))
         left = [_("{goal} is left out: {reason}.").format(goal=goal, reason=reason) for goal, reason in made.left_out]
         return [str(row) for row in made.rows], " ".join([remark, *left])
+
+    def _onTab(self, *_unused: object) -> None:
+        self.parameters.asText = int(self.ui.rowsTabs.property("currentIndex")) == 1
 
     def _onRowsChanged(self) -> None:
         """Keep the rows with the plan."""

@@ -27,10 +27,10 @@ def showTable(widget: Any, tableNode: Any) -> None:
             if text in _COLORS:
                 item.setForeground(qt.QBrush(qt.QColor(_COLORS[text])))
             widget.setItem(row, column, item)
-    header = widget.horizontalHeader()
-    header.setStretchLastSection(False)
-    header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
     widget.resizeColumnsToContents()
     for column in range(1, len(columns)):
         widget.setColumnWidth(column, min(int(widget.columnWidth(column)), _WIDEST))
+    header = widget.horizontalHeader()
+    header.setStretchLastSection(False)
+    header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
     widget.resizeRowsToContents()
