@@ -142,3 +142,41 @@ def test_checking_leaves_the_events_turning(made, heartbeat) -> None:
         ui.exerciseCheckButton.click()
     assert made.statusLabel.text() == "Passed: The verdict."
     assert beat.longest_cpu_s < 0.2, beat.where
+
+
+def test_the_whole_panel_can_do_what_an_exercise_asks_for(load, desktop, picture) -> None:
+    from desktop_standin import click_title
+
+    _module, widget = load("RTPlanning")
+    widget.parent.show()
+    panel = widget.panel
+    try:
+        case, beams, dose, exercise = (panel.steps[name].ui for name in ("case", "beams", "dose", "exercise"))
+        for name in ("exercise", "beams", "dose"):
+            click_title(getattr(panel.ui, f"{name}Section"))
+        choose(exercise, "opposed-or-four-fields")
+
+        def passes(step: int) -> None:
+            exercise.exerciseStepsList.setCurrentRow(step)
+            exercise.exerciseCheckButton.click()
+            assert panel.ui.statusLabel.text().startswith("Passed"), exercise.exerciseResultText.toPlainText()
+
+        case.loadSampleButton.click()
+        passes(0)
+        beams.marginSpin.setValue(8.0)
+        beams.fieldCountSpin.setValue(2)
+        beams.firstGantrySpin.setValue(0.0)
+        beams.spacedButton.click()
+        dose.spacingSpin.setValue(6.0)
+        dose.computeButton.click()
+        passes(1)
+        beams.copyPlanButton.click()
+        beams.boxButton.click()
+        dose.computeButton.click()
+        passes(2)
+        passes(3)
+        assert not desktop.errors
+        widget.parent.resize(480, 1500)
+        assert picture(widget, "RTPlanning_exercise").stat().st_size > 5000
+    finally:
+        widget.cleanup()
