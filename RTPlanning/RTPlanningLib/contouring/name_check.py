@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from DoseEngineLib.structure_role import role_from_name
 from RTPlanningLib.structure_names import NameMatch, match_name
@@ -59,6 +60,7 @@ def check_name(name: str, others: Iterable[str] = ()) -> NameCheck:
     return check
 
 
+@lru_cache(maxsize=1024)
 def _checked(name: str) -> NameCheck:
     stripped = name.strip()
     if not stripped:
