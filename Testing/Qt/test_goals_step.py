@@ -58,7 +58,7 @@ def test_the_proposal_is_shown_and_fits(made, picture) -> None:
     assert ui.targetCombo.currentText() == "PTV"
     assert [ui.targetCombo.itemText(n) for n in range(ui.targetCombo.count())] == ["PTV", "CTV", "Rectum", "Bladder"]
     assert (ui.doseSpin.value(), ui.fractionsSpin.value()) == (75.6, 42)
-    assert ui.perFractionText.text() == "1.8 Gy a fraction"
+    assert ui.perFractionText.text() == "of 1.8 Gy"
     assert "isocentre of the first beam gets 75.6 Gy" in ui.normalizationText.text()
     assert rows(ui)[0] == ("PTV", "D95% >= 75.6 Gy", "")
     assert len(rows(ui)) == 6
@@ -235,7 +235,7 @@ def test_without_structures_nothing_fails(made) -> None:
     assert ui.targetCombo.count() == 0
     assert not ui.addGoalButton.isEnabled()
     assert ui.templateCombo.count() == 17
-    assert ui.perFractionText.text() == "2 Gy a fraction"
+    assert ui.perFractionText.text() == "of 2 Gy"
     assert len(rows(ui)) == 6
 
 

@@ -186,7 +186,7 @@ class GoalsStep(Step):
                     spin.setValue(value)
             ui.normalizationCombo.setCurrentIndex(ui.normalizationCombo.findData(prescription["normalization"]))
         per_fraction = prescription["dose_Gy"] / prescription["fractions"]
-        ui.perFractionText.setText(_("{dose:.3g} Gy a fraction").format(dose=per_fraction))
+        ui.perFractionText.setText(_("of {dose:.3g} Gy").format(dose=per_fraction))
         ui.normalizationText.setText(self._normalizationInWords(plan, prescription))
 
     def _normalizationInWords(self, plan: Plan | None, prescription: dict[str, Any]) -> str:
