@@ -317,6 +317,83 @@ def test_a_plan_changed_by_a_script_is_followed(load, plan_node, desktop) -> Non
     assert widget.panel.dose.ui.doseLabel.text() == "none"
 
 
+_WITHOUT_PACKAGES = """
+import importlib.util, sys
+from importlib import metadata
+BLOCKED = ("numba", "jsonschema")
+for name in BLOCKED:
+    sys.modules[name] = None
+find, version = importlib.util.find_spec, metadata.version
+def missing(name, *rest):
+    return None if name in BLOCKED else find(name, *rest)
+def absent(name):
+    if name in BLOCKED:
+        raise metadata.PackageNotFoundError(name)
+    return version(name)
+importlib.util.find_spec, metadata.version = missing, absent
+import slicer
+from pathlib import Path
+from desktop_standin import installed
+from RTPlanningLib.headless import HeadlessSlicer
+with HeadlessSlicer() as runtime, installed(slicer, runtime.application_logic) as desktop:
+    desktop.scene = runtime.scene
+    _module, widget = desktop.load_module(Path(sys.argv[1]))
+    ui = widget.ui
+    assert "numba" in ui.engineLabel.text(), ui.engineLabel.text()
+    assert not ui.installButton.isHidden()
+    assert "arc_step_deg" in widget.panel.engine.options.fields, "options are known without numba"
+    ui.machineSection.setProperty("collapsed", False)
+    slicer.app.processEvents()
+    assert "install numba" in widget.panel.machine.ui.qualityLabel.text()
+    ui.installButton.click()
+    asked = [str(text) for packages, _who in desktop.ensured for text in packages]
+    assert asked == ["numba>=0.60", "jsonschema>=4.18"]
+    # installed: the panel goes on without a restart
+    importlib.util.find_spec, metadata.version = find, version
+    for name in BLOCKED:
+        del sys.modules[name]
+    ui.installButton.click()
+    assert ui.installButton.isHidden()
+    assert ui.engineLabel.isHidden()
+    widget.panel.machine.onCurves()
+    assert "TPR20,10 0.670" in widget.panel.machine.ui.qualityLabel.text(), desktop.errors
+    widget.cleanup()
+    print("panel worked")
+"""
+
+
+def test_the_panel_works_without_numba_and_after_it_was_installed(desktop) -> None:
+    import os
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    repository = Path(__file__).resolve().parents[2]
+    paths = [repository / "Testing" / "Qt", *(repository / name for name in ("DoseEngine", "Optimizer", "RTPlanning"))]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
+    module = repository / "DoseEngine" / "DoseEngine.py"
+    command = [sys.executable, "-c", _WITHOUT_PACKAGES, str(module)]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    assert "panel worked" in run.stdout, run.stderr
+
+
+def test_what_can_be_fitted_is_what_the_fit_knows(desktop) -> None:
+    from DoseEngineLib.commissioning.fit import STAGES
+    from DoseEngineLib.widget.commissioning_section import FIT_STAGES
+    from DoseEngineLib.widget.dose_engine_parameters import DoseEngineParameters
+
+    assert tuple(FIT_STAGES) == STAGES
+    assert set(FIT_STAGES.values()) <= set(DoseEngineParameters.__annotations__)
+
+
+def test_an_engine_says_what_it_does_not_model(load) -> None:
+    widget = open_panel(load)
+    choose(widget.ui.engineCombo, "photon-pencil-beam")
+    assert "electronic disequilibrium" in widget.ui.limitsLabel.text()
+    choose(widget.ui.engineCombo, "photon-collapsed-cone")
+    assert "small fields in lung" in widget.ui.limitsLabel.text()
+
+
 def test_statistics_are_those_of_the_dose(load, plan_node, segmentation, desktop) -> None:
     import slicer
 

@@ -10,6 +10,7 @@ import pytest
 from beam_data_factory import as_csv, base_data, measured, true_machine, true_values, write_base
 
 from DoseEngineLib.commissioning import commission
+from DoseEngineLib.commissioning.fit import compare_with_machine
 from DoseEngineLib.commissioning.machine_parameters import (
     changed_machine,
     machine_parameters,
@@ -312,3 +313,22 @@ def test_points_are_thinned_where_the_curve_is_plain(curves):
     assert model.used.sum() <= MOST_POINTS < model.used.size
     penumbra = model.stage["penumbra"]
     assert model.used[penumbra].mean() > 1.5 * model.used[model.stage["off_axis"]].mean()
+
+
+def test_only_chosen_stages_are_fitted(base_file, curves):
+    profile = [c for c in curves if c.kind == "profile" and c.field_mm == (100.0, 100.0)]
+    found = commission(check_measurements(profile), base_file, stages=("penumbra",))
+    assert {p.key for p in found.parameters if p.determined} == {"source/sigma_mm"}
+    assert {p.key for p in found.parameters if p.asked} == {"source/sigma_mm"}
+    assert found.machine.fluence == found.base.fluence
+    for wrong in ((), ("penumbras",)):
+        with pytest.raises(MeasurementError, match="penumbra"):
+            commission(check_measurements(profile), base_file, stages=wrong)
+
+
+def test_a_machine_is_compared_as_it_stands(base_file, curves):
+    compared, _notes = compare_with_machine(check_measurements(curves), base_file)
+    assert len(compared) == len(curves)
+    for found in compared:
+        np.testing.assert_array_equal(found.before_percent, found.computed_percent)
+        assert found.rms_percent > 0.3

@@ -29,8 +29,7 @@ from DoseEngineLib.progress import Progress, part
 STAGES = ("spectrum", "off_axis", "penumbra", "head_scatter", "contamination")
 GAMMA_CRITERIA = ((1.0, 1.0), (2.0, 2.0))
 LOSSES = ("linear", "soft_l1")
-# In the note of a parameter whose stage was left out.
-NOT_ASKED = "it was not to be fitted"
+_NOT_ASKED = "it was not to be fitted"
 
 # Differences over this share of a parameter's scale: above the roughness of the fitted pencil kernels, well below what
 # bends the curves.
@@ -69,6 +68,11 @@ class FittedParameter:
     uncertainty: float | None
     determined: bool
     note: str = ""
+
+    @property
+    def asked(self) -> bool:
+        """Whether its stage was to be fitted."""
+        return not self.note.endswith(_NOT_ASKED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,7 +210,9 @@ def commission(
     models = [CurveModel(curve, base) for curve in measurements.curves]
     reach = max((model.off_axis_reach_mm for model in models), default=0.0)
     parameters = machine_parameters(data, reach)
-    reasons = {p.key: reason for p in parameters if (reason := _why_not(p, models) if p.stage in stages else NOT_ASKED)}
+    reasons = {
+        p.key: reason for p in parameters if (reason := _why_not(p, models) if p.stage in stages else _NOT_ASKED)
+    }
     free = [p for p in parameters if p.key not in reasons]
     if not free:
         raise MeasurementError(

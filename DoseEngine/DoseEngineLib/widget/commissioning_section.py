@@ -5,20 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import slicer
 from slicer.i18n import tr as _
 
-from DoseEngineLib.commissioning.fit import (
-    NOT_ASKED,
-    STAGES,
-    CommissioningResult,
-    CurveComparison,
-    commission,
-    compare_with_machine,
-)
-from DoseEngineLib.commissioning.measurements import read_measurements
 from DoseEngineLib.errors import MachineError
 from DoseEngineLib.machine import load_machine
 from DoseEngineLib.mrml.curve_chart import ChartCurve, curveChart, removeCurveChart, setCurveChart
@@ -31,6 +22,17 @@ from DoseEngineLib.widget.plot_canvas import PlotCanvas
 from DoseEngineLib.widget.section import Section
 from DoseEngineLib.widget.text_table import fillTable
 
+if TYPE_CHECKING:
+    from DoseEngineLib.commissioning.fit import CommissioningResult, CurveComparison
+
+# The commissioning code needs numba, which may be missing until an action asked for it.
+FIT_STAGES = {
+    "spectrum": "fitSpectrum",
+    "off_axis": "fitOffAxis",
+    "penumbra": "fitPenumbra",
+    "head_scatter": "fitHeadScatter",
+    "contamination": "fitContamination",
+}
 _CHART = "DoseEngine.Commissioning"
 _MEASURED, _BEFORE, _AFTER = (0.42, 0.46, 0.51), (0.90, 0.50, 0.10), (0.12, 0.44, 0.71)
 _AXIS = {"pdd": "Depth (mm)", "profile": "Off-axis position (mm)", "output_factor": "Equivalent square (mm)"}
@@ -61,19 +63,6 @@ class CommissioningSection(Section):
         self.added: Any = None
         self._curves: tuple[CurveComparison, ...] = ()
         self._shownChart: CurveComparison | None = None
-        self._stages = dict(
-            zip(
-                STAGES,
-                (
-                    ("fitSpectrum", ui.spectrumCheck),
-                    ("fitOffAxis", ui.offAxisCheck),
-                    ("fitPenumbra", ui.penumbraCheck),
-                    ("fitHeadScatter", ui.headScatterCheck),
-                    ("fitContamination", ui.contaminationCheck),
-                ),
-                strict=True,
-            )
-        )
         self.canvas = PlotCanvas(
             ui.comparisonArea.layout(),
             session.scene,
@@ -98,7 +87,11 @@ class CommissioningSection(Section):
             "robust": ui.robustCheck,
             "machineFile": ui.machineFileEdit,
             "commissioningCollapsed": self._frame,
-            **dict(self._stages.values()),
+            "fitSpectrum": ui.spectrumCheck,
+            "fitOffAxis": ui.offAxisCheck,
+            "fitPenumbra": ui.penumbraCheck,
+            "fitHeadScatter": ui.headScatterCheck,
+            "fitContamination": ui.contaminationCheck,
         }
 
     def cleanup(self) -> None:
@@ -121,6 +114,9 @@ class CommissioningSection(Section):
             ensurePackages(DOSE_PACKAGES, _("Dose Engine"))
 
             def compare(report: Progress) -> tuple[tuple[CurveComparison, ...], tuple[str, ...]]:
+                from DoseEngineLib.commissioning.fit import compare_with_machine
+                from DoseEngineLib.commissioning.measurements import read_measurements
+
                 found = read_measurements(path())
                 return compare_with_machine(found, base, report, centre_profiles=centre)
 
@@ -137,7 +133,7 @@ class CommissioningSection(Section):
         """Fit the chosen parts of the base machine to the measurements."""
         settings = self.parameters
         path, base = self._measurements(), settings.baseMachine
-        stages = [stage for stage, (name, _check) in self._stages.items() if getattr(settings, name)]
+        stages = [stage for stage, name in FIT_STAGES.items() if getattr(settings, name)]
         options = {"centre_profiles": bool(settings.centreProfiles), "robust": bool(settings.robust), "stages": stages}
 
         def work(progress: Progress) -> CommissioningResult:
@@ -149,6 +145,9 @@ class CommissioningSection(Section):
                 )
 
             def fit(report: Progress) -> CommissioningResult:
+                from DoseEngineLib.commissioning.fit import commission
+                from DoseEngineLib.commissioning.measurements import read_measurements
+
                 report(0.0, _("Reading the measurements"))
                 return commission(read_measurements(path()), base, part(report, 0.02, 1.0), name=name, **options)
 
@@ -253,7 +252,7 @@ class CommissioningSection(Section):
                 p.note,
             ]
             for p in (result.parameters if result is not None else ())
-            if NOT_ASKED not in p.note
+            if p.asked
         ]
         fillTable(ui.parameterTable, headers, rows)
         before = [_("Curve"), _("RMS base")]

@@ -152,6 +152,9 @@ class EngineForm(Section):
         reasons = [info.reason for info in infos if info.label == label and not info.available]
         if not label:
             reasons = [_("There is no engine {label} here; choose another one.").format(label=self.parameters.engine)]
+        lacks = [info.does_not_model for info in infos if info.label == label and info.does_not_model]
+        self.ui.limitsLabel.setText(_("Does not model: {parts}.").format(parts="; ".join(lacks[0])) if lacks else "")
+        self.ui.limitsLabel.setVisible(bool(lacks))
         self.ui.engineLabel.setText(reasons[0] if reasons else "")
         self.ui.engineLabel.setVisible(bool(reasons))
         self.ui.installButton.setVisible(not all(info.available for info in infos))

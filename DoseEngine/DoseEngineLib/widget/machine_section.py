@@ -28,7 +28,7 @@ from DoseEngineLib.widget.dose_engine_parameters import optionsOf
 from DoseEngineLib.widget.dose_session import DoseSession
 from DoseEngineLib.widget.engine_list import fillEngines
 from DoseEngineLib.widget.machine_list import fillMachines
-from DoseEngineLib.widget.packages import DOSE_PACKAGES, ensurePackages
+from DoseEngineLib.widget.packages import DOSE_PACKAGES, ensurePackages, missingPackages
 from DoseEngineLib.widget.plot_canvas import PlotCanvas
 from DoseEngineLib.widget.section import Section
 from DoseEngineLib.widget.text_table import fillTable
@@ -108,6 +108,12 @@ class MachineSection(Section):
         self.ui.useMachineButton.setEnabled(self.session.planNode is not None)
         if self.parameters.machineCollapsed:
             return
+        missing = missingPackages(DOSE_PACKAGES)
+        if missing:
+            text = _("Press “Compute curves”: Slicer asks whether to install {packages}, which they need.")
+            self.ui.qualityLabel.setText(text.format(packages=", ".join(missing)))
+            self._showCurves(None)
+            return
         try:
             self._showFacts()
             curves = kept_curves(self.parameters.machine, self._conditions())
@@ -132,6 +138,8 @@ class MachineSection(Section):
             return
         self.update()
         if self.parameters.machineCollapsed or self.parameters.curveEngine != CLOSED_FORM_ENGINE:
+            return
+        if missingPackages(DOSE_PACKAGES):
             return
         try:
             kept = kept_curves(self.parameters.machine, self._conditions())
