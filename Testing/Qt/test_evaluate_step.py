@@ -423,3 +423,22 @@ def test_a_cancelled_evaluation_leaves_the_scene_as_it_was(planned, desktop) -> 
     assert "Cancelled" in planned.statusLabel.text()
     assert desktop.scene.GetNumberOfNodes() == nodes
     assert [texts(ui.goalsTable, column) for column in range(4)] == before
+
+
+def test_the_panel_stays_alive_meanwhile(planned, desktop, heartbeat) -> None:
+    from RTPlanningLib.samples import load_sample
+
+    ui, logic = planned.ui, planned.logic
+    planned.case = load_sample("tg119-prostate")
+    volumeNode, segmentationNode = logic.loadCase(planned.case)
+    planned.plan = replace(planned.plan, dose_grid_spacing_mm=2.5)
+    node = logic.createPlan(planned.plan, volumeNode, segmentationNode, planned.case.goals)
+    logic.calculateDose(node)
+    planned.session.choosePlan(node)
+    ui.otherPlanSelector.setCurrentNode(add_plan(planned, "Back"))
+    for button in (ui.evaluateButton, ui.compareButton, ui.gammaButton, ui.checkButton, ui.radiobiologyButton):
+        with heartbeat() as beat:
+            button.click()
+        assert beat.longest_cpu_s < 0.2, f"{button.text()}\n{beat.where}"
+    assert not desktop.errors
+    assert "of the voxels pass" in ui.mapLabel.text()
