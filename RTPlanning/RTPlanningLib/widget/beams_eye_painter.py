@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -61,33 +62,28 @@ class _Canvas:
         painter.setFont(font)
 
     def draw(self, overlay: BeamsEyeOverlay, note: str) -> None:
-        for leaf in overlay.leaves_mm:
-            self._polygon(leaf, _pen(LEAF_COLOR, 0.7, 0.35), _color(LEAF_COLOR, 0.1))
-        for tip in overlay.tips_mm:
-            self._polygon(tip, _pen(LEAF_COLOR, 1.3))
+        self._lines(overlay.leaves_mm, _pen(LEAF_COLOR, 0.7, 0.35), fill=_color(LEAF_COLOR, 0.1), closed=True)
+        self._lines(overlay.tips_mm, _pen(LEAF_COLOR, 1.3))
         for shadow in overlay.shadows:
-            for loop in shadow.loops_mm:
-                self._polygon(loop, _pen(hex_color(shadow.color), 1.6), closed=True)
+            self._lines(shadow.loops_mm, _pen(hex_color(shadow.color), 1.6), closed=True)
         (x1, x2), (y1, y2) = overlay.jaw_x_mm, overlay.jaw_y_mm
-        self._polygon(np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)]), _pen(JAW_COLOR, 1.6), closed=True)
+        self._lines([np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)])], _pen(JAW_COLOR, 1.6), closed=True)
         self._cross()
         self._words(overlay, note)
 
     def _cross(self) -> None:
         """Axes of the collimator with a tick every centimetre, longer ones every five."""
-        pen = _pen("#ffffff", 1.0, 0.7)
         half = self._half
-        self._polygon(np.array([(-half, 0.0), (half, 0.0)]), pen)
-        self._polygon(np.array([(0.0, -half), (0.0, half)]), pen)
+        lines = [((-half, 0.0), (half, 0.0)), ((0.0, -half), (0.0, half))]
         count = int(half // _TICK_MM)
         for n in range(-count, count + 1):
             at = n * _TICK_MM
             length = 0.02 * half if at % _LONG_TICK_MM else 0.04 * half
-            self._polygon(np.array([(at, -length / 2), (at, length / 2)]), pen)
-            self._polygon(np.array([(-length / 2, at), (length / 2, at)]), pen)
+            lines += [((at, -length / 2), (at, length / 2)), ((-length / 2, at), (length / 2, at))]
             if n and not at % _LONG_TICK_MM and abs(at) < 0.92 * half:
                 x, y = self._pixel(at, -length)
                 self._text(f"{at:g}", x - 25, y, 50, _TEXT_PIXELS + 4, qt.Qt.AlignHCenter)
+        self._lines([np.array(line) for line in lines], _pen("#ffffff", 1.0, 0.7))
 
     def _words(self, overlay: BeamsEyeOverlay, note: str) -> None:
         side, line = self._side, _TEXT_PIXELS + 4
@@ -110,15 +106,17 @@ class _Canvas:
     def _pixel(self, x_mm: float, y_mm: float) -> tuple[int, int]:
         return round(self._side / 2 + x_mm * self._scale), round(self._side / 2 - y_mm * self._scale)
 
-    def _polygon(self, points_mm: np.ndarray, pen: Any, fill: Any = None, *, closed: bool = False) -> None:
+    def _lines(self, lines_mm: Sequence[np.ndarray], pen: Any, *, fill: Any = None, closed: bool = False) -> None:
+        """Many lines (n, 2) in mm as one path: a call of Qt from Python costs more than what it draws."""
         path = qt.QPainterPath()
-        x = self._side / 2 + points_mm[:, 0] * self._scale
-        y = self._side / 2 - points_mm[:, 1] * self._scale
-        path.moveTo(float(x[0]), float(y[0]))
-        for column, row in zip(x[1:].tolist(), y[1:].tolist()):
-            path.lineTo(column, row)
-        if closed or fill is not None:
-            path.closeSubpath()
+        for points in lines_mm:
+            x = self._side / 2 + points[:, 0] * self._scale
+            y = self._side / 2 - points[:, 1] * self._scale
+            path.moveTo(float(x[0]), float(y[0]))
+            for column, row in zip(x[1:].tolist(), y[1:].tolist()):
+                path.lineTo(column, row)
+            if closed:
+                path.closeSubpath()
         if fill is not None:
             self._painter.fillPath(path, qt.QBrush(fill))
         self._painter.setPen(pen)
