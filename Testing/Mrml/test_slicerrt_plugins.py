@@ -606,6 +606,41 @@ def test_without_slicerrt_nothing_happens(repository, tmp_path):
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
 
 
+def test_missing_packages_are_asked_for_when_they_are_needed(slicerrt, loaded, monkeypatch):
+    from DoseEngineLib.widget.packages import DOSE_PACKAGES
+
+    asked = []
+    for name in ("scripted_dose_engine", "RTPlanningPlanOptimizer"):
+        module = sys.modules[f"RTPlanningLib.slicerrt.{name}"]
+        monkeypatch.setattr(module, "ensurePackages", lambda packages, requester: asked.append(packages))
+    rtPlanNode = there(loaded, box_plan(field("A")))
+    rtPlanNode.SetPlanOptimizerName("RTPlanning")
+    assert asked == []
+    assert host.calculateDose(rtPlanNode) == ""
+    assert host.calculateDoseInfluenceMatrix(rtPlanNode) == ""
+    assert host.optimizePlan(rtPlanNode, []) != ""
+    assert asked == [DOSE_PACKAGES] * 3
+
+
+def test_engines_are_offered_before_the_desktop_has_their_packages(repository):
+    script = (
+        "import sys\n"
+        "for name in ('numba', 'jsonschema', 'pydicom', 'matplotlib', 'jinja2'): sys.modules[name] = None\n"
+        "import pytest, slicer\n"
+        "from RTPlanningLib.headless import HeadlessSlicer\n"
+        "with HeadlessSlicer(), pytest.MonkeyPatch.context() as patch:\n"
+        "    import slicerrt_host as host\n"
+        "    host.install(patch)\n"
+        "    from RTPlanningLib.slicerrt.registration import registerInSlicerRT\n"
+        "    registerInSlicerRT()\n"
+        "    host.enter()\n"
+        "    print(len(host.engines()), len(host.optimizers()['RTPlanning'].availableObjectives()))\n"
+    )
+    folder = repository / "Testing" / "Mrml"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=folder)
+    assert (run.stdout.strip(), run.stderr) == ("2 10", "")
+
+
 def test_a_broken_slicerrt_does_not_stop_slicer(monkeypatch, scene, caplog, tmp_path):
     package = tmp_path / "DoseEngines"
     package.mkdir()
