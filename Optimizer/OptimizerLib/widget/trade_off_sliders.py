@@ -127,6 +127,6 @@ class TradeOffSliders:
                 _("{value:.3g}  ({least:.3g} to {most:.3g})").format(value=values[number], least=least, most=most)
             )
             label.setToolTip(_("Value at most, smaller is better; in brackets what can be reached"))
-            if not slider.isSliderDown():
+            if not slider.property("sliderDown"):
                 with quiet(slider):
                     slider.setValue(round(_STEPS * (float(values[number]) - low) / (high - low)))
