@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from DoseEngineLib.engine import create_engine
+from DoseEngineLib.engine import create_engine, engine_options
 from DoseEngineLib.geometry import Grid, resample
 from DoseEngineLib.influence import BixelBeam, DoseInfluence
 from DoseEngineLib.machine import load_machine
@@ -405,7 +405,10 @@ def fluence_influence(
 ) -> DoseInfluence:
     """Calculate the influence that `plan_fluence` works with: bixels around the targets, voxels that the rows see."""
     region = influence_region(patient, plan, goals, settings, targets)
-    return create_engine(INFLUENCE_ENGINE).calculate_influence(
+    # as far as it has them, the plan's options: what is optimized must see the patient as the plan's own engine does
+    declared = {option.name for option in engine_options(INFLUENCE_ENGINE)}
+    options = {name: value for name, value in plan.engine_options.items() if name in declared}
+    return create_engine(INFLUENCE_ENGINE, **options).calculate_influence(
         patient,
         plan,
         bixels=region.bixels,

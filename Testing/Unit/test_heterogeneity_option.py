@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,8 @@ from DoseEngineLib.errors import EngineError
 from DoseEngineLib.geometry import Grid
 from DoseEngineLib.patient import Patient
 from DoseEngineLib.plan import Beam, Plan, Structure
+from OptimizerLib.fluence_planning import FluenceSettings, fluence_influence
+from OptimizerLib.planning_goals import PlanningGoals
 
 ENGINES = ("photon-pencil-beam", "photon-collapsed-cone")
 GRID = Grid.from_spacing((24, 40, 24), 5.0, (-57.5, -97.5, -57.5))
@@ -64,6 +68,20 @@ def test_dose_influence_goes_by_it_too() -> None:
     assert in_water.matrix.nnz > 1000
     assert abs(without.matrix - in_water.matrix).max() == 0.0
     assert with_it.matrix.sum() > 1.15 * without.matrix.sum()
+
+
+def test_fluence_is_optimized_in_the_patient_that_the_dose_is_calculated_in() -> None:
+    target = np.zeros(GRID.shape, bool)
+    target[10:14, 6:10, 10:14] = True
+    patient = lung_slab(Structure("PTV", target, GRID, "PTV"))
+    goals = PlanningGoals.from_entries(["PTV uniform 2 Gy, weight 1"])
+    settings = FluenceSettings(bixel_mm=10.0)
+    plan = replace(PLAN, engine="photon-collapsed-cone", engine_options={"pitch_mm": 5.0})
+    with_it = fluence_influence(patient, plan, goals, settings, ["PTV"])
+    plan = replace(plan, engine_options={"pitch_mm": 5.0, "heterogeneity": False})
+    without = fluence_influence(patient, plan, goals, settings, ["PTV"])
+    # the target lies behind the lung
+    assert with_it.matrix.sum() > 1.1 * without.matrix.sum()
 
 
 @pytest.mark.parametrize("label", ENGINES)
