@@ -11,7 +11,7 @@ from DoseEngineLib.errors import EvaluationError
 from DoseEngineLib.mrml.plan_node import REFERENCE_VOLUME, referencedNodes
 from RTPlanningLib.display.isodose_settings import IsodoseSetting, default_settings
 from RTPlanningLib.logic import RTPlanningLogic
-from RTPlanningLib.mrml.dose_wash import DoseWash, hideDoseWash, isDoseWashShown, showDoseWash, showLegend
+from RTPlanningLib.mrml.dose_wash import DoseWash, hideDoseWash, showDoseWash, showLegend, showOverlay
 from RTPlanningLib.mrml.dvh_chart import chartStructures, showDvhChart
 from RTPlanningLib.mrml.dvh_nodes import AXES_TABLE, DVH_TABLE, SERIES
 from RTPlanningLib.mrml.isodose_node import isodoseModel
@@ -74,9 +74,7 @@ def test_the_wash_colours_what_it_was_told_to(planned, scene) -> None:
     logic, planNode = planned
     dose, volume = logic.doseVolume(planNode), planNode.GetNodeReference(REFERENCE_VOLUME)
     views = [scene.AddNode(slicer.vtkMRMLSliceCompositeNode()) for _ in range(2)]
-    assert not isDoseWashShown(dose)
     showDoseWash(dose, volume, DoseWash(5.0, 66.0, 6.0, 0.3))
-    assert isDoseWashShown(dose)
     for view in views:
         assert view.GetForegroundVolumeID() == dose.GetID()
         assert view.GetBackgroundVolumeID() == volume.GetID()
@@ -88,6 +86,11 @@ def test_the_wash_colours_what_it_was_told_to(planned, scene) -> None:
     legend = showLegend(dose, True, "Dose (Gy)")
     assert legend.GetVisibility()
     assert showLegend(dose, True) is legend
+    # another volume in its place takes the colour bar away
+    showOverlay(volume, None, 0.5)
+    assert not legend.GetVisibility()
+    showDoseWash(dose, volume, DoseWash(5.0, 66.0, 6.0, 0.3))
+    showLegend(dose, True)
     views[1].SetForegroundVolumeID(volume.GetID())
     hideDoseWash(dose)
     assert not legend.GetVisibility()

@@ -48,8 +48,12 @@ class DoseWash:
 
 
 def showOverlay(overlayNode, volumeNode, opacity: float) -> None:
-    """Lay a volume over another in every slice view of the scene."""
-    for composite in _composites(overlayNode.GetScene()):
+    """Lay a volume over another in every slice view of the scene, in place of a former one and its colour bar."""
+    scene = overlayNode.GetScene()
+    for composite in _composites(scene):
+        former = scene.GetNodeByID(composite.GetForegroundVolumeID() or "")
+        if former is not None and former is not overlayNode:
+            showLegend(former, False)
         if volumeNode is not None:
             composite.SetBackgroundVolumeID(volumeNode.GetID())
         composite.SetForegroundVolumeID(overlayNode.GetID())
@@ -84,11 +88,6 @@ def hideDoseWash(doseNode) -> None:
         if composite.GetForegroundVolumeID() == doseNode.GetID():
             composite.SetForegroundVolumeID(None)
     showLegend(doseNode, False)
-
-
-def isDoseWashShown(doseNode) -> bool:
-    """Tell whether a slice view shows the dose over another volume."""
-    return any(c.GetForegroundVolumeID() == doseNode.GetID() for c in _composites(doseNode.GetScene()))
 
 
 def showLegend(volumeNode, visible: bool, title: str = "", labelFormat: str = "%.3g"):
