@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from importlib import resources
 
 import numpy as np
@@ -61,6 +62,20 @@ def applied(goals: str, structures: list[Structure], **settings) -> list[str]:
 def test_the_protocols_are_there():
     assert {"quantec", "tg101-1fx", "tg101-3fx", "tg101-5fx", "rtog-0617", "teaching"} <= set(TEMPLATES)
     assert {"rtog-0915-34gy-1fx", "rtog-0915-48gy-4fx", "hytec-1fx", "hytec-3fx", "hytec-5fx"} <= set(TEMPLATES)
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_every_shipped_template_obeys_the_schema(name):
+    path = resources.files("RTPlanningLib.evaluation").joinpath("goal_templates", f"{name}.json")
+    assert parse_goal_template(path.read_text(encoding="utf-8"), name) == load_goal_template(name)
+
+
+def test_shipped_templates_need_no_package(monkeypatch):
+    from RTPlanningLib.evaluation import goal_templates
+
+    monkeypatch.setitem(sys.modules, "jsonschema", None)
+    goal_templates._load_shipped.cache_clear()
+    assert {template.name: template for template in available_goal_templates()} == TEMPLATES
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
