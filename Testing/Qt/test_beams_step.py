@@ -88,7 +88,13 @@ def test_one_press_makes_a_full_plan(made, picture) -> None:
     assert combo(made, 2, "fit").currentData() == "mlc"
     assert cell(made, 2, "margin").text() == "7"
     assert cell(made, 1, "gantry_deg").text() == "90"
+    made.parent.resize(460, 1100)
+    made.parent.show()
+    turn()
+    made.session.update()
     turn(lambda: made.step.beamsEye.isUpToDate)
+    # the picture takes the width there is
+    assert ui.bevLabel.pixmap().width() == ui.bevLabel.width() > 400
     assert picture(made, "BeamsStep").stat().st_size > 20000
 
 

@@ -120,9 +120,11 @@ class BeamsEyeView:
 
     def show(self, view: BeamsEye | None, words: str = "") -> None:
         """Draw this view as soon as events turn and nothing computes; None: nothing but ``words``."""
-        if view is not None and self._wanted is not None and view.key == self._key:
+        # the panel may have been made wider meanwhile
+        key = (view.key, self._side()) if view is not None else None
+        if key is not None and self._wanted is not None and key == self._key:
             return
-        self._wanted, self._key = view, view.key if view is not None else None
+        self._wanted, self._key = view, key
         self._overlay, self._shadows = None, {}
         self._isComplete = view is None
         if view is None:
@@ -174,7 +176,7 @@ class BeamsEyeView:
             self._overlay = beams_eye_overlay(
                 view.beam, machine, view.patient_position, control_point=view.control_point, half_mm=half
             )
-        side = min(max(int(self._label.property("width")), _LEAST_SIDE), _LARGEST_SIDE)
+        side = self._side()
         picture, note, isPreparing = self._radiograph(view, side)
         missing = [name for name in view.names if name not in self._shadows]
         while missing and time.perf_counter() - start < _TURN_S:
@@ -185,6 +187,9 @@ class BeamsEyeView:
         if missing:
             return 0
         return _AGAIN_MS if isPreparing else None
+
+    def _side(self) -> int:
+        return min(max(int(self._label.property("width")), _LEAST_SIDE), _LARGEST_SIDE)
 
     def _shadow(self, view: BeamsEye, name: str) -> Shadow | None:
         structures = outlined(self._reader.structures(view.volumeNode, view.segmentationNode, [name]))
