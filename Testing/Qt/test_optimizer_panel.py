@@ -356,7 +356,8 @@ def test_convergence_and_dvh_are_seen_live_and_kept_at_the_end(load, plan_node, 
     seen = {}
 
     def chart(name: str):
-        return scene.GetSingletonNode(name, "vtkMRMLPlotViewNode").GetPlotChartNode()
+        view = scene.GetSingletonNode(name, "vtkMRMLPlotViewNode")
+        return None if view is None else view.GetPlotChartNode()
 
     def look() -> None:
         until = time.monotonic() + 5.0

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import qt
+from slicer.i18n import tr as _
 
+from DoseEngineLib.widget.plot_canvas import PlotCanvas
 from OptimizerLib.live_search import LiveSearch
 from OptimizerLib.mrml.live_plot_nodes import LivePlots
 from OptimizerLib.mrml.objective_history_nodes import HISTORY_CHART
 from OptimizerLib.mrml.optimization_result_nodes import RESULT_CHART
-from OptimizerLib.widget.optimizer_parameters import MODULE
-from OptimizerLib.widget.plot_view import PlotView
 
 # How often it is looked whether there is something new; there is no more than every half second.
 _LOOK_EVERY_MS = 100
@@ -31,8 +31,15 @@ class LiveDisplay:
     """
 
     def __init__(self, convergencePlace: Any, dvhPlace: Any, scene: Any) -> None:
-        self._convergence = PlotView(convergencePlace, scene, "OptimizerConvergence", MODULE)
-        self._dvh = PlotView(dvhPlace, scene, "OptimizerDvh", MODULE)
+        self._convergence = PlotCanvas(
+            convergencePlace.layout(),
+            scene,
+            "OptimizerConvergence",
+            _("How the objectives fell, by iteration"),
+        )
+        self._dvh = PlotCanvas(
+            dvhPlace.layout(), scene, "OptimizerDvh", _("Dose-volume histograms of the structures that objectives name")
+        )
         self._plots = LivePlots(scene)
         self._live: LiveSearch | None = None
         self._termNames: Sequence[str] = ()
@@ -62,7 +69,6 @@ class LiveDisplay:
         """Show DVHs that belong to no plan yet, until `showPlan`."""
         self._plots.showDvh(dose_Gy, volume_percent, colors)
         self._dvh.show(self._plots.dvh.chartNode)
-        self._dvh.fit()
 
     def release(self) -> None:
         """Let go of the scene."""
@@ -76,5 +82,4 @@ class LiveDisplay:
             return
         self._plots.showHistory(self._termNames, snapshot.history)
         self._convergence.show(self._plots.convergence.chartNode)
-        self._convergence.fit()
         self.showDvh(snapshot.dose_Gy, snapshot.volume_percent, self._colors)
