@@ -30,7 +30,7 @@ from DoseEngineLib.mrml.volumes import arrayFromVolume, gridFromVolume
 
 HOST = "qSlicerExternalBeamPlanningModuleWidgetsPythonQt"
 # what is made of the host's packages and must not outlive them
-MADE_OF_THEM = ("DoseEngines", "PlanOptimizers", "RTPlanningLib.slicerrt")
+MADE_OF_THEM = ("DoseEngines.", "PlanOptimizers.", "RTPlanningLib.slicerrt.")
 _ABSTRACT = """
 class Abstract{0}:
     def __init__(self, {1}):
@@ -50,6 +50,7 @@ def install(monkeypatch) -> None:
     host.engines, host.optimizers = [], []
     host.qSlicerScriptedDoseEngine = ScriptedDoseEngine
     host.qSlicerScriptedPlanOptimizer = ScriptedPlanOptimizer
+    host.qSlicerDoseEngineLogic = DoseEngineLogic
     host.qSlicerDoseEnginePluginHandler = _handler("registerDoseEngine", host.engines)
     host.qSlicerPlanOptimizerPluginHandler = _handler("registerPlanOptimizer", host.optimizers)
     monkeypatch.setitem(sys.modules, HOST, host)
@@ -66,17 +67,17 @@ def install(monkeypatch) -> None:
         exec(_ABSTRACT.format(*words), module.__dict__)
         monkeypatch.setitem(sys.modules, package, module)
         monkeypatch.setattr(slicer.modules, listName, [], raising=False)
-    i18n = ModuleType("slicer.i18n")
-    i18n.tr = lambda text: text
-    monkeypatch.setitem(sys.modules, "slicer.i18n", i18n)
+    if "slicer.i18n" not in sys.modules:
+        i18n = ModuleType("slicer.i18n")
+        i18n.tr = lambda text: text
+        monkeypatch.setitem(sys.modules, "slicer.i18n", i18n)
     forget()
 
 
 def forget() -> None:
     """Drop modules that were made of the host's packages, and what it set in ``slicer``."""
     for name in [name for name in sys.modules if name.startswith(MADE_OF_THEM)]:
-        if name not in ("DoseEngines", "PlanOptimizers"):
-            del sys.modules[name]
+        del sys.modules[name]
     for name in [name for name in vars(slicer) if name.startswith("RTPlanning")]:
         delattr(slicer, name)
 
@@ -160,6 +161,22 @@ def optimizePlan(planNode, objectiveNodes) -> str:
 def doseOf(beamNode):
     """The dose that was calculated last for a beam."""
     return beamNode.GetNthNodeReference("ResultDoseRef", beamNode.GetNumberOfNodeReferences("ResultDoseRef") - 1)
+
+
+class DoseEngineLogic:
+    """qSlicerDoseEngineLogic, as far as Python can call it."""
+
+    def setMRMLScene(self, scene) -> None:
+        self._scene = scene
+
+    def calculateDose(self, planNode) -> str:
+        assert planNode.GetScene() is self._scene
+        assert planNode.GetOutputTotalDoseVolumeNode() is not None, "Unable to access output dose volume"
+        return calculateDose(planNode)
+
+    def calculateDoseInfluenceMatrix(self, planNode) -> str:
+        assert planNode.GetScene() is self._scene
+        return calculateDoseInfluenceMatrix(planNode)
 
 
 class _Scripted:
@@ -309,7 +326,10 @@ def _handler(register: str, registered: list) -> type:
         registered.append(plugIn)
         return True
 
-    return type("Handler", (), {"instance": lambda self: self, register: add})
+    def byName(self, name: str):
+        return next((plugIn for plugIn in registered if plugIn.name == name), None)
+
+    return type("Handler", (), {"instance": lambda self: self, register: add, "doseEngineByName": byName})
 
 
 def _beams(planNode) -> list:

@@ -70,13 +70,18 @@ def modules(desktop, load, monkeypatch):
 
 @pytest.mark.parametrize(("file", "method"), FLOWS, ids=[f"{file}.{method}" for file, method in FLOWS])
 def test_desktop_flow(modules, monkeypatch, file: str, method: str) -> None:
+    import slicerrt_host
+
     # CTest puts the folder on the path
     monkeypatch.syspath_prepend(str(FOLDER))
+    if file == "SlicerRTDesktopTest":
+        slicerrt_host.install(monkeypatch)
     for name in ("desktop_flow", file):
         sys.modules.pop(name, None)
     case = getattr(importlib.import_module(file), file)(method)
     result = unittest.TestResult()
     case.run(result)
+    slicerrt_host.forget()
     for name in ("desktop_flow", file):
         sys.modules.pop(name, None)
     assert not result.errors + result.failures, "\n".join(text for _test, text in result.errors + result.failures)

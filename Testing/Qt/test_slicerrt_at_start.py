@@ -36,6 +36,6 @@ def test_with_slicerrt_the_engines_are_offered_once(desktop, load, monkeypatch):
         assert module.__file__.endswith(f"{name}.py")
         assert hasattr(module, name)
     for name in [
-        name for name in sys.modules if name.startswith(("DoseEngines.", "PlanOptimizers.", "RTPlanningLib.slicerrt"))
+        name for name in sys.modules if name.startswith(("DoseEngines.", "PlanOptimizers.", "RTPlanningLib.slicerrt."))
     ]:
         del sys.modules[name]
