@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6 import QtCore, QtWidgets
 
 from desktop_standin import number_widgets, plot_widgets, segment_widgets
+from desktop_standin.scene_watch import SceneWatch
 
 
 class qMRMLNodeComboBox(QtWidgets.QWidget):
@@ -21,7 +22,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._combo)
         self._scene = None
-        self._tags: list[int] = []
+        self._watch = SceneWatch(self)
         self._attributes: list[tuple[str, str, str | None]] = []
         self._node_types: list[str] = []
         self._flags = {"noneEnabled": False, "showHidden": False, "addEnabled": True, "removeEnabled": True}
@@ -72,13 +73,11 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._refresh()
 
     def setMRMLScene(self, scene) -> None:
-        for tag in self._tags:
-            self._scene.RemoveObserver(tag)
+        self._watch.clear()
         self._scene = scene
-        self._tags = []
         if scene is not None:
-            events = (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent, scene.EndImportEvent)
-            self._tags = [scene.AddObserver(event, lambda caller, event: self._refresh()) for event in events]
+            events = [scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent, scene.EndImportEvent]
+            self._watch.watch(scene, events, lambda widget: widget._refresh())
         self._refresh()
 
     def mrmlScene(self):
