@@ -23,6 +23,8 @@ def made(desktop):
     settings.target, settings.prescribedDose_Gy, settings.fractions = "PTV", 75.6, 42
     settings.goals = ["PTV D95% >= 75.6 Gy"]
     made.session.chooseCase(*made.logic.loadCase(made.case))
+    made.parent.resize(460, 1100)
+    made.parent.show()
     yield made
     made.session.release()
 
@@ -88,8 +90,6 @@ def test_one_press_makes_a_full_plan(made, picture) -> None:
     assert combo(made, 2, "fit").currentData() == "mlc"
     assert cell(made, 2, "margin").text() == "7"
     assert cell(made, 1, "gantry_deg").text() == "90"
-    made.parent.resize(460, 1100)
-    made.parent.show()
     turn()
     made.session.update()
     turn(lambda: made.step.beamsEye.isUpToDate)
@@ -139,6 +139,7 @@ def test_a_changed_number_shows_within_a_fifth_of_a_second(desktop) -> None:
     made = make_step(desktop, BeamsStep)
     made.session.settings.target = "PTV"
     made.session.chooseCase(*made.logic.loadCase(load_sample("tg119-prostate")))
+    made.parent.show()
     made.ui.boxButton.click()
     turn(lambda: made.step.beamsEye.isUpToDate)
     edits, views = [], []
@@ -445,6 +446,19 @@ def test_a_saved_scene_reopens_as_it_was(made, tmp_path) -> None:
     assert ui.beamsTable.currentRow() == 2
     assert [combo(made, row, "fit").currentData() for row in range(4)] == ["mlc", "none", "mlc", "mlc"]
     assert [cell(made, row, "margin").text() for row in range(4)] == ["9", "", "9", "9"]
+
+
+def test_a_folded_view_is_drawn_when_it_is_unfolded(made) -> None:
+    ui = made.ui
+    made.parent.hide()
+    ui.boxButton.click()
+    end = time.monotonic() + 0.5
+    turn(lambda: time.monotonic() > end)
+    assert not made.step.beamsEye.isUpToDate
+    assert ui.bevLabel.pixmap().isNull()
+    made.parent.show()
+    turn(lambda: made.step.beamsEye.isUpToDate)
+    assert not ui.bevLabel.pixmap().isNull()
 
 
 def test_the_view_waits_for_a_computation(made) -> None:

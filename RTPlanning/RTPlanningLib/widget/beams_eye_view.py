@@ -147,8 +147,8 @@ class BeamsEyeView:
         view = self._wanted
         if view is None:
             return
-        if self._isBusy() or is_computing():
-            # kernels run in other threads: the view follows when they have ended
+        if not self._label.isVisible() or self._isBusy() or is_computing():
+            # folded away, or kernels run in other threads: the view follows afterwards
             self._timer.start(_AGAIN_MS)
             return
         try:
