@@ -396,11 +396,36 @@ def test_convergence_and_dvh_are_seen_live_and_kept_at_the_end(load, plan_node, 
     assert ui.outcomeTable.item(1, 0).text() == "Organ Mean <= 2 Gy, weight 20"
     assert ui.outcomeTable.item(1, 2).text().endswith(" Gy")
     assert picture(widget, "OptimizerResult").stat().st_size > 5000
+    assert ui.resultLabel.text() == "What the optimized plan reaches:"
     # another run replaces its nodes
     before = len(node_ids(scene))
     monkeypatch.undo()
     ui.continueButton.click()
     assert len(node_ids(scene)) == before
+
+
+def test_results_of_a_plan_that_was_changed_are_marked(load, plan_node) -> None:
+    from dataclasses import replace
+
+    from DoseEngineLib.logic import DoseEngineLogic
+    from DoseEngineLib.mrml.plan_node import planFromNode, setPlan
+
+    widget = opened(load, plan_node)
+    label = widget.ui.resultLabel
+    assert label.text() == "not optimized yet"
+    widget.ui.fluenceButton.click()
+    assert label.text() == "What the optimized plan reaches:"
+    plan = planFromNode(plan_node)
+    setPlan(plan_node, replace(plan, prescription=replace(plan.prescription, dose_Gy=22.0)))
+    turn_events()
+    assert "changed since" in label.text()
+    # a dose of the changed plan is not that of the results
+    DoseEngineLogic(plan_node.GetScene()).calculateDose(plan_node)
+    turn_events()
+    assert "changed since" in label.text()
+    setPlan(plan_node, plan)
+    turn_events()
+    assert "changed since" in label.text()
 
 
 def test_the_panel_stays_alive_while_it_optimizes(load, plan_node, heartbeat) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import slicer
 
 from DoseEngineLib.dvh import Dvh
-from DoseEngineLib.mrml.plan_node import referencedNodes
+from DoseEngineLib.mrml.plan_node import isDoseCurrent, planFromNode, referencedNodes
 from DoseEngineLib.mrml.subject_hierarchy import placeNode, removeNode, studyOf
 from DoseEngineLib.plan import Beam, Plan
 from OptimizerLib.mrml.table_columns import setColumns
@@ -19,6 +19,7 @@ BEAMS_TABLE = "optimizationBeamsTableRef"
 RESULT_CHART = "optimizationDvhChartRef"
 _DVH_TABLE = "optimizationDvhTableRef"
 _SERIES = "optimizationDvhSeriesRef"
+_OF_PLAN = "RTPlanning.PlanHash"
 _VERDICTS = {True: "yes", False: "no", None: ""}
 
 
@@ -55,6 +56,7 @@ def createOptimizationResultNodes(
             "Reached": [_VERDICTS[entry.delivered.met] for entry in outcomes] or [""],
         },
     )
+    outcome.SetAttribute(_OF_PLAN, planFromNode(planNode).hash())
     former = {beam.name: beam.meterset_MU for beam in before.beams}
     beams = _add(planNode, "vtkMRMLTableNode", f"{name}_OptimizedBeams", BEAMS_TABLE)
     setColumns(
@@ -67,6 +69,14 @@ def createOptimizationResultNodes(
         },
     )
     _createChart(planNode, ideal, delivered, colors)
+
+
+def isResultCurrent(planNode) -> bool:
+    """Tell whether the plan's results are those of the plan as it now stands, and of its dose."""
+    table = planNode.GetNodeReference(OUTCOME_TABLE)
+    if table is None or not isDoseCurrent(planNode):
+        return False
+    return table.GetAttribute(_OF_PLAN) == planFromNode(planNode).hash()
 
 
 def removeOptimizationResultNodes(planNode) -> None:

@@ -19,7 +19,7 @@ from OptimizerLib.table_rows import KINDS, TableRow
 _STRUCTURE, _KIND, _DOSE, _VOLUME, _WEIGHT, _LEVEL = range(6)
 _LARGEST_DOSE, _LAST_LEVEL = 10_000.0, 99
 # Pixels: the structure gets what is left.
-_WIDTHS = {_KIND: 92, _DOSE: 62, _VOLUME: 54, _WEIGHT: 50, _LEVEL: 34}
+_WIDTHS = {_KIND: 98, _DOSE: 66, _VOLUME: 50, _WEIGHT: 46, _LEVEL: 34}
 _NEW_TEXT = "fluence smoothness, weight 0.01"
 
 

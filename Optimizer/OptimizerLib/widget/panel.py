@@ -32,7 +32,7 @@ from OptimizerLib.influence_estimate import InfluenceEstimate, memory_text
 from OptimizerLib.live_search import LiveSearch
 from OptimizerLib.mrml.fluence_nodes import hasOptimizedFluence
 from OptimizerLib.mrml.objective_list_nodes import objectiveLines, setObjectiveLines
-from OptimizerLib.mrml.optimization_result_nodes import BEAMS_TABLE, OUTCOME_TABLE
+from OptimizerLib.mrml.optimization_result_nodes import BEAMS_TABLE, OUTCOME_TABLE, isResultCurrent
 from OptimizerLib.mrml.plan_goal_rows import rowsOfPlanGoals
 from OptimizerLib.mrml.segment_colors import segmentColors
 from OptimizerLib.objectives import Objective
@@ -311,8 +311,21 @@ class OptimizerPanel(PlanPanel):
         self._showFront()
         self.display.showPlan(planNode)
         for table, role in ((ui.outcomeTable, OUTCOME_TABLE), (ui.beamsTable, BEAMS_TABLE)):
-            showTable(table, None if planNode is None else planNode.GetNodeReference(role))
+            tableNode = None if planNode is None else planNode.GetNodeReference(role)
+            showTable(table, tableNode)
+            table.setVisible(tableNode is not None)
+        self._showStanding(planNode)
         self._say(planNode)
+
+    def _showStanding(self, planNode: Any) -> None:
+        """Say whether results are those of the plan as it stands."""
+        if planNode is None or planNode.GetNodeReference(OUTCOME_TABLE) is None:
+            text = _("not optimized yet")
+        elif isResultCurrent(planNode):
+            text = _("What the optimized plan reaches:")
+        else:
+            text = _("The plan or its dose was changed since it was optimized; these are the values before that:")
+        self.ui.resultLabel.setText(text)
 
     def _observe(self, planNode: Any) -> None:
         """Watch this plan in place of the former one."""

@@ -18,7 +18,7 @@ from OptimizerLib.fluence_planning import FluencePlan
 from OptimizerLib.live_search import LiveSearch
 from OptimizerLib.mrml.fluence_nodes import hasOptimizedFluence
 from OptimizerLib.mrml.objective_list_nodes import objectiveLines, setObjectiveLines
-from OptimizerLib.mrml.optimization_result_nodes import OUTCOME_TABLE
+from OptimizerLib.mrml.optimization_result_nodes import OUTCOME_TABLE, isResultCurrent
 from OptimizerLib.mrml.plan_goal_rows import rowsOfPlanGoals
 from OptimizerLib.mrml.segment_colors import segmentColors
 from OptimizerLib.objective_lines import goals_of_lines, line_errors, read_lines
@@ -179,6 +179,6 @@ class OptimizeStep(Step):
             return _("Make or choose a plan first.")
         if tableNode is None:
             return _("Not optimized yet.")
-        if not isDoseCurrent(planNode):
-            return _("The plan was changed since it was optimized; optimize again, or calculate the dose.")
+        if not isResultCurrent(planNode):
+            return _("The plan or its dose was changed since it was optimized; these are the values before that:")
         return _("What the optimized plan reaches:")
