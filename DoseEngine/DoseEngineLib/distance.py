@@ -8,15 +8,16 @@ from scipy import ndimage
 from DoseEngineLib.errors import GeometryError, PatientError
 from DoseEngineLib.geometry import Grid
 from DoseEngineLib.plan import Structure
+from DoseEngineLib.surface_offset import SurfaceOffset
 
 
 def signed_distance_mm(mask: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
     """Distance of every voxel centre from the surface of a mask.
 
-    The exact Euclidean distance transform measures between voxel centres; the surface lies half a voxel before the
-    nearest one, which is taken off along the direction to it. That is exact for faces along the axes and right to about
-    half a voxel elsewhere. Around balls it reads a fifth of a voxel too near in the mean, as the mask's steps stick
-    out.
+    The exact Euclidean distance transform measures between voxel centres; how far the surface lies beyond the nearest
+    one is told by the voxels around it (`DoseEngineLib.surface_offset`) and taken off along the direction to it. That
+    is exact for faces along the axes, and around balls of five voxels' radius and more right to a tenth of a voxel in
+    the mean.
 
     Parameters
     ----------
@@ -81,7 +82,7 @@ def distance_on_grid_mm(structure: Structure, reach_mm: float) -> np.ndarray:
     (k, j, i) float32 array
         Negative inside; distances beyond ``reach_mm`` are infinite.
     """
-    distances, grid = _distances_around(structure, reach_mm)
+    distances, grid = _distances_around(structure, reach_mm, beyond_grid=False)
     result = np.full(structure.grid.shape, np.inf, np.float32)
     first = np.rint(structure.grid.ras_to_index(grid.index_to_ras(np.zeros(3)))).astype(int)[::-1]
     here, there = [], []
@@ -94,7 +95,7 @@ def distance_on_grid_mm(structure: Structure, reach_mm: float) -> np.ndarray:
     return result
 
 
-def _distances_around(structure: Structure, reach_mm: float) -> tuple[np.ndarray, Grid]:
+def _distances_around(structure: Structure, reach_mm: float, *, beyond_grid: bool = True) -> tuple[np.ndarray, Grid]:
     """Signed distances in the structure's bounding box with a margin, on its lattice but not bound by its grid."""
     if structure.is_empty:
         raise PatientError(f"Structure {structure.name} is empty; contour it before measuring distances from it.")
@@ -104,9 +105,14 @@ def _distances_around(structure: Structure, reach_mm: float) -> tuple[np.ndarray
     box, slices = structure.grid.crop(structure.mask)
     # two voxels more, for the interpolation between the last distance and the end
     margin = np.ceil(reach_mm / spacing).astype(int) + 2
-    mask = np.pad(structure.mask[slices], [(int(m), int(m)) for m in margin[::-1]])
+    widths = [(int(m), int(m)) for m in margin[::-1]]
+    if not beyond_grid:
+        # some voxels beyond the grid tell that a structure at its end does not go on
+        room = [(cut.start + 3, size - cut.stop + 3) for cut, size in zip(slices, structure.grid.shape)]
+        widths = [(min(low, left), min(high, right)) for (low, high), (left, right) in zip(widths, room)]
+    mask = np.pad(structure.mask[slices], widths)
     affine = box.affine.copy()
-    affine[:3, 3] = box.index_to_ras(-margin)
+    affine[:3, 3] = box.index_to_ras([-low for low, _high in widths[::-1]])
     return signed_distance_mm(mask, spacing), Grid(mask.shape, affine)
 
 
@@ -114,12 +120,17 @@ def _distance_to(mask: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
     """Distance of every voxel centre to the surface of a mask; meaningless inside it."""
     spacing = np.asarray(spacing_mm, dtype=np.float32)[::-1]
     nearest = ndimage.distance_transform_edt(~mask, sampling=spacing, return_distances=False, return_indices=True)
-    squared, half = np.zeros(mask.shape, np.float32), np.zeros(mask.shape, np.float32)
-    for axis in range(3):
-        own = np.arange(mask.shape[axis], dtype=np.int32).reshape([-1 if a == axis else 1 for a in range(3)])
-        along = ((nearest[axis] - own) * spacing[axis]).astype(np.float32) ** 2
-        squared += along
-        half += along * spacing[axis] ** 2
-    distance = np.sqrt(squared)
-    np.divide(np.sqrt(half), 2.0 * distance, out=half, where=distance > 0)
-    return distance - half
+    surface = SurfaceOffset(mask)
+    result = np.zeros(mask.shape, np.float32)
+    # slice by slice, for the sake of memory
+    for k in range(mask.shape[0]):
+        outside = np.nonzero(~mask[k])
+        voxels = tuple(index[k][outside] for index in nearest)
+        steps = np.stack([place - voxel for place, voxel in zip((k, *outside), voxels)], axis=1) * spacing
+        distance = np.linalg.norm(steps, axis=1)
+        # of a plane in index space through the voxel, facing the way to it
+        normals = steps * spacing
+        length = np.linalg.norm(normals, axis=1)
+        offset = surface.at(voxels, normals / length[:, None]) * length / distance
+        result[k][outside] = distance - offset
+    return result

@@ -32,8 +32,8 @@ def test_distance_from_a_ball(spacing, directions):
     exact = np.minimum(np.linalg.norm(points, axis=1) - 14.0, 30.0)
     error = distance_from_structure_mm(target, points, 30.0) - exact
     outside = exact > 1.0
-    assert np.abs(error[outside]).max() < 0.6 * max(spacing)
-    assert abs(error[outside & (exact < 30.0)].mean()) < 0.22 * max(spacing)
+    assert np.abs(error[outside]).max() < 0.65 * max(spacing)
+    assert abs(error[outside & (exact < 30.0)].mean()) < 0.1 * max(spacing)
     assert np.abs(error[exact < -2.0]).max() < 0.75 * max(spacing)
 
 
@@ -62,7 +62,7 @@ def test_a_ring_is_a_shell():
     target = ball()
     shell = ring(target, 5.0, 15.0)
     exact = 4.0 / 3.0 * np.pi * (29.0**3 - 19.0**3) / 1000.0
-    assert shell.volume_cm3 == pytest.approx(exact, rel=0.07)
+    assert shell.volume_cm3 == pytest.approx(exact, rel=0.03)
     radius = np.linalg.norm(shell.grid.centres_RAS_mm()[shell.mask], axis=-1)
     assert radius.min() > 17.5
     assert radius.max() < 30.5

@@ -16,8 +16,8 @@ from scipy import ndimage
 
 from DoseEngineLib.geometry import Grid
 from DoseEngineLib.progress import Progress, part, silent
+from DoseEngineLib.surface_offset import LARGEST_OFFSET, SurfaceOffset
 from RTPlanningLib.contouring.margins import Margins
-from RTPlanningLib.contouring.surface_offset import LARGEST_OFFSET, SurfaceOffset
 
 # Direction cosines nearer than this to an axis are on it: 20 mm of margin turn by a tenth of a millimetre.
 _ON_AXIS = 5e-3

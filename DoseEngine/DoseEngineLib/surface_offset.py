@@ -27,12 +27,12 @@ class SurfaceOffset:
     Parameters
     ----------
     mask : (k, j, i) bool array
-        Beyond the array is taken as outside.
+        Beyond the array is taken as more of the same.
     """
 
     def __init__(self, mask: np.ndarray) -> None:
         values = np.asarray(mask, dtype=np.float32)
-        self._shares = {n: ndimage.uniform_filter(values, n, mode="constant") for n in (_SMALL, _LARGE)}
+        self._shares = {n: ndimage.uniform_filter(values, n, mode="nearest") for n in (_SMALL, _LARGE)}
 
     def at(self, voxels: tuple[np.ndarray, ...], normals: np.ndarray) -> np.ndarray:
         """Return how far the surface lies beyond voxel centres, along its normal.
