@@ -76,7 +76,7 @@ class DoseEngineLogic:
         segmentationNode = referencedNode(planNode, SEGMENTATION, "segmentation", optional=True)
         step = part(progress, 0.0, 1.0)
         step(0.0, "Reading CT and structures")
-        makePatient = readPatient(volumeNode, segmentationNode, calibration)
+        makePatient = readPatient(volumeNode, segmentationNode, calibration, part(progress, 0.0, 0.05))
 
         def calculate(report: Progress) -> DoseResult:
             engine = create_engine(plan.engine, **plan.engine_options)

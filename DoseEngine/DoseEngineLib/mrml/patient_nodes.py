@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 from DoseEngineLib.calibration import CalibrationCurve
 from DoseEngineLib.mrml.ct_calibration import ctCalibration
-from DoseEngineLib.mrml.segmentations import densityOverrides, structuresFromSegmentation
+from DoseEngineLib.mrml.segmentations import densityOverrides
+from DoseEngineLib.mrml.structures_in_turn import structuresInTurn
 from DoseEngineLib.mrml.volumes import arrayFromVolume, gridFromVolume
 from DoseEngineLib.patient import Patient
+from DoseEngineLib.progress import Progress
 
 
 def patientFromNodes(volumeNode, segmentationNode=None, calibration: CalibrationCurve | None = None) -> Patient:
@@ -32,14 +34,18 @@ def patientFromNodes(volumeNode, segmentationNode=None, calibration: Calibration
 
 
 def readPatient(
-    volumeNode, segmentationNode=None, calibration: CalibrationCurve | None = None
+    volumeNode,
+    segmentationNode=None,
+    calibration: CalibrationCurve | None = None,
+    progress: Progress | None = None,
 ) -> Callable[[], Patient]:
     """Read CT and segmentation now; return what makes the patient of them, which touches no node.
 
-    Making it takes longer than reading and may run in a thread; parameters and errors as `patientFromNodes`.
+    Making it takes longer than reading and may run in a thread; parameters and errors as `patientFromNodes`. Progress
+    is told of every structure, so that a panel's events turn in between.
     """
     grid = gridFromVolume(volumeNode)
-    structures = structuresFromSegmentation(segmentationNode, grid) if segmentationNode is not None else ()
+    structures = structuresInTurn(segmentationNode, grid, progress) if segmentationNode is not None else ()
     overrides = densityOverrides(segmentationNode) if segmentationNode is not None else {}
     hu = arrayFromVolume(volumeNode)
     curve = calibration or ctCalibration(volumeNode)

@@ -23,7 +23,7 @@ from DoseEngineLib.mrml.plan_node import (
     isDoseCurrent,
     referencedNodes,
 )
-from DoseEngineLib.mrml.segmentations import structuresFromSegmentation
+from DoseEngineLib.mrml.structures_in_turn import structuresInTurn
 from DoseEngineLib.mrml.volumes import arrayFromVolume, gridFromVolume
 from DoseEngineLib.plan import Structure
 from DoseEngineLib.progress import Progress, part
@@ -203,20 +203,12 @@ def _segmentationState(segmentationNode: Any) -> tuple:
     return (segmentationNode.GetID(), *found)
 
 
-def _structures(planNode: Any, progress: Progress) -> list[Structure]:
-    """Read the plan's structures one by one, so that events turn in between."""
+def _structures(planNode: Any, progress: Progress) -> tuple[Structure, ...]:
     segmentationNode = planNode.GetNodeReference(SEGMENTATION)
     volumeNode = planNode.GetNodeReference(REFERENCE_VOLUME)
     if segmentationNode is None or volumeNode is None:
-        return []
-    grid = gridFromVolume(volumeNode)
-    segmentation = segmentationNode.GetSegmentation()
-    names = [segmentation.GetNthSegment(n).GetName() for n in range(segmentation.GetNumberOfSegments())]
-    found = []
-    for number, name in enumerate(names):
-        progress(number / len(names), _("Reading {name}").format(name=name))
-        found += structuresFromSegmentation(segmentationNode, grid, [name])
-    return found
+        return ()
+    return structuresInTurn(segmentationNode, gridFromVolume(volumeNode), progress)
 
 
 def _place(maximum: DoseMaximum) -> str:

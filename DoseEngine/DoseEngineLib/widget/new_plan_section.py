@@ -102,7 +102,7 @@ class NewPlanSection(Section):
             makePlan = self._planMaker()
             if settings.isocenter == "body":
                 progress(0.0, _("Reading CT and structures"))
-                makePatient = readPatient(volumeNode, segmentationNode)
+                makePatient = readPatient(volumeNode, segmentationNode, progress=part(progress, 0.0, 0.3))
                 isocenter = self.session.background(
                     lambda report: body_centre_RAS_mm(makePatient()), part(progress, 0.3, 0.9)
                 )
