@@ -13,6 +13,8 @@ import pytest
 
 from DoseEngineLib.errors import Cancelled, PatientError
 from RTPlanningLib import cli
+from RTPlanningLib.cli import cases
+from RTPlanningLib.cli.stop_on_interrupt import REPORTS_TO_ANSWER, stop_on_interrupt
 
 PLAN = """
 name = "One field"
@@ -111,7 +113,7 @@ def test_the_first_interrupt_ends_the_search_and_the_next_cancels():
 
     before = signal.getsignal(signal.SIGINT)
     reports = []
-    with cli._stop_on_interrupt(lambda fraction, text: reports.append(text)) as (progress, callback):
+    with stop_on_interrupt(lambda fraction, text: reports.append(text)) as (progress, callback):
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
         first, second = State(), State()
@@ -128,10 +130,10 @@ def test_the_first_interrupt_ends_the_search_and_the_next_cancels():
 
 
 def test_an_interrupt_after_the_search_cancels():
-    with cli._stop_on_interrupt(lambda fraction, text: None) as (progress, callback):
+    with stop_on_interrupt(lambda fraction, text: None) as (progress, callback):
         callback(None)
         signal.raise_signal(signal.SIGINT)
-        for _ in range(cli._REPORTS_TO_ANSWER):
+        for _ in range(REPORTS_TO_ANSWER):
             progress(0.7, "Leaves")
         with pytest.raises(KeyboardInterrupt):
             progress(0.7, "Leaves")
@@ -259,7 +261,7 @@ def test_every_error_has_its_exit_code_and_text(error, code, expected, monkeypat
     def broken(options):
         raise error
 
-    monkeypatch.setattr(cli, "_cases", broken)
+    monkeypatch.setattr(cases, "list_cases", broken)
     assert cli.main(["cases"]) == code
     captured = capsys.readouterr()
     assert expected in captured.err
@@ -271,7 +273,7 @@ def test_debug_shows_the_traceback(arguments, monkeypatch):
     def broken(options):
         raise PatientError("odd")
 
-    monkeypatch.setattr(cli, "_cases", broken)
+    monkeypatch.setattr(cases, "list_cases", broken)
     with pytest.raises(PatientError):
         cli.main(arguments)
 

@@ -1,0 +1,111 @@
+"""``rtplanning compare``: compare doses on the same structures."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from RTPlanningLib.cli.command_parser import add_command
+from RTPlanningLib.cli.dose_arguments import add_dose_unit_argument, add_dvh_step_argument
+from RTPlanningLib.cli.gamma_argument import gamma_criterion
+from RTPlanningLib.cli.goal_arguments import add_goal_arguments, names_asked
+from RTPlanningLib.cli.output_arguments import add_output_arguments
+from RTPlanningLib.cli.printed_output import print_columns, print_notes, print_written
+from RTPlanningLib.cli.progress_bar import progress_bar
+from RTPlanningLib.cli.structure_arguments import add_structure_arguments, one_or_several
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "compare",
+        compare,
+        "compare doses on the same structures: gamma, differences, DVHs and goals side by side, report",
+        """\
+examples:
+  rtplanning compare planned/ recomputed/ --out comparison                (folders of earlier runs: structures inside)
+  rtplanning compare clinic.dcm ours.nrrd --structures dicom/ --gamma 2/2 --threshold 10 --out comparison
+  rtplanning compare a.nrrd b.nrrd c.nrrd --labels 3D IMRT VMAT --structures s.seg.nrrd --template quantec \\
+             --prescription 60 --fractions 30 --out comparison
+The first dose is the reference: gamma and differences are of the others against it, on its grid.""",
+    )
+    parser.add_argument(
+        "doses",
+        metavar="DOSE",
+        nargs="+",
+        type=Path,
+        help="two to five doses: a DICOM RT Dose, a volume (NRRD, NIfTI, MHA), or a folder that holds one",
+    )
+    parser.add_argument("--labels", metavar="NAME", nargs="+", help="what to call them, one name a dose")
+    add_structure_arguments(parser, "those in the folder of the first dose")
+    add_goal_arguments(parser)
+    parser.add_argument(
+        "--gamma", metavar="%/MM", default="3/2", help="dose and distance criterion (default: %(default)s)"
+    )
+    parser.add_argument("--local", action="store_true", help="the dose criterion is of the local dose")
+    parser.add_argument(
+        "--threshold", metavar="%", type=float, default=10.0, help="least dose that is judged (default: %(default)s %%)"
+    )
+    parser.add_argument(
+        "--normalization", metavar="GY", type=float, help="what 100 %% are (default: the reference's maximum)"
+    )
+    parser.add_argument("--max-gamma", type=float, default=2.0, help="search up to this gamma (default: %(default)s)")
+    parser.add_argument(
+        "--within", metavar="NAME", nargs="+", action="extend", help="compare in these structures only (default: all)"
+    )
+    add_dvh_step_argument(parser)
+    add_dose_unit_argument(parser)
+    add_output_arguments(parser)
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Compare doses on the same structures."""
+    from RTPlanningLib.comparison_workflow import compare_doses
+    from RTPlanningLib.evaluation.gamma import GammaCriterion
+
+    if options.structures is None and options.case is None and options.doses[0].is_file():
+        options.parser.error("dose files need --structures or --case")
+    percent, distance = gamma_criterion(options)
+    with progress_bar() as progress:
+        output = compare_doses(
+            options.doses,
+            options.out,
+            structures=one_or_several(options.structures),
+            case=options.case,
+            labels=options.labels,
+            templates=options.template,
+            goals=options.goal,
+            prescription_Gy=options.prescription,
+            fractions=options.fractions,
+            target=options.target,
+            names=names_asked(options),
+            criterion=GammaCriterion(
+                percent,
+                distance,
+                local=options.local,
+                threshold_percent=options.threshold,
+                normalization_Gy=options.normalization,
+                max_gamma=options.max_gamma,
+            ),
+            within=options.within,
+            dose_unit=options.dose_unit,
+            contours_only=options.contours_only,
+            end_caps=options.end_caps,
+            skip=options.skip,
+            dvh_step_Gy=options.dvh_step,
+            force=options.force,
+            progress=progress,
+        )
+    comparison = output.comparison
+    print_notes(comparison.notes)
+    for line in output.headlines():
+        print(line)
+    if comparison.goals is not None:
+        rows = [("  goal", *comparison.goals.plans)]
+        for row in comparison.goals.rows:
+            cells = zip(row.values(), row.verdicts(), strict=True)
+            rows.append((f"  {row.goal}", *(f"{'' if v is None else f'{v:.2f} '}{verdict}" for v, verdict in cells)))
+        print_columns(rows)
+    print_written(output.folder, output.files, output.seconds)

@@ -1,0 +1,18 @@
+"""An argument that is a name and a number, as in Lungs=2."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+
+def named_number(text: str) -> tuple[str, float]:
+    """Return a name and a number; for ``argparse``."""
+    name, _, number = text.rpartition("=")
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if not name.strip() or not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} should be a name and a number, as in Lungs=2")
+    return name.strip(), value
