@@ -581,6 +581,25 @@ def test_dose_influences_of_something_else_are_not_used(inverse):
     assert "dose grid spacing of the plan was changed" in host.optimizePlan(rtPlanNode, [node])
 
 
+def test_inverse_planning_without_heterogeneities(slicerrt, loaded, phantom):
+    setDensityOverrides(loaded[2], {"Organ": 0.25})
+    rtPlanNode = there(loaded, box_plan(field("A", gantry_deg=180.0)))
+    rtPlanNode.SetPlanOptimizerName("RTPlanning")
+    sums = []
+    for text in ("true", "false"):
+        set_all(rtPlanNode, "heterogeneity", text)
+        assert host.calculateDoseInfluenceMatrix(rtPlanNode) == ""
+        dose = influence_matrix(beamNodes(rtPlanNode)[0]).sum(axis=1).reshape(phantom.grid.shape)
+        sums.append(dose[phantom.structure("PTV").mask].mean())
+    # water stops more than a light organ before the target
+    assert sums[1] < 0.98 * sums[0]
+    node = objective(loaded[0].scene, loaded[2], "Uniform dose", "PTV", Dose_Gy=40.0)
+    assert host.optimizePlan(rtPlanNode, [node]) == ""
+    # the light organ's density is another patient
+    setDensityOverrides(loaded[2], {})
+    assert "the patient" in host.optimizePlan(rtPlanNode, [node])
+
+
 def test_beams_without_dose_influence_are_told(slicerrt, loaded):
     rtPlanNode = there(loaded, box_plan(field("A")))
     rtPlanNode.SetPlanOptimizerName("RTPlanning")

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from DoseEngineLib.engine import create_engine
 from DoseEngineLib.errors import EngineError, PlanError
-from DoseEngineLib.influence import DoseInfluence, beams_hash
+from DoseEngineLib.influence import DoseInfluence, beams_hash, patient_hash
 from DoseEngineLib.machine import load_machine
 from DoseEngineLib.patient import Patient
 from DoseEngineLib.plan import Plan, Structure
@@ -208,7 +208,8 @@ def _influence(
     )
     if influence.bixels == 0:
         raise EngineError(f"Beam {beam.name} has no bixels; check its target and isocentre.")
-    return influence
+    # of the patient as it is, whatever the engine's options make of it: so it is known again
+    return replace(influence, provenance={**influence.provenance, "patient_hash": patient_hash(patient)})
 
 
 def _union(structures: Sequence[Structure]) -> Structure:
