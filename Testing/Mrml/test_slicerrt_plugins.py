@@ -583,7 +583,7 @@ def test_dose_influences_of_something_else_are_not_used(inverse):
 
 def test_inverse_planning_without_heterogeneities(slicerrt, loaded, phantom):
     setDensityOverrides(loaded[2], {"Organ": 0.25})
-    rtPlanNode = there(loaded, box_plan(field("A", gantry_deg=180.0)))
+    rtPlanNode = there(loaded, box_plan(field("A")))
     rtPlanNode.SetPlanOptimizerName("RTPlanning")
     sums = []
     for text in ("true", "false"):
