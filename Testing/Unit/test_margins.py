@@ -197,6 +197,18 @@ def test_a_margin_beyond_the_image_is_an_error_or_a_note():
     assert not with_margins(box, Margins.uniform(4.0), within=body).notes
 
 
+def test_a_structure_that_the_image_cuts_goes_on_and_a_note_says_so():
+    """The cord of every CT: a margin does not need more image above and below, but it does to the side."""
+    grid = Grid.from_spacing((20, 30, 30), (1.0, 1.0, 2.0))
+    cord = block(grid, (0, 20), (10, 15), (20, 25), "SpinalCord")
+    grown = with_margins(cord, Margins.uniform(4.0))
+    assert "superior by" in grown.notes[0]
+    assert "inferior by" in grown.notes[0]
+    assert grown.structure.mask[:, 12, 28].all()
+    with pytest.raises(PatientError, match="right by"):
+        with_margins(cord, Margins.uniform(8.0))
+
+
 def test_what_the_image_cuts_is_not_shrunk_from_there():
     grid = Grid.from_spacing((10, 30, 30), 1.0)
     body = block(grid, (0, 10), (5, 25), (5, 25), "Body")

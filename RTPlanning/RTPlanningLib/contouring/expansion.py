@@ -44,7 +44,8 @@ def with_margins(
     within : (k, j, i) bool array, optional
         On the structure's grid, normally the body: the result is cut to it, also where it goes on beyond the image.
     cut_at_image : bool
-        Cut off what reaches beyond the image and say so in a note, instead of an error.
+        Cut off what reaches beyond the image and say so in a note, instead of an error. Where the image cuts the
+        structure itself that is always so.
     progress : callable, optional
 
     Returns
@@ -66,8 +67,10 @@ def with_margins(
             mask = mask & _continued(within, first, mask.shape)
         beyond = _beyond(mask, first, structure.grid)
         if beyond:
-            text = f"{structure.name} with a margin of {margins.describe()} reaches beyond the image: {beyond}"
-            if not cut_at_image:
+            sides = ", ".join(f"{side} by {length:.3g} mm" for side, length in beyond.items())
+            text = f"{structure.name} with a margin of {margins.describe()} reaches beyond the image: {sides}"
+            # one that the image cuts already goes on there anyway
+            if not cut_at_image and not beyond.keys() <= _cut_sides(structure.mask, structure.grid):
                 raise PatientError(
                     f"{text}. Use an image that covers it, a smaller margin there, or allow it to be cut off at the "
                     "image's end."
@@ -171,37 +174,34 @@ def _shrunk(mask: np.ndarray, grid: Grid, margins: Margins, progress: Progress |
     outside = reached(~padded, grid, margins.opposite, progress)
     result = np.zeros_like(mask)
     result[tuple(box)] = mask[tuple(box)] & ~outside[inner]
-    ends = []
-    for axis in range(3):
-        for side, index in enumerate((0, -1)):
-            face = np.take(mask, index, axis=axis)
-            if face.any() and _margin_towards(grid, axis, side, margins) > 0.0:
-                ends.append(_label(grid, axis, side))
+    ends = [side for side in sorted(_cut_sides(mask, grid)) if _margin_towards(side, margins) > 0.0]
     return result, ", ".join(ends)
 
 
-def _margin_towards(grid: Grid, axis: int, side: int, margins: Margins) -> float:
-    values = {
-        "left": margins.left_mm,
-        "right": margins.right_mm,
-        "anterior": margins.anterior_mm,
-        "posterior": margins.posterior_mm,
-        "superior": margins.superior_mm,
-        "inferior": margins.inferior_mm,
+def _cut_sides(mask: np.ndarray, grid: Grid) -> set[str]:
+    """Directions of the patient in which a mask reaches the last voxels of its grid."""
+    return {
+        _label(grid, axis, side)
+        for axis in range(3)
+        for side, index in enumerate((0, -1))
+        if np.take(mask, index, axis=axis).any()
     }
-    return values[_label(grid, axis, side)]
 
 
-def _beyond(mask: np.ndarray, first: np.ndarray, grid: Grid) -> str:
-    """How far a mask reaches beyond a grid, in words; empty when it does not."""
-    parts = []
+def _margin_towards(side: str, margins: Margins) -> float:
+    return getattr(margins, f"{side}_mm")
+
+
+def _beyond(mask: np.ndarray, first: np.ndarray, grid: Grid) -> dict[str, float]:
+    """How far in mm a mask reaches beyond a grid, by the direction of the patient."""
+    sides = {}
     for axis in range(3):
         used = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis))) + first[axis]
         spacing = grid.spacing_mm[2 - axis]
         for side, voxels in enumerate((-used[0], used[-1] - grid.shape[axis] + 1) if used.size else (0, 0)):
             if voxels > 0:
-                parts.append(f"{_label(grid, axis, side)} by {voxels * spacing:.3g} mm")
-    return ", ".join(parts)
+                sides[_label(grid, axis, side)] = float(voxels * spacing)
+    return sides
 
 
 def _label(grid: Grid, axis: int, side: int) -> str:
