@@ -88,7 +88,7 @@ def test_templates_say_what_does_not_apply(made) -> None:
     # other fractions, other proposals; the choice of this case stays
     ui.fractionsSpin.setValue(5)
     assert ui.templateCombo.currentData() == "tg119-prostate"
-    assert ui.templateCombo.currentText().endswith("for other fractions")
+    assert ui.templateCombo.currentText().endswith("for other prescriptions")
     assert "15.1 Gy a fraction" in ui.templateText.text()
 
 

@@ -47,7 +47,7 @@ def test_fractions_decide() -> None:
     thirty = template_choices(lung, target="PTV", fractions=30, prescription_Gy=60.0)
     sbrt = next(one for one in thirty if one.template.name == "rtog-0915-48gy-4fx")
     assert not sbrt.fits
-    assert "Choose another template" in sbrt.fractionation
+    assert "Choose another template" in sbrt.unfit
     assert thirty.index(sbrt) > max(n for n, one in enumerate(thirty) if one.fits)
 
 
@@ -69,3 +69,13 @@ def test_what_does_not_apply_is_told() -> None:
 def test_a_target_that_is_not_there_counts_as_none() -> None:
     choices = template_choices([StructureName("CTV", "CTV")], target="PTV")
     assert not any(goal.structure == "PTV" for one in choices for goal in one.goals)
+
+
+def test_a_template_for_another_dose_is_not_proposed() -> None:
+    thorax = [StructureName("PTV", "PTV"), StructureName("SpinalCord", "ORGAN"), StructureName("Lungs", "ORGAN")]
+    choices = {one.template.name: one for one in template_choices(thorax, fractions=23, prescription_Gy=41.4)}
+    assert choices["rtog-0617"].fits
+    assert not choices["tg119-headneck"].fits
+    assert "asks for 50 Gy to the target; 41.4 Gy are prescribed" in choices["tg119-headneck"].unfit
+    # not known yet: not held against it
+    assert "to the target" not in template_choices(thorax, fractions=23)[0].unfit

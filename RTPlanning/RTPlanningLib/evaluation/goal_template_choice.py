@@ -12,6 +12,8 @@ from DoseEngineLib.geometry import Grid
 from DoseEngineLib.plan import Structure
 from RTPlanningLib.evaluation.goal_templates import GoalTemplate, apply_goal_template, available_goal_templates
 
+# Of the prescribed dose: what a template made for it asks for the target at least, as D95% or the like.
+_LEAST_SHARE, _MOST_SHARE = 0.9, 1.03
 _ONE_VOXEL = Grid.from_spacing((1, 1, 1), 1.0)
 
 
@@ -41,19 +43,19 @@ class TemplateChoice:
         For the structures of the case.
     left_out : tuple of str
         Which goals do not apply, and why.
-    fractionation : str
-        Why its limits are not for the fractions; empty where they are.
+    unfit : str
+        Why it is not for this prescription, by its fractions or the dose of its target; empty where it is.
     """
 
     template: GoalTemplate
     goals: tuple[Goal, ...]
     left_out: tuple[str, ...]
-    fractionation: str
+    unfit: str
 
     @property
     def fits(self) -> bool:
-        """Whether it has goals for this case, and its limits are for these fractions."""
-        return bool(self.goals) and not self.fractionation
+        """Whether it has goals for this case, and is for this prescription."""
+        return bool(self.goals) and not self.unfit
 
     @property
     def share(self) -> float:
@@ -99,9 +101,27 @@ def template_choices(
             if one.goal.structure in unions
         ]
         goals = tuple(one.goal for one in applied.goals if one.goal.structure not in unions)
-        note = template.fractionation_note(fractions, prescription_Gy)
+        note = template.fractionation_note(fractions, prescription_Gy) or _target_dose_note(template, prescription_Gy)
         choices.append(TemplateChoice(template, goals, tuple(left_out), note))
     return sorted(choices, key=_order)
+
+
+def _target_dose_note(template: GoalTemplate, prescription_Gy: float | None) -> str:
+    """Tell that a template's goals ask for another dose to the target than is prescribed."""
+    asked_Gy = [
+        published.goal.limit / (100.0 if published.goal.unit == "cGy" else 1.0)
+        for published in template.goals
+        if published.is_target and published.goal.wants_more and published.goal.metric.is_dose
+        if published.goal.unit in ("Gy", "cGy")
+    ]
+    if not asked_Gy or prescription_Gy is None:
+        return ""
+    if _LEAST_SHARE * prescription_Gy <= max(asked_Gy) <= _MOST_SHARE * prescription_Gy:
+        return ""
+    return (
+        f"{template.title} asks for {max(asked_Gy):g} Gy to the target; {prescription_Gy:g} Gy are prescribed. Choose "
+        "another template."
+    )
 
 
 def _order(choice: TemplateChoice) -> tuple:

@@ -248,8 +248,8 @@ class GoalsStep(Step):
         entries = []
         for choice in self._choices:
             asked = len(choice.template.goals)
-            if choice.fractionation:
-                text = _("{title}: for other fractions")
+            if choice.unfit:
+                text = _("{title}: for other prescriptions")
             else:
                 text = _("{title}: {count} of {asked} goals apply")
             count = asked - len(choice.left_out)
@@ -266,7 +266,7 @@ class GoalsStep(Step):
         if choice is None:
             ui.templateText.setText("")
             return
-        parts = [choice.template.description, choice.fractionation]
+        parts = [choice.template.description, choice.unfit]
         left_out = choice.left_out
         if left_out and len(left_out) <= _SHOWN_REASONS:
             parts.append(_("Left out: {reasons}").format(reasons=" ".join(left_out)))
