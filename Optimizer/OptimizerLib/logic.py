@@ -134,6 +134,7 @@ class OptimizerLogic:
         targets: Sequence[str] = (),
         start: OptimizedFluence | None = None,
         search: bool = True,
+        mixtureOf: ParetoPlans | None = None,
         calibration: CalibrationCurve | None = None,
     ) -> FluencePlan:
         """Optimize the fluence of a plan's beams, make it deliverable and calculate the dose with the plan's engine.
@@ -163,12 +164,15 @@ class OptimizerLogic:
             Fluence to go on from, such as `optimizedFluence` returns.
         search : bool
             False takes the start as it is: leaves and dose follow at once.
+        mixtureOf : ParetoPlans, optional
+            Plans that the start was navigated to between: they must be of this patient, these beams and bixels.
         calibration : CalibrationCurve, optional
 
         Raises
         ------
         OptimizationError
-            No structures, rows that do not fit them, or the delivery "ideal", which is no plan.
+            No structures, rows that do not fit them, the delivery "ideal", which is no plan, or Pareto plans of something
+            else.
         PlanningError
             What the dose calculation raises.
         """
@@ -187,6 +191,8 @@ class OptimizerLogic:
         def find(report: Progress) -> FluencePlan:
             patient = makePatient()
             influence = self._influenceFor(patient, former, goals, settings, targets, part(report, 0.0, 0.25))
+            if mixtureOf is not None:
+                mixtureOf.check(influence)
             return plan_fluence(
                 patient,
                 former,

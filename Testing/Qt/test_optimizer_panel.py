@@ -560,7 +560,9 @@ def test_leaves_only_keeps_the_fluence(load, plan_node) -> None:
 
 
 def test_sliders_navigate_between_pareto_plans_and_make_one(load, plan_node, desktop, picture) -> None:
-    from DoseEngineLib.mrml.plan_node import isDoseCurrent
+    from dataclasses import replace
+
+    from DoseEngineLib.mrml.plan_node import isDoseCurrent, planFromNode, setPlan
 
     rows = "PTV uniform 20 Gy, weight 100\nOrgan Mean <= 1 Gy, weight 20\nfluence smoothness, weight 0.01"
     widget = opened(load, plan_node, rows)
@@ -619,6 +621,15 @@ def test_sliders_navigate_between_pareto_plans_and_make_one(load, plan_node, des
     ui.plansSpinBox.setValue(6)
     ui.morePlansButton.click()
     assert panel.sliders.plans.front.plans >= plans.front.plans
+    # of other objectives, and of other beams, they are no plans
+    ui.rowsEdit.setPlainText(rows.replace("20 Gy", "21 Gy"))
+    assert "no longer those" in ui.paretoLabel.text()
+    plan = planFromNode(plan_node)
+    turned = replace(plan.beams[0].control_points[0], gantry_deg=30.0)
+    beam = replace(plan.beams[0], control_points=(turned, replace(turned, cumulative_meterset_weight=1.0)))
+    setPlan(plan_node, replace(plan, beams=(beam, *plan.beams[1:])))
+    ui.makePlanButton.click()
+    assert "something else" in ui.statusLabel.text() or "no earlier fluence" in ui.statusLabel.text()
     # of a closed scene nothing is left
     scene.Clear(0)
     turn_events()

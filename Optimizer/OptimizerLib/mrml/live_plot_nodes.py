@@ -41,14 +41,15 @@ class LivePlot:
         self._scene = scene
         self._name = name
         self._titles = xTitle, yTitle
-        self._nodeIDs: list[str] = []
-        self._series: dict[str, str] = {}
-        self._tableID = self._chartID = None
+        # the nodes themselves: IDs of a closed scene are given to others
+        self._nodes: list = []
+        self._drawn: list[str] = []
+        self._table = self._chart = None
 
     @property
     def chartNode(self):
         """The chart, or None where there is none (any more)."""
-        return None if self._chartID is None else self._scene.GetNodeByID(self._chartID)
+        return self._chart if self._chart is not None and self._chart.GetScene() is self._scene else None
 
     def show(
         self,
@@ -70,11 +71,11 @@ class LivePlot:
         logarithmic : bool
             The ordinate.
         """
-        if self.chartNode is None or list(curves) != list(self._series):
+        if self.chartNode is None or list(curves) != self._drawn:
             self.remove()
             self._create(xName, list(curves), colors)
-        chart, table = self.chartNode, self._scene.GetNodeByID(self._tableID)
-        setColumns(table, {xName: list(x), **{name: list(values) for name, values in curves.items()}})
+        chart = self._chart
+        setColumns(self._table, {xName: list(x), **{name: list(values) for name, values in curves.items()}})
         with oneChange(chart):
             chart.SetYAxisLogScale(logarithmic)
             # the chart redraws when it is told to
@@ -82,12 +83,11 @@ class LivePlot:
 
     def remove(self) -> None:
         """Take the nodes out of the scene; those that are gone already are no matter."""
-        for nodeID in reversed(self._nodeIDs):
-            node = self._scene.GetNodeByID(nodeID)
-            if node is not None:
+        for node in reversed(self._nodes):
+            if node.GetScene() is self._scene:
                 self._scene.RemoveNode(node)
-        self._nodeIDs, self._series = [], {}
-        self._tableID = self._chartID = None
+        self._nodes, self._drawn = [], []
+        self._table = self._chart = None
 
     def _create(self, xName: str, names: list[str], colors: Mapping[str, tuple[float, float, float]]) -> None:
         table = self._add("vtkMRMLTableNode", self._name)
@@ -105,8 +105,8 @@ class LivePlot:
             series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
             series.SetColor(*colors.get(name, (0.5, 0.5, 0.5)))
             chart.AddAndObservePlotSeriesNodeID(series.GetID())
-            self._series[name] = series.GetID()
-        self._tableID, self._chartID = table.GetID(), chart.GetID()
+        self._drawn = names
+        self._table, self._chart = table, chart
 
     def _add(self, className: str, name: str):
         # told to stay out of lists and files before the scene tells anybody of it
@@ -115,7 +115,7 @@ class LivePlot:
         node.SetHideFromEditors(True)
         node.SetSaveWithScene(False)
         node = self._scene.AddNode(node)
-        self._nodeIDs.append(node.GetID())
+        self._nodes.append(node)
         return node
 
 

@@ -75,6 +75,7 @@ class OptimizationLogic(Protocol):
         *,
         start: OptimizedFluence | None = None,
         search: bool = True,
+        mixtureOf: ParetoPlans | None = None,
     ) -> FluencePlan:
         """Find the fluence that meets the rows best, its leaves and dose, and store them."""
 
@@ -141,7 +142,7 @@ class OptimizerPanel(PlanPanel):
         self._observed: tuple[Any, int] | None = None
         self._released = False
         self._live: LiveSearch | None = None
-        self._fronts: dict[str, ParetoPlans] = {}
+        self._fronts: dict[str, tuple[Any, ParetoPlans]] = {}
         self._uncouple: Callable[[], None] | None = None
         super().__init__(ui, scene, controls)
         self.scene = scene
@@ -306,8 +307,7 @@ class OptimizerPanel(PlanPanel):
         lines = () if planNode is None else objectiveLines(planNode)
         self.editor.show(lines, list(segmentColors(segmentationNode)))
         self._showGoalsTable()
-        plans = None if planNode is None else self._fronts.get(planNode.GetID())
-        self.sliders.show(plans)
+        self.sliders.show(self._plansOf(planNode))
         self._showFront()
         self.display.showPlan(planNode)
         for table, role in ((ui.outcomeTable, OUTCOME_TABLE), (ui.beamsTable, BEAMS_TABLE)):
@@ -425,6 +425,7 @@ class OptimizerPanel(PlanPanel):
             setObjectiveLines(planNode, self.editor.lines)
         self._forgetEstimate()
         self._showGoalsTable()
+        self._showFront()
         self._updateButtons()
 
     # Influence
@@ -491,6 +492,7 @@ class OptimizerPanel(PlanPanel):
         take: Callable[[Any], tuple[PlanningGoals, FluenceSettings, OptimizedFluence | None]],
         *,
         search: bool = True,
+        mixtureOf: ParetoPlans | None = None,
     ) -> None:
         """Run an optimization with what ``take`` gives for the plan, and show what came of it."""
         planNode = self._planNode()
@@ -509,7 +511,9 @@ class OptimizerPanel(PlanPanel):
 
             found = self._withEngine(
                 planNode,
-                lambda: self.logic.optimizeFluence(planNode, goals, settings, report, live, start=start, search=search),
+                lambda: self.logic.optimizeFluence(
+                    planNode, goals, settings, report, live, start=start, search=search, mixtureOf=mixtureOf
+                ),
             )
             self.action.say(_("Judging the dose"))
             self.logic.reportFluence(planNode, found, before)
@@ -593,14 +597,29 @@ class OptimizerPanel(PlanPanel):
             work, lambda made: _("{count} plans. {message}").format(count=made.front.plans, message=made.front.message)
         )
         if plans is not None and planNode.GetScene() is not None:
-            self._fronts[planID] = plans
+            self._fronts[planID] = (planNode, plans)
         self._afterAction(plans is not None)
         if plans is not None:
             self._onSlidersMoved()
 
+    def _plansOf(self, planNode: Any) -> ParetoPlans | None:
+        """Pareto plans that were computed for a plan node; an ID alone may be that of a later one."""
+        ofNode, plans = self._fronts.get(planNode.GetID(), (None, None)) if planNode is not None else (None, None)
+        return plans if ofNode is planNode else None
+
     def _showFront(self) -> None:
         plans = self.sliders.plans
-        self.ui.paretoLabel.setText("" if plans is None else mixture_text(self.sliders.navigator.position))
+        texts = [] if plans is None else [mixture_text(self.sliders.navigator.position)]
+        if plans is not None and self._entries() != plans.objectives:
+            texts.append(_("The objectives are no longer those that these plans were computed for."))
+        self.ui.paretoLabel.setText(" ".join(texts))
+
+    def _entries(self) -> tuple[str, ...]:
+        """The rows as they are kept; none while a line cannot be read."""
+        try:
+            return tuple(self.goals().to_entries())
+        except PlanningError:
+            return ()
 
     def _onSlidersMoved(self) -> None:
         """Show the mixture: its DVHs and which plans it is made of."""
@@ -626,7 +645,7 @@ class OptimizerPanel(PlanPanel):
             )
             return plans.weighted_goals(navigator.position.shares), settings, plans.fluence(navigator)
 
-        self._optimize(take, search=False)
+        self._optimize(take, search=False, mixtureOf=plans)
 
     # Weights of beams as they are
 
