@@ -394,7 +394,7 @@ def test_an_engine_says_what_it_does_not_model(load) -> None:
     assert "small fields in lung" in widget.ui.limitsLabel.text()
 
 
-def test_statistics_are_those_of_the_dose(load, plan_node, segmentation, desktop) -> None:
+def test_statistics_are_those_of_the_dose(load, plan_node, segmentation, desktop, picture) -> None:
     import slicer
 
     from DoseEngineLib.dose_statistics import dose_statistics
@@ -425,6 +425,9 @@ def test_statistics_are_those_of_the_dose(load, plan_node, segmentation, desktop
             assert rows[found.name][:6] == [f"{found.volume_cm3:.1f}", *(f"{dose:.3f}" for dose in doses)]
         assert f"Maximum {right.maximum.dose_Gy:.3f} Gy" in shown.maximumLabel.text()
         assert "Body" in shown.maximumLabel.text()
+    picture(widget, "DoseEngine-statistics")
+    events()
+    assert picture(widget, "DoseEngine-statistics").stat().st_size > 5000
     beams = cells(shown.beamTable)
     assert [row[:2] for row in beams] == [["AP", "100.0"], ["Side", "40.0"]]
     assert float(beams[1][2]) == pytest.approx(right.maximum.dose_Gy, abs=1e-3)

@@ -150,13 +150,15 @@ class DoseSection(Section):
         self.ui.jumpButton.setEnabled(maximum is not None)
         self.ui.maximumLabel.setText("" if maximum is None else _maximumText(maximum))
         self.ui.maximumLabel.setVisible(maximum is not None)
-        headers = [_("Structure"), _("Volume (cc)"), _("Mean"), "D2%", "D50%", "D98%", _("Max (Gy)"), _("Note")]
+        headers = [_("Structure"), _("Volume (cc)"), _("Mean"), "D2%", "D50%", "D98%", _("Max")]
         rows = []
-        for row in found.structures if found is not None else ():
+        structures = found.structures if found is not None else ()
+        noted = any(row.note for row in structures)
+        for row in structures:
             doses = (row.mean_Gy, row.d2_Gy, row.d50_Gy, row.d98_Gy, row.max_Gy)
-            rows.append(
-                [row.name, f"{row.volume_cm3:.1f}", *("" if d is None else f"{d:.3f}" for d in doses), row.note]
-            )
+            texts = ("" if dose is None else f"{dose:.3f}" for dose in doses)
+            rows.append([row.name, f"{row.volume_cm3:.1f}", *texts, *([row.note] if noted else [])])
+        headers += [_("Note")] if noted else []
         fillTable(self.ui.structureTable, headers, rows)
         fillTable(self.ui.beamTable, [_("Beam"), "MU", _("Max (Gy)"), _("at R, A, S (mm)")], self._beamRows(planNode))
 
@@ -217,4 +219,5 @@ def _place(maximum: DoseMaximum) -> str:
 
 def _maximumText(maximum: DoseMaximum) -> str:
     text = _("Maximum {dose:.3f} Gy at R, A, S {place} mm").format(dose=maximum.dose_Gy, place=_place(maximum))
-    return text if not maximum.structures else f"{text} ({', '.join(maximum.structures)})"
+    where = f" ({', '.join(maximum.structures)})" if maximum.structures else ""
+    return _("{maximum}. Doses are in Gy, of the whole course.").format(maximum=text + where)

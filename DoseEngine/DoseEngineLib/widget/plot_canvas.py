@@ -24,6 +24,7 @@ class PlotCanvas:
 
     def __init__(self, layout: Any, scene: Any, name: str, toolTip: str) -> None:
         self._scene, self._name = scene, name
+        self._shownIn: Any = None
         self.widget = slicer.qMRMLPlotWidget()
         self.widget.setMinimumHeight(_HEIGHT_PIXELS)
         self.widget.setToolTip(toolTip)
@@ -43,8 +44,9 @@ class PlotCanvas:
         if chartNode is None:
             return
         viewNode = self._viewNode()
-        if self.widget.mrmlPlotViewNode() is not viewNode:
+        if self._shownIn is not viewNode:
             self.widget.setMRMLPlotViewNode(viewNode)
+            self._shownIn = viewNode
         viewNode.SetPlotChartNodeID(chartNode.GetID())
         self.widget.plotView().fitToContent()
 

@@ -9,7 +9,9 @@ import qt
 
 _HIGHEST_PIXELS, _LOWEST_PIXELS = 320, 60
 _WIDEST_PIXELS, _NARROWEST_PIXELS = 140, 60
-_FRAME_PIXELS = 22
+_FRAME_PIXELS, _PADDING_PIXELS = 22, 6
+# Longer texts in the last column wrap, as a rule.
+_LONGEST_LINE = 24
 
 
 def fillTable(table: Any, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -40,6 +42,10 @@ def fillTable(table: Any, headers: Sequence[str], rows: Sequence[Sequence[str]])
     header.setStretchLastSection(True)
     # rows grow and shrink with the text that wraps in them
     table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-    height = int(header.property("height")) + int(table.verticalHeader().length()) + _FRAME_PIXELS
+    wraps = any(len(text) > _LONGEST_LINE for texts in rows for text in texts[-1:])
+    lines = (
+        int(table.verticalHeader().length()) if wraps else len(rows) * (table.fontMetrics().height() + _PADDING_PIXELS)
+    )
+    height = int(header.property("height")) + lines + _FRAME_PIXELS
     table.setFixedHeight(max(min(height, _HIGHEST_PIXELS), _LOWEST_PIXELS))
     table.setVisible(bool(rows))
