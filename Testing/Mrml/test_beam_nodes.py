@@ -55,6 +55,7 @@ def referenced(planNode, role: str) -> list:
 def test_models_and_axes_follow_a_turned_beam_and_others_are_not_touched(logic, planNode, plan) -> None:
     import slicer.util
 
+    from DoseEngineLib.mrml.plan_node import ISOCENTER
     from RTPlanningLib.mrml.beam_model_nodes import BEAM_AXIS, createBeamModelNodes
 
     models = createBeamModelNodes(planNode)
@@ -82,6 +83,10 @@ def test_models_and_axes_follow_a_turned_beam_and_others_are_not_touched(logic, 
     createBeamModelNodes(planNode)
     matrix = slicer.util.arrayFromTransformMatrix(transform)
     np.testing.assert_allclose(matrix, plan.beams[0].frame("HFS").matrix(), atol=1e-9)
+    # and so does the isocentre
+    logic.scene.RemoveNode(planNode.GetNodeReference(ISOCENTER))
+    createBeamModelNodes(planNode)
+    assert planNode.GetNodeReference(ISOCENTER).GetNumberOfControlPoints() == 1
 
 
 def test_one_beam_stands_out(planNode) -> None:
@@ -130,6 +135,14 @@ def test_a_closed_beam_is_shown_by_its_axis(logic, planNode, plan) -> None:
     assert referenced(planNode, BEAM_AXIS)[0].GetNumberOfControlPoints() == 2
     logic.updatePlan(planNode, plan)
     assert createBeamModelNodes(planNode)[0].GetPolyData().GetNumberOfCells() > 0
+
+
+def test_a_plan_read_twice_is_two_plans(logic, planNode, plan) -> None:
+    """What is kept of a plan's text is not what a caller may change in place."""
+    first = logic.planFromNode(planNode)
+    first.engine_options["made_up"] = 1
+    assert logic.planFromNode(planNode) == plan
+    assert logic.planFromNode(planNode).beams is first.beams
 
 
 def test_fits_survive_a_scene_file(logic, planNode, plan, tmp_path) -> None:

@@ -14,6 +14,7 @@ from DoseEngineLib.mrml.plan_node import (
     BEAM_MODEL,
     BEAM_NAME,
     BEAM_TRANSFORM,
+    ISOCENTER,
     REFERENCE_VOLUME,
     beamNode,
     planFromNode,
@@ -24,7 +25,7 @@ from DoseEngineLib.mrml.plan_node import (
 )
 from DoseEngineLib.mrml.subject_hierarchy import placeNode
 from DoseEngineLib.mrml.volumes import gridFromVolume
-from DoseEngineLib.plan import Beam
+from DoseEngineLib.plan import Beam, Plan
 from RTPlanningLib.display.beam_model import beam_model, beam_outline, closed_beam_model
 
 BEAM_AXIS = "beamAxisRef"
@@ -50,7 +51,7 @@ def createBeamModelNodes(planNode) -> list:
         depth = -beam.frame(plan.patient_position).to_beam(grid.corners_RAS_mm)[:, 2].min()
         boundaries = machine.mlc.boundaries_mm if machine.mlc else None
         shapes.append((machine.sad_mm, max(depth, 0.0) + _BEYOND_PATIENT_MM, boundaries))
-    _restoreTransforms(planNode, plan)
+    _restoreDisplay(planNode, plan)
     models = [_model(planNode, beam, *shape) for beam, shape in zip(plan.beams, shapes, strict=True)]
     axes = [_axis(planNode, beam, *shape[:2]) for beam, shape in zip(plan.beams, shapes, strict=True)]
     setBeamNodes(planNode, BEAM_MODEL, models)
@@ -84,8 +85,12 @@ def showBeams(planNode, isShown: bool) -> None:
                 node.GetDisplayNode().SetVisibility(isShown)
 
 
-def _restoreTransforms(planNode, plan) -> None:
-    """A transform that someone moved or removed is brought back to what the plan says."""
+def _restoreDisplay(planNode, plan: Plan) -> None:
+    """Transforms and isocentre that someone moved or removed are brought back to what the plan says."""
+    isocenter = planNode.GetNodeReference(ISOCENTER)
+    if isocenter is None or isocenter.GetNumberOfControlPoints() == 0:
+        setPlan(planNode, plan)
+        return
     for beam in plan.beams:
         node = beamNode(planNode, BEAM_TRANSFORM, beam.name)
         wanted = beam.frame(plan.patient_position).matrix()

@@ -147,7 +147,7 @@ class BeamsEyeView:
         view = self._wanted
         if view is None:
             return
-        if not self._label.isVisible() or self._isBusy() or is_computing():
+        if not self._label.property("visible") or self._isBusy() or is_computing():
             # folded away, or kernels run in other threads: the view follows afterwards
             self._timer.start(_AGAIN_MS)
             return
