@@ -171,8 +171,8 @@ class OptimizerLogic:
         Raises
         ------
         OptimizationError
-            No structures, rows that do not fit them, the delivery "ideal", which is no plan, or Pareto plans of something
-            else.
+            No structures, rows that do not fit them, the delivery "ideal", which is no plan, or Pareto plans of another
+            patient, other beams or bixels.
         PlanningError
             What the dose calculation raises.
         """
