@@ -264,6 +264,42 @@ def test_an_arc_and_equally_spaced_fields(made, picture) -> None:
     assert combo(made, 3, "fit").currentData() == "mlc"
 
 
+def test_events_turn_while_beams_are_made_and_a_cancel_changes_nothing(desktop, heartbeat) -> None:
+    """At the sample's own resolution: box, turned beam with its view, and an arc of many control points."""
+    import qt
+
+    from RTPlanningLib.samples import load_sample
+    from RTPlanningLib.widget.beams_step import BeamsStep
+
+    made = make_step(desktop, BeamsStep)
+    made.session.settings.target = "PTV"
+    made.session.chooseCase(*made.logic.loadCase(load_sample("tg119-prostate")))
+    made.parent.show()
+    ui = made.ui
+    with heartbeat() as beat:
+        ui.boxButton.click()
+        turn(lambda: made.step.beamsEye.isUpToDate)
+        for angle in (10, 50, 90):
+            ui.gantrySlider.setValue(angle)
+            turn(lambda: made.step.beamsEye.isUpToDate)
+        ui.arcButton.click()
+        turn(lambda: made.step.beamsEye.isUpToDate)
+    assert len(made.session.plan.beams[4].control_points) == 91
+    print(
+        f"longest gap {beat.longest_s:.3f} s, of its own work {beat.longest_cpu_s:.3f} s, {beat.turns} turns", end=" "
+    )
+    assert beat.turns > 20
+    assert beat.longest_cpu_s <= 0.2, beat.where
+    before, nodes = made.session.plan, desktop.scene.GetNumberOfNodes()
+    qt.QTimer.singleShot(100, made.cancelButton.click)
+    ui.arcSpacingSpin.setValue(1.0)
+    ui.arcButton.click()
+    assert "Cancelled" in made.statusLabel.text()
+    assert made.session.plan == before
+    assert desktop.scene.GetNumberOfNodes() == nodes
+    made.session.release()
+
+
 def test_the_isocentre_comes_from_target_crosshair_or_hand(made, desktop) -> None:
     import slicer
 
