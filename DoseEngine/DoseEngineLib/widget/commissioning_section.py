@@ -35,7 +35,6 @@ FIT_STAGES = {
 }
 _CHART = "DoseEngine.Commissioning"
 _MEASURED, _BEFORE, _AFTER = (0.42, 0.46, 0.51), (0.90, 0.50, 0.10), (0.12, 0.44, 0.71)
-_AXIS = {"pdd": "Depth (mm)", "profile": "Off-axis position (mm)", "output_factor": "Equivalent square (mm)"}
 _CRITERIA = ((1.0, 1.0), (2.0, 2.0))
 
 
@@ -214,7 +213,7 @@ class CommissioningSection(Section):
                 self.session.scene,
                 _CHART,
                 found.curve.title,
-                _AXIS[found.curve.kind],
+                _axisTitle(found.curve.kind),
                 _("Dose (%), {rule}").format(rule=found.normalization),
                 curves,
             )
@@ -271,3 +270,13 @@ class CommissioningSection(Section):
                 for c in curves
             ],
         )
+
+
+def _axisTitle(kind: str) -> str:
+    """What a chart's horizontal axis shows of a curve of this kind."""
+    titles = {
+        "pdd": _("Depth (mm)"),
+        "profile": _("Off-axis position (mm)"),
+        "output_factor": _("Equivalent square (mm)"),
+    }
+    return titles[kind]
