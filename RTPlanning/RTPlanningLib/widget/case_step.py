@@ -66,6 +66,7 @@ class CaseStep(Step):
         ui.statusTable.verticalHeader().setVisible(False)
         ui.statusTable.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         ui.statusTable.horizontalHeader().setStretchLastSection(True)
+        ui.statusTable.setVisible(False)
         for selector in (ui.ctSelector, ui.segmentationSelector):
             selector.setMRMLScene(session.scene)
             selector.currentNodeChanged.connect(self.onNodesChosen)

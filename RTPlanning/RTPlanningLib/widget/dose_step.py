@@ -70,6 +70,7 @@ class DoseStep(Step):
         table.verticalHeader().setVisible(False)
         table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         table.horizontalHeader().setStretchLastSection(True)
+        table.setVisible(False)
         ui.engineCombo.currentIndexChanged.connect(self.onEngineChosen)
         ui.spacingSpin.setMRMLScene(session.scene)
         ui.spacingSpin.valueChanged.connect(self.onSpacing)
