@@ -53,9 +53,11 @@ def remove_small_parts(structure: Structure, minimum_cm3: float, *, name: str = 
 
 
 def _parts(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the parts in the structure's bounding box, and their volumes."""
     if structure.is_empty:
         raise PatientError(f"Structure {structure.name} is empty; contour it first.")
-    labels, count = ndimage.label(structure.mask)
+    _, box = structure.grid.crop(structure.mask)
+    labels, count = ndimage.label(structure.mask[box])
     voxels = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     return labels, voxels * structure.grid.voxel_volume_cm3
 
@@ -68,5 +70,6 @@ def _kept(
     if removed.size:
         parts = "1 part" if removed.size == 1 else f"{removed.size} parts"
         note = f"{parts} of {structure.name} removed, together {removed.sum():.3g} cm3."
-    mask = np.concatenate(([False], keep))[labels]
+    mask = np.zeros_like(structure.mask)
+    mask[structure.grid.crop(structure.mask)[1]] = np.concatenate(([False], keep))[labels]
     return EditedStructure(replace(structure, name=name or structure.name, mask=mask, outline=None), (note,))
