@@ -66,6 +66,51 @@ class RTPlanningDesktopTest(DesktopFlow):
         self.assertIn(f"{self.dose_node.GetName()}_IsodoseLevels", [node.GetName() for node in models])
         self.assertGreaterEqual(self.widget.logic.dvhChart(self.plan_node).GetNumberOfPlotSeriesNodes(), 4)
 
+    def test_a_structure_is_grown_and_undone(self):
+        volume, segmentation = self.water_cube()
+        case, structures = self.step("case"), self.step("structures")
+        case.ctSelector.setCurrentNode(volume)
+        case.segmentationSelector.setCurrentNode(segmentation)
+        self.settle()
+        self.choose(structures.structureCombo, "Organ")
+        structures.leftSpin.setValue(6.0)
+        structures.resultEdit.setText("Organ wide")
+        self.settle()
+        self.press(structures.applyButton)
+
+        def names() -> list[str]:
+            found = segmentation.GetSegmentation()
+            return [found.GetNthSegment(n).GetName() for n in range(found.GetNumberOfSegments())]
+
+        self.assertEqual(names(), ["External", "PTV", "Organ", "Organ wide"], self.status)
+        self.press(structures.undoButton)
+        self.assertEqual(names(), ["External", "PTV", "Organ"])
+
+    def test_an_exercise_looks_at_the_plan(self):
+        exercise = self.step("exercise")
+        self.choose(exercise.exerciseCombo, "four-field-box")
+        self.press(exercise.exerciseCheckButton)
+        self.assertEqual(self.status, "Not yet.")
+        self.press(self.step("case").loadSampleButton)
+        self.press(exercise.exerciseCheckButton)
+        self.assertTrue(self.status.startswith("Passed"), self.status)
+
+    def test_report_and_tables_are_written(self):
+        self.plan_box()
+        self.compute()
+        export = self.step("export")
+        export.openReportCheck.setChecked(False)
+        export.picture3dCheck.setChecked(False)
+        with tempfile.TemporaryDirectory() as folder:
+            export.folderEdit.setCurrentPath(folder)
+            self.settle()
+            for button in (export.reportButton, export.goalsCsvButton, export.planFileButton):
+                self.press(button)
+                self.assertTrue(self.status.startswith("Wrote "), self.status)
+            written = {path.suffix: path for path in Path(folder).rglob("*") if path.is_file()}
+            self.assertIn("Not for clinical use", written[".html"].read_text(encoding="utf-8"))
+            self.assertEqual(set(written), {".html", ".csv", ".json"})
+
     def test_another_engine_and_again(self):
         self.plan_box()
         self.choose(self.step("dose").engineCombo, "photon-collapsed-cone")
