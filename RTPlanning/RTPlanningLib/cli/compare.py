@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from RTPlanningLib.cli.command_parser import add_command
-from RTPlanningLib.cli.dose_arguments import add_dose_unit_argument, add_dvh_step_argument
+from RTPlanningLib.cli.dose_arguments import add_dose_arguments, doses_asked
 from RTPlanningLib.cli.gamma_argument import gamma_criterion
-from RTPlanningLib.cli.goal_arguments import add_goal_arguments, names_asked
+from RTPlanningLib.cli.goal_arguments import add_goal_arguments, goals_asked
 from RTPlanningLib.cli.output_arguments import add_output_arguments
 from RTPlanningLib.cli.printed_output import print_columns, print_notes, print_written
 from RTPlanningLib.cli.progress_bar import progress_bar
-from RTPlanningLib.cli.structure_arguments import add_structure_arguments, one_or_several
+from RTPlanningLib.cli.structure_arguments import add_structure_arguments, structures_asked
 
 
 def add(commands: Any) -> None:
@@ -55,8 +55,7 @@ The first dose is the reference: gamma and differences are of the others against
     parser.add_argument(
         "--within", metavar="NAME", nargs="+", action="extend", help="compare in these structures only (default: all)"
     )
-    add_dvh_step_argument(parser)
-    add_dose_unit_argument(parser)
+    add_dose_arguments(parser)
     add_output_arguments(parser)
 
 
@@ -72,15 +71,7 @@ def compare(options: argparse.Namespace) -> None:
         output = compare_doses(
             options.doses,
             options.out,
-            structures=one_or_several(options.structures),
-            case=options.case,
             labels=options.labels,
-            templates=options.template,
-            goals=options.goal,
-            prescription_Gy=options.prescription,
-            fractions=options.fractions,
-            target=options.target,
-            names=names_asked(options),
             criterion=GammaCriterion(
                 percent,
                 distance,
@@ -90,13 +81,11 @@ def compare(options: argparse.Namespace) -> None:
                 max_gamma=options.max_gamma,
             ),
             within=options.within,
-            dose_unit=options.dose_unit,
-            contours_only=options.contours_only,
-            end_caps=options.end_caps,
-            skip=options.skip,
-            dvh_step_Gy=options.dvh_step,
             force=options.force,
             progress=progress,
+            **structures_asked(options),
+            **goals_asked(options),
+            **doses_asked(options),
         )
     comparison = output.comparison
     print_notes(comparison.notes)

@@ -8,12 +8,12 @@ from typing import Any
 
 from RTPlanningLib.cli.alpha_beta_argument import alpha_beta_asked
 from RTPlanningLib.cli.command_parser import add_command
-from RTPlanningLib.cli.dose_arguments import add_dose_unit_argument, add_dvh_step_argument
-from RTPlanningLib.cli.goal_arguments import add_goal_arguments, names_asked
+from RTPlanningLib.cli.dose_arguments import add_dose_arguments, doses_asked
+from RTPlanningLib.cli.goal_arguments import add_goal_arguments, goals_asked
 from RTPlanningLib.cli.output_arguments import add_output_arguments
 from RTPlanningLib.cli.printed_output import print_evaluation, print_notes, print_written
 from RTPlanningLib.cli.progress_bar import progress_bar
-from RTPlanningLib.cli.structure_arguments import add_structure_arguments, one_or_several
+from RTPlanningLib.cli.structure_arguments import add_structure_arguments, structures_asked
 
 
 def add(commands: Any) -> None:
@@ -78,8 +78,7 @@ examples:
     parser.add_argument("--mixed-media", action="store_true", help="add dose to water to dose to medium")
     add_structure_arguments(parser, "none, and the sum is not judged")
     add_goal_arguments(parser, with_fractions=False)
-    add_dvh_step_argument(parser)
-    add_dose_unit_argument(parser)
+    add_dose_arguments(parser)
     add_output_arguments(parser)
 
 
@@ -103,20 +102,11 @@ def add_doses(options: argparse.Namespace) -> None:
             grid=options.grid,
             labels=options.labels,
             allow_mixed_media=options.mixed_media,
-            structures=one_or_several(options.structures),
-            case=options.case,
-            templates=options.template,
-            goals=options.goal,
-            prescription_Gy=options.prescription,
-            target=options.target,
-            names=names_asked(options),
-            dose_unit=options.dose_unit,
-            contours_only=options.contours_only,
-            end_caps=options.end_caps,
-            skip=options.skip,
-            dvh_step_Gy=options.dvh_step,
             force=options.force,
             progress=progress,
+            **structures_asked(options),
+            **goals_asked(options),
+            **doses_asked(options),
         )
     print_notes(output.dose.notes if output.evaluation is None else output.evaluation.notes)
     for line in output.headlines():

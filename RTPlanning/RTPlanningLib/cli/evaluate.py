@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from RTPlanningLib.cli.command_parser import add_command
-from RTPlanningLib.cli.dose_arguments import add_dose_unit_argument, add_dvh_step_argument
-from RTPlanningLib.cli.goal_arguments import add_goal_arguments, names_asked
+from RTPlanningLib.cli.dose_arguments import add_dose_arguments, doses_asked
+from RTPlanningLib.cli.goal_arguments import add_goal_arguments, goals_asked
 from RTPlanningLib.cli.output_arguments import add_output_arguments
 from RTPlanningLib.cli.printed_output import print_evaluation, print_notes, print_written
 from RTPlanningLib.cli.progress_bar import progress_bar
-from RTPlanningLib.cli.structure_arguments import add_structure_arguments, one_or_several
+from RTPlanningLib.cli.structure_arguments import add_structure_arguments, structures_asked
 
 
 def add(commands: Any) -> None:
@@ -55,8 +55,7 @@ is listed and not judged. See: rtplanning templates, rtplanning probabilities"""
     parser.add_argument(
         "--overall-days", metavar="N", type=float, help="from first to last fraction, for models with tumour growth"
     )
-    add_dvh_step_argument(parser)
-    add_dose_unit_argument(parser)
+    add_dose_arguments(parser)
     add_output_arguments(parser)
 
 
@@ -64,32 +63,22 @@ def evaluate(options: argparse.Namespace) -> None:
     """Judge a dose file: goals of published templates, DVHs, radiobiology, report."""
     from RTPlanningLib.evaluation_workflow import evaluate_dose
 
-    names = names_asked(options)
+    goals = goals_asked(options)
     if options.structures is None and options.case is None and options.dose.is_file():
         options.parser.error("a dose file needs --structures or --case")
     with progress_bar() as progress:
         output = evaluate_dose(
             options.dose,
             options.out,
-            structures=one_or_several(options.structures),
-            case=options.case,
-            templates=options.template,
-            goals=options.goal,
-            prescription_Gy=options.prescription,
-            fractions=options.fractions,
-            target=options.target,
-            names=names,
             radiobiology=options.radiobiology,
             tcp_set=options.tcp,
             ntcp_sets=_ntcp_sets(options),
             overall_days=options.overall_days,
-            dose_unit=options.dose_unit,
-            contours_only=options.contours_only,
-            end_caps=options.end_caps,
-            skip=options.skip,
-            dvh_step_Gy=options.dvh_step,
             force=options.force,
             progress=progress,
+            **structures_asked(options),
+            **goals,
+            **doses_asked(options),
         )
     evaluation = output.evaluation
     print_notes(evaluation.notes)

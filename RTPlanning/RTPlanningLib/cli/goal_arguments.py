@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 
 def add_goal_arguments(parser: argparse.ArgumentParser, *, with_fractions: bool = True) -> None:
@@ -30,6 +31,18 @@ def add_goal_arguments(parser: argparse.ArgumentParser, *, with_fractions: bool 
         default=[],
         help="which structure is meant, where several may be",
     )
+
+
+def goals_asked(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what these arguments say, by the names of the workflows' parameters."""
+    asked = {
+        "templates": options.template,
+        "goals": options.goal,
+        "prescription_Gy": options.prescription,
+        "target": options.target,
+        "names": names_asked(options),
+    }
+    return asked | ({"fractions": options.fractions} if "fractions" in options else {})
 
 
 def names_asked(options: argparse.Namespace) -> dict[str, str]:

@@ -6,6 +6,11 @@ import argparse
 import math
 
 
+def add_named_numbers(parser: argparse.ArgumentParser, flag: str, metavar: str, text: str) -> None:
+    """Add an argument that may be given several times, each time a name and a number."""
+    parser.add_argument(flag, metavar=metavar, action="append", default=[], type=named_number, help=text)
+
+
 def named_number(text: str) -> tuple[str, float]:
     """Return a name and a number; for ``argparse``."""
     name, _, number = text.rpartition("=")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from RTPlanningLib.cli.command_parser import add_command
-from RTPlanningLib.cli.named_number import named_number
+from RTPlanningLib.cli.named_number import add_named_numbers
 from RTPlanningLib.cli.output_arguments import add_output_arguments
 from RTPlanningLib.cli.printed_output import print_written
 
@@ -26,22 +26,10 @@ examples:
   rtplanning optimize chosen/plan.toml --case thorax --start chosen --keep-fluence --out result""",
     )
     parser.add_argument("front", metavar="DIR", type=Path, help="the folder of an earlier rtplanning pareto")
-    parser.add_argument(
-        "--weight",
-        metavar="GOAL=FACTOR",
-        action="append",
-        default=[],
-        type=named_number,
-        help="bring a goal this much nearer to its least value than the others (default: 1)",
-    )
-    parser.add_argument(
-        "--limit",
-        metavar="GOAL=VALUE",
-        action="append",
-        default=[],
-        type=named_number,
-        help="largest value of a goal, or of the goal that a structure belongs to",
-    )
+    nearer = "bring a goal this much nearer to its least value than the others (default: 1)"
+    add_named_numbers(parser, "--weight", "GOAL=FACTOR", nearer)
+    largest = "largest value of a goal, or of the goal that a structure belongs to"
+    add_named_numbers(parser, "--limit", "GOAL=VALUE", largest)
     add_output_arguments(parser)
 
 

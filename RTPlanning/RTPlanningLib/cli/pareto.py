@@ -8,7 +8,7 @@ from typing import Any
 
 from RTPlanningLib.cli.case_arguments import add_case_arguments, check_case_arguments, read_case, read_request
 from RTPlanningLib.cli.command_parser import add_command
-from RTPlanningLib.cli.named_number import named_number
+from RTPlanningLib.cli.named_number import add_named_numbers
 from RTPlanningLib.cli.output_arguments import add_output_arguments
 from RTPlanningLib.cli.printed_output import print_notes, print_written
 from RTPlanningLib.cli.progress_bar import progress_bar
@@ -44,14 +44,8 @@ plan. DVH rows are not convex: use uniform, Max, Min, Mean, gEUD or falloff, or 
         default=[],
         help="a goal; two to four of them (default: a goal for each structure with objectives)",
     )
-    parser.add_argument(
-        "--limit",
-        metavar="GOAL=VALUE",
-        action="append",
-        default=[],
-        type=named_number,
-        help="largest value of a goal (default: --room times its value by the rows' weights)",
-    )
+    largest = "largest value of a goal (default: --room times its value by the rows' weights)"
+    add_named_numbers(parser, "--limit", "GOAL=VALUE", largest)
     parser.add_argument("--room", metavar="FACTOR", type=float, default=4.0, help="see --limit (default: %(default)g)")
     parser.add_argument(
         "--gap", metavar="PERCENT", type=float, default=5.0, help="how near to stop at (default: %(default)g %%)"

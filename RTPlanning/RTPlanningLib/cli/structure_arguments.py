@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 
 def add_structure_arguments(parser: argparse.ArgumentParser, default: str) -> None:
@@ -33,6 +33,14 @@ def add_structure_arguments(parser: argparse.ArgumentParser, default: str) -> No
     )
 
 
-def one_or_several(paths: Sequence[Path] | None) -> Path | Sequence[Path] | None:
-    """A place to look at, or several files of surfaces."""
-    return paths[0] if paths is not None and len(paths) == 1 else paths
+def structures_asked(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what these arguments say, by the names of the workflows' parameters."""
+    paths = options.structures
+    return {
+        # a place to look at, or several files of surfaces
+        "structures": paths[0] if paths is not None and len(paths) == 1 else paths,
+        "case": options.case,
+        "contours_only": options.contours_only,
+        "end_caps": options.end_caps,
+        "skip": options.skip,
+    }
