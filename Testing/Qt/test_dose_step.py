@@ -128,6 +128,33 @@ def test_a_changed_plan_or_curve_makes_the_dose_a_former_one(made) -> None:
     assert "as it stands" in ui.doseText.text()
 
 
+def test_a_cancelled_evaluation_leaves_the_dose(made, monkeypatch) -> None:
+    from DoseEngineLib.errors import Cancelled
+    from DoseEngineLib.mrml.plan_node import isDoseCurrent
+
+    def cancelled(*arguments):
+        raise Cancelled("now")
+
+    monkeypatch.setattr(made.logic, "evaluatePlan", cancelled)
+    made.ui.computeButton.click()
+    assert "its evaluation was cancelled" in made.statusLabel.text()
+    assert isDoseCurrent(made.session.planNode)
+    assert figures(made.ui) == {}
+
+
+def test_a_scene_closed_in_mid_work_leaves_nothing_behind(made, desktop) -> None:
+    import qt
+
+    ui, scene = made.ui, desktop.scene
+    qt.QTimer.singleShot(100, lambda: scene.Clear(False))
+    ui.computeButton.click()
+    assert made.session.planNode is None
+    assert not ui.computeButton.isEnabled()
+    assert "make one with beams first" in ui.doseText.text()
+    assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 0
+    assert not desktop.errors
+
+
 def test_without_a_plan_nothing_can_be_pressed(desktop) -> None:
     from RTPlanningLib.widget.dose_step import DoseStep
 

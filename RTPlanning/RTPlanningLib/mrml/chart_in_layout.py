@@ -15,5 +15,5 @@ def showChartInLayout(chartNode) -> None:
     if withPlot != layoutManager.layout:
         layoutManager.setLayout(withPlot)
     applicationLogic = slicer.app.applicationLogic()
-    applicationLogic.GetSelectionNode().SetReferenceActivePlotChartID(chartNode.GetID())
+    applicationLogic.GetSelectionNode().SetActivePlotChartID(chartNode.GetID())
     applicationLogic.PropagatePlotChartSelection()
