@@ -22,6 +22,8 @@ from DoseEngineLib.widget.engine_options_form import EngineOptionsForm
 from DoseEngineLib.widget.packages import DOSE_PACKAGES, ensurePackages
 from DoseEngineLib.widget.section import Section
 
+_ROUNDING_MM = 1e-3
+
 
 class EngineForm(Section):
     """The first section of the panel, on the widgets of ``DoseEngine.ui``.
@@ -103,7 +105,9 @@ class EngineForm(Section):
         def work(progress: Progress) -> Any:
             ensurePackages(DOSE_PACKAGES, _("Dose Engine"))
             former = planFromNode(planNode)
-            wanted = replace(former, engine=label, engine_options=options, dose_grid_spacing_mm=spacing)
+            # a spin box shows three digits or four: rounding is no change
+            grid = former.dose_grid_spacing_mm if abs(former.dose_grid_spacing_mm - spacing) < _ROUNDING_MM else spacing
+            wanted = replace(former, engine=label, engine_options=options, dose_grid_spacing_mm=grid)
             if wanted != former:
                 setPlan(planNode, wanted)
             try:
