@@ -147,6 +147,19 @@ def test_doses_are_those_of_our_own_logic(slicerrt, loaded, label, engine, beams
     assert node.GetAttribute("RTPlanning.DoseTo") == ("medium" if engine == CONE else "water")
 
 
+@pytest.mark.parametrize("own_leaves", [False, True], ids=["the machine's", "of another MLC"])
+def test_leaves_of_a_plan_that_slicerrt_made(slicerrt, loaded, own_leaves):
+    sides = (-40.0, -20.0, -10.0, 0.0, 5.0, 10.0, 20.0, 40.0)
+    leaves = tuple((-20.0 + 2 * n, 15.0 - n) for n in range(7)) if own_leaves else MLC
+    beam = field("A", gantry_deg=40.0, collimator_deg=25.0, leaves=leaves)
+    plan = box_plan(replace(beam, leaf_boundaries_mm=sides if own_leaves else None), prescription=Prescription(50.0))
+    rtPlanNode = there(loaded, plan)
+    rtPlanNode.RemoveAttribute("RTPlanning.ConvertedPlan")
+    assert host.calculateDose(rtPlanNode) == ""
+    ours = own_dose(loaded, plan)
+    np.testing.assert_allclose(total(rtPlanNode), ours, atol=2e-5 * ours.max())
+
+
 @pytest.mark.parametrize("position", ["HFP", "FFS", "FFP"])
 def test_patients_in_other_positions(slicerrt, loaded, position):
     """SlicerRT knows head-first supine alone; a plan made here keeps its position, in its own frame."""
