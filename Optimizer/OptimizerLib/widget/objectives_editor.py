@@ -19,7 +19,7 @@ from OptimizerLib.table_rows import KINDS, TableRow
 _STRUCTURE, _KIND, _DOSE, _VOLUME, _WEIGHT, _LEVEL = range(6)
 _LARGEST_DOSE, _LAST_LEVEL = 10_000.0, 99
 # Pixels: the structure gets what is left.
-_WIDTHS = {_KIND: 98, _DOSE: 66, _VOLUME: 50, _WEIGHT: 46, _LEVEL: 34}
+_WIDTHS = {_KIND: 106, _DOSE: 66, _VOLUME: 50, _WEIGHT: 46, _LEVEL: 34}
 _NEW_TEXT = "fluence smoothness, weight 0.01"
 
 
@@ -221,7 +221,7 @@ class ObjectivesEditor:
         table = self._table
         structures, kinds = qt.QComboBox(), qt.QComboBox()
         dose = _spinBox(0.0, _LARGEST_DOSE, 2, shown.dose, _("Dose of the course; % is of the prescribed dose"))
-        volume = _spinBox(0.0, 100.0, 2, shown.volume_percent, _("Part of the volume of the structure"), " %")
+        volume = _spinBox(0.0, 100.0, 2, shown.volume_percent, _("Part of the structure's volume in %"))
         weight = qt.QLineEdit()
         # weights span many powers of ten: as a person writes them
         weight.setText(format_number(shown.weight))
@@ -290,11 +290,10 @@ class ObjectivesEditor:
             table.setCellWidget(row, column, widget)
 
 
-def _spinBox(low: float, high: float, decimals: int, value: float, toolTip: str, suffix: str = "") -> Any:
+def _spinBox(low: float, high: float, decimals: int, value: float, toolTip: str) -> Any:
     box = qt.QDoubleSpinBox()
     box.setDecimals(decimals)
     box.setRange(low, high)
-    box.setSuffix(suffix)
     box.setValue(value)
     # rows are to fit a narrow panel
     box.setButtonSymbols(qt.QAbstractSpinBox.NoButtons)
