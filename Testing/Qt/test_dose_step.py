@@ -145,9 +145,16 @@ def test_a_cancelled_evaluation_leaves_the_dose(made, monkeypatch) -> None:
 def test_a_scene_closed_in_mid_work_leaves_nothing_behind(made, desktop) -> None:
     import qt
 
-    ui, scene = made.ui, desktop.scene
-    qt.QTimer.singleShot(100, lambda: scene.Clear(False))
+    ui, scene, closed = made.ui, desktop.scene, []
+
+    def close(percent: int) -> None:
+        if percent > 0 and not closed:
+            closed.append(percent)
+            qt.QTimer.singleShot(0, lambda: scene.Clear(False))
+
+    made.progressBar.valueChanged.connect(close)
     ui.computeButton.click()
+    assert closed
     assert made.session.planNode is None
     assert not ui.computeButton.isEnabled()
     assert "make one with beams first" in ui.doseText.text()
