@@ -192,23 +192,28 @@ def _compute(name_or_path: str, conditions: CurveConditions, report: Progress) -
             f"{sides[-1]:g} mm; choose a smaller field for the profiles."
         )
     ssd = conditions.ssd_mm or machine.sad_mm
+    done = 0.0
+
+    def within_step(fraction: float, text: str) -> None:
+        # an engine's own progress can stop the work, the bar counts the steps
+        report(done, text)
+
     if conditions.engine == CLOSED_FORM_ENGINE:
         dose, step, output_sides = _closed_form(machine, ssd), _STEP_MM, _OUTPUT_SIDES_MM
         computed_by = "pencil beam in a flat phantom (closed form)"
     else:
         engine = create_engine(conditions.engine, **dict(conditions.engine_options))
-        dose, step = _in_voxels(name_or_path, machine, ssd, engine, report), _GRID_MM
+        dose, step = _in_voxels(name_or_path, machine, ssd, engine, within_step), _GRID_MM
         sides = tuple(side for side in sides if side <= max(200.0, conditions.profile_side_mm))
         output_sides = _OUTPUT_SIDES_OF_ENGINES_MM
         computed_by = f"{engine.title} in a phantom of voxels"
     output_sides = possible_sides_mm(machine, output_sides)
-    steps = len(sides) + len(output_sides) + 3
-    done = 0
+    steps = len(sides) + len(output_sides) + 2
 
     def next_step(text: str) -> None:
         nonlocal done
-        report(done / steps, text)
-        done += 1
+        report(done, text)
+        done += 1.0 / steps
 
     axis, depths = np.zeros(1), np.arange(step, DEEPEST_MM + step / 2, step)
     doses = {}
@@ -345,18 +350,8 @@ def _phantom_plane(
     reach = int(half / _GRID_MM) - 4
     across = _GRID_MM * np.arange(-reach, reach + 1)
     plane = Grid.from_spacing((1, rows, across.size), _GRID_MM, (float(across[0]), -DEEPEST_MM, 0.0))
-    found = engine.calculate_dose(phantom, Plan("Phantom", (beam,)), plane, _quiet(report)).dose_Gy[0] / 100.0
+    found = engine.calculate_dose(phantom, Plan("Phantom", (beam,)), plane, report).dose_Gy[0] / 100.0
     return _GRID_MM * np.arange(1, rows + 1), across, found[::-1]
-
-
-def _quiet(report: Progress) -> Progress:
-    """Let a calculation be cancelled without moving the bar of the whole."""
-    last = [0.0]
-
-    def step(fraction: float, text: str) -> None:
-        report(last[0], text)
-
-    return step
 
 
 def _open_field(side_mm: float) -> Aperture:

@@ -56,6 +56,14 @@ def test_beam_quality_of_6_mv() -> None:
     assert "penumbra_mm" not in machine_curves("generic_10mv_fff").quality
 
 
+@pytest.mark.parametrize("name", ["generic_6mv", "generic_10mv", "generic_15mv", "generic_6mv_fff", "generic_10mv_fff"])
+def test_tpr_and_depth_dose_agree_as_measured_ones_do(name: str) -> None:
+    """TPR20,10 = 1.2661 PDD20,10 - 0.0595 at SSD 100 cm (IAEA TRS-398, from measurements of many linacs)."""
+    quality = machine_curves(name).quality
+    ratio = quality["pdd_20cm_percent"] / quality["pdd_10cm_percent"]
+    assert quality["tpr_20_10"] == pytest.approx(1.2661 * ratio - 0.0595, abs=0.003)
+
+
 def test_values_are_those_of_the_water_phantom() -> None:
     conditions = CurveConditions(ssd_mm=900.0, profile_side_mm=150.0, profile_depths_mm=(70.0,))
     curves = machine_curves("generic_6mv", conditions)
@@ -80,13 +88,16 @@ def test_a_voxel_engine_gives_the_same_curves_within_its_accuracy() -> None:
 
     entry = _REGISTRY["photon-pencil-beam"]
     register_engine("test-voxels", "Voxels", entry.module, entry.class_name)
+    told = []
     try:
         small = CurveConditions(engine="test-voxels", profile_side_mm=50.0)
-        calculated = machine_curves("generic_6mv", small)
+        calculated = machine_curves("generic_6mv", small, lambda fraction, text: told.append(fraction))
         closed = machine_curves("generic_6mv", CurveConditions(profile_side_mm=50.0))
     finally:
         unregister_engine("test-voxels")
     assert "phantom of voxels" in calculated.computed_by
+    assert (np.diff(told) >= 0).all()
+    assert (told[0], told[-1]) == (0.0, 1.0)
     for curve in calculated.depth_doses:
         other = next(c for c in closed.depth_doses if c.name == curve.name)
         behind = curve.position_mm > 20.0
