@@ -442,3 +442,43 @@ def test_the_panel_stays_alive_meanwhile(planned, desktop, heartbeat) -> None:
         assert beat.longest_cpu_s < 0.2, f"{button.text()}\n{beat.where}"
     assert not desktop.errors
     assert "of the voxels pass" in ui.mapLabel.text()
+
+
+@pytest.mark.parametrize(
+    ("button", "what"),
+    [("evaluateButton", "plan"), ("checkButton", "scene"), ("radiobiologyButton", "plan"), ("metricsButton", "scene")],
+)
+def test_what_is_removed_in_mid_work_leaves_nothing_behind(planned, desktop, button, what) -> None:
+    ui = planned.ui
+    ui.evaluateButton.click()
+    ui.metricsEdit.setText("D2cc")
+    background = planned.logic.background
+
+    def removing(function, progress=None):
+        result = background(function, progress)
+        if what == "plan":
+            desktop.scene.RemoveNode(planned.planNode)
+        else:
+            desktop.scene.Clear(False)
+        return result
+
+    planned.logic.background = removing
+    getattr(ui, button).click()
+    planned.logic.background = background
+    planned.session.update()
+    assert not planned.session.isRunning
+    if what == "plan":
+        assert len(desktop.errors) == 1
+        assert planned.session.planNode is None
+    else:
+        assert "Cancelled" in planned.statusLabel.text() or desktop.errors
+    assert ui.goalsTable.rowCount() == ui.checksTable.rowCount() == ui.radiobiologyTable.rowCount() == 0
+    assert not ui.evaluateButton.isEnabled()
+    assert planned.step.dvh.plot.chart() is None
+    # the step goes on with the next plan
+    case = planned.case
+    node = planned.logic.createPlan(planned.plan, *planned.logic.loadCase(case), case.goals)
+    planned.logic.calculateDose(node)
+    planned.session.choosePlan(node)
+    ui.evaluateButton.click()
+    assert ui.goalsTable.rowCount() == len(case.goals)
