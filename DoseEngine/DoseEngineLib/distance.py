@@ -16,7 +16,7 @@ def signed_distance_mm(mask: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
 
     The exact Euclidean distance transform measures between voxel centres; how far the surface lies beyond the nearest
     one is told by the voxels around it (`DoseEngineLib.surface_offset`) and taken off along the direction to it. That
-    is exact for faces along the axes, and around balls of five voxels' radius and more right to a tenth of a voxel in
+    is exact for faces along the axes, and around balls of three voxels' radius and more right to a tenth of a voxel in
     the mean.
 
     Parameters

@@ -15,9 +15,9 @@ _SMALL, _LARGE = 3, 5
 # No part of a voxel is farther from its centre than this, in voxels.
 LARGEST_OFFSET = np.sqrt(3.0) / 2.0
 # Radii of curvature in voxels: below the first the shares say nothing of a surface, above the second all.
-_SHARP, _ROUND = 3.0, 6.0
+_SHARP, _ROUND = 2.0, 4.0
 # Of voxels that are equally far but for chance the nearest is taken, which makes the surface seem nearer by this share
-# of a voxel: measured on balls of 5 to 20 voxels' radius.
+# of a voxel: measured on balls of 3 to 20 voxels' radius.
 _CHOSEN = 0.09
 
 

@@ -49,7 +49,7 @@ def gauge(displacement_RAS_mm, margins):
 
 @pytest.mark.parametrize("directions", [None, TILTED], ids=["straight", "tilted"])
 @pytest.mark.parametrize("spacing", [(2.0, 2.0, 2.0), (1.0, 1.0, 3.0)], ids=str)
-@pytest.mark.parametrize(("radius_mm", "margin_mm"), [(16.0, 7.0), (20.0, 3.0), (18.0, -4.0), (20.0, -9.0)])
+@pytest.mark.parametrize(("radius_mm", "margin_mm"), [(8.0, 4.0), (16.0, 7.0), (20.0, 3.0), (18.0, -4.0), (20.0, -9.0)])
 def test_a_balls_margin_is_right_to_a_fraction_of_a_voxel(radius_mm, margin_mm, spacing, directions):
     """Grown balls are balls: their volume gives the margin that was really made."""
     made = []
