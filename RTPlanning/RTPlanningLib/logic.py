@@ -516,11 +516,10 @@ class RTPlanningLogic:
         from RTPlanningLib.dicom.planning_folder import read_planning_folder
         from RTPlanningLib.mrml.dicom_import import createImportedNodes
 
-        # the last call that can cancel is its last one: from here on the scene changes
         read = self.background(
-            lambda report: read_planning_folder(folder, progress=report, **choices), part(progress, 0.0, 0.95)
+            lambda report: read_planning_folder(folder, progress=report, **choices), part(progress, 0.0, 0.9)
         )
-        return createImportedNodes(self.scene, read, throughSlicerRT=throughSlicerRT)
+        return createImportedNodes(self.scene, read, throughSlicerRT=throughSlicerRT, progress=part(progress, 0.9, 1.0))
 
     def exportDicom(
         self,

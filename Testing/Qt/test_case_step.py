@@ -167,6 +167,33 @@ def test_a_dicom_folder_comes_in(made, desktop, tmp_path) -> None:
     assert len(desktop.errors) == 1
 
 
+@pytest.mark.parametrize("how", ["cancel", "close"])
+def test_an_import_that_is_stopped_while_nodes_are_made_leaves_none(made, desktop, tmp_path, monkeypatch, how) -> None:
+    from RTPlanningLib.mrml import dicom_import
+    from RTPlanningLib.samples import load_sample
+
+    ui, scene = made.ui, desktop.scene
+    nodes = made.logic.loadCase(load_sample("tg119-prostate", 8.0))
+    made.logic.exportDicom(nodes[0], tmp_path / "dicom", nodes[1])
+    ui.importFolderEdit.setCurrentPath(str(tmp_path / "dicom"))
+    count, create = scene.GetNumberOfNodes(), dicom_import.createCaseNodes
+
+    def stopped(*arguments):
+        created = create(*arguments)
+        made.cancelButton.click() if how == "cancel" else scene.Clear(False)
+        return created
+
+    monkeypatch.setattr(dicom_import, "createCaseNodes", stopped)
+    ui.importDicomButton.click()
+    assert not desktop.errors
+    assert made.statusLabel.text() == "Cancelled; the scene is as it was."
+    assert made.session.volumeNode is None
+    volumes = scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
+    assert volumes == (1 if how == "cancel" else 0)
+    if how == "cancel":
+        assert scene.GetNumberOfNodes() == count
+
+
 def test_loading_never_blocks_and_can_be_cancelled(desktop, heartbeat) -> None:
     import qt
 

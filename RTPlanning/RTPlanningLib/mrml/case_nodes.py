@@ -61,10 +61,7 @@ def createCaseNodes(scene, case: Case, segmentationNode=None):
     setVolumeFromArray(volumeNode, case.hu, case.grid)
     volumeNode.SetAttribute(_CASE, _caseJson(case))
     volumeNode = scene.AddNode(volumeNode)
-    volumeNode.CreateDefaultDisplayNodes()
-    display = volumeNode.GetDisplayNode()
-    display.AutoWindowLevelOff()
-    display.SetWindowLevel(_WINDOW_HU, _LEVEL_HU)
+    _showSoftTissue(volumeNode)
     item = placeNode(volumeNode, study)
     hierarchy.SetItemAttribute(item, "DICOM.Modality", "CT")
     if case.series_instance_uid:
@@ -122,6 +119,16 @@ def caseName(volumeNode) -> str:
 def patientPosition(volumeNode) -> str:
     """Return the patient position stored with a CT; as in `caseFromNodes`, head-first supine where it says nothing."""
     return _storedCase(volumeNode).get("patient_position", "HFS")
+
+
+def _showSoftTissue(volumeNode) -> None:
+    """Give a CT its display node; the window is set before the voxels are seen, else a histogram is made of them."""
+    display = slicer.vtkMRMLScalarVolumeDisplayNode()
+    display.AutoWindowLevelOff()
+    display.SetWindowLevel(_WINDOW_HU, _LEVEL_HU)
+    display = volumeNode.GetScene().AddNode(display)
+    display.SetDefaultColorMap()
+    volumeNode.SetAndObserveDisplayNodeID(display.GetID())
 
 
 def _caseJson(case: Case) -> str:

@@ -28,6 +28,7 @@ from DoseEngineLib.mrml.subject_hierarchy import (
 )
 from DoseEngineLib.mrml.volumes import arrayFromVolume, gridFromVolume
 from DoseEngineLib.plan import Structure
+from DoseEngineLib.progress import Progress, part
 from RTPlanningLib.dicom.planning_folder import DoseOfFolder, PlanningFolder
 from RTPlanningLib.mrml.beam_model_nodes import createBeamModelNodes
 from RTPlanningLib.mrml.case_nodes import createCaseNodes
@@ -64,8 +65,10 @@ class ImportedNodes:
     notes: tuple[str, ...]
 
 
-def createImportedNodes(scene, folder: PlanningFolder, *, throughSlicerRT: bool = True) -> ImportedNodes:
-    """Add what a DICOM folder holds to a scene; on failure nothing of it stays.
+def createImportedNodes(
+    scene, folder: PlanningFolder, *, throughSlicerRT: bool = True, progress: Progress | None = None
+) -> ImportedNodes:
+    """Add what a DICOM folder holds to a scene; on failure and cancel nothing of it stays.
 
     Where SlicerRT is there, structures and doses are loaded through its DICOM plug-in, so that its modules know them.
     Voxels, contours and doses are those read here in either case, and a difference between the two is noted.
@@ -76,7 +79,9 @@ def createImportedNodes(scene, folder: PlanningFolder, *, throughSlicerRT: bool 
     folder : PlanningFolder
     throughSlicerRT : bool
         Use SlicerRT's plug-in where it is there.
+    progress : callable, optional
     """
+    report = part(progress, 0.0, 1.0)
     if folder.case is None:
         return _createWithoutCt(scene, folder)
     with _allOrNothing(scene) as before:
@@ -85,10 +90,16 @@ def createImportedNodes(scene, folder: PlanningFolder, *, throughSlicerRT: bool 
         segmentationNode = None
         if plugin is not None and folder.structure_set is not None:
             segmentationNode = _loaded(plugin, scene, folder.structure_set, notes, "vtkMRMLSegmentationNode")
+        report(0.0, "Adding CT and structures")
         volumeNode, segmentationNode = createCaseNodes(scene, folder.case, segmentationNode)
-        planNodes = {plan: createPlanNode(scene, plan.plan, volumeNode, segmentationNode) for plan in folder.plans}
-        for planNode in planNodes.values():
+        planNodes = {}
+        for number, plan in enumerate(folder.plans):
+            report(0.4 + 0.3 * number / len(folder.plans), f"Adding plan {plan.plan.name}")
+            planNodes[plan] = createPlanNode(scene, plan.plan, volumeNode, segmentationNode)
+        for number, planNode in enumerate(planNodes.values()):
+            report(0.7 + 0.2 * number / len(planNodes), f"Drawing the beams of {planNode.GetName()}")
             createBeamModelNodes(planNode)
+        report(0.9, "Adding doses")
         doseNodes: dict[DoseOfFolder, Any] = {}
         for dose in folder.doses:
             study = ensureStudy(volumeNode, "Patient", "Radiotherapy planning")
