@@ -104,8 +104,12 @@ class PanelAction:
         except Cancelled:
             self.say(_("Cancelled; the scene is as it was."))
         except PlanningError as error:
-            self.say(str(error))
-            slicer.util.errorDisplay(str(error))
+            if self._cancelled:
+                # with the scene closed under it, work stumbles over what is gone
+                self.say(_("Cancelled."))
+            else:
+                self.say(str(error))
+                slicer.util.errorDisplay(str(error))
         except Exception as error:
             self.say(_("Failed unexpectedly: {error}. The Python console has the details.").format(error=error))
             raise
