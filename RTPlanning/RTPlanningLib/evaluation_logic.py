@@ -63,7 +63,13 @@ from RTPlanningLib.mrml.plan_evaluation import (
     planStructures,
     segmentationStructure,
 )
-from RTPlanningLib.mrml.radiobiology_node import createRadiobiologyTable, radiobiologyTable
+from RTPlanningLib.mrml.radiobiology_node import (
+    createEqd2Table,
+    createRadiobiologyTable,
+    eqd2Table,
+    radiobiologyTable,
+)
+from RTPlanningLib.radiobiology.eqd2_metrics import Eqd2Row, eqd2_metrics
 from RTPlanningLib.radiobiology.fractionation import Fractionation
 from RTPlanningLib.radiobiology.parameters import load_parameters
 from RTPlanningLib.radiobiology.plan_radiobiology import RadiobiologyResult, evaluate_ntcp, evaluate_tcp
@@ -266,6 +272,55 @@ class EvaluationLogic:
         self._check(planNode)
         createRadiobiologyTable(planNode, results, state)
         return results
+
+    def evaluateEqd2(
+        self,
+        planNode,
+        alpha_beta_Gy: Mapping[str, float] | None = None,
+        *,
+        elsewhere_Gy: float,
+        dvhs: Mapping[str, Dvh] | None = None,
+        progress: Progress | None = None,
+    ) -> list[Eqd2Row]:
+        """Calculate the EQD2 of a plan's structures and put the table ``<plan>_EQD2Metrics`` into the scene.
+
+        Parameters
+        ----------
+        planNode : vtkMRMLScriptedModuleNode
+        alpha_beta_Gy : mapping of structure name to float, optional
+            Instead of what their names give.
+        elsewhere_Gy : float
+            Of structures whose tissue is not known by name.
+        dvhs : mapping of structure name to Dvh, optional
+            Of the present dose; else they are calculated.
+        progress : callable, optional
+
+        Raises
+        ------
+        PlanError
+            No dose, or a plan changed since.
+        EvaluationError
+            An alpha/beta that is none, or of a structure that is not there.
+        """
+        self._check(planNode)
+        report = part(progress, 0.0, 1.0)
+        state = evaluatedState(planNode, (PLAN, DOSE, STRUCTURES))
+        if dvhs is None:
+            dvhs = planDvhs(planNode, progress=part(report, 0.0, 0.7), background=self.background).dvhs
+        course, found = Fractionation(deliveredPlan(planNode).fractions), dict(dvhs)
+
+        def convert(told: Progress) -> list[Eqd2Row]:
+            told(0.0, "EQD2 of the structures")
+            return eqd2_metrics(found, course, elsewhere_Gy=elsewhere_Gy, alpha_beta_Gy=alpha_beta_Gy)
+
+        rows = self.background(convert, part(report, 0.7, 1.0))
+        self._check(planNode)
+        createEqd2Table(planNode, rows, state)
+        return rows
+
+    def eqd2Table(self, planNode):
+        """Return the plan's table of EQD2 by structure, or None."""
+        return eqd2Table(planNode)
 
     def radiobiologyTable(self, planNode):
         """Return the plan's table of probabilities, or None."""

@@ -377,6 +377,14 @@ def test_probabilities(planned, desktop) -> None:
     stored = [table.GetCellText(n, 3) for n in range(table.GetNumberOfRows()) if table.GetCellText(n, 1) == "TCP"]
     # 42 fractions of 60 Gy at most leave the PTV's rim far too cold
     assert [texts(ui.radiobiologyTable, 2)[row]] == stored == ["0"]
+    assert ui.eqd2Table.isHidden()
+    ui.alphaBetaSpin.setValue(2.0)
+    ui.eqd2TableButton.click()
+    rectum = texts(ui.eqd2Table, 0).index("Rectum")
+    assert (texts(ui.eqd2Table, 1)[rectum], texts(ui.eqd2Table, 1)[0]) == ("3", "2")
+    samples = planned.logic.calculateDvh(planned.planNode)["Rectum"].dose_samples_Gy.astype(float)
+    expected = np.mean(samples * (samples / 42.0 + 3.0) / 5.0)
+    assert float(texts(ui.eqd2Table, 2)[rectum]) == pytest.approx(expected, abs=0.006)
     ui.eqd2Button.click()
     assert "EQD2 is in the scene" in planned.statusLabel.text()
     assert not desktop.errors

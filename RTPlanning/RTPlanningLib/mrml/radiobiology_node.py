@@ -8,9 +8,11 @@ from DoseEngineLib.mrml.subject_hierarchy import ensureStudy, placeNode
 from RTPlanningLib.mrml.derived_nodes import derivedNode, setDerivation
 from RTPlanningLib.mrml.evaluated_state import setEvaluatedState
 from RTPlanningLib.mrml.table_columns import addTexts
+from RTPlanningLib.radiobiology.eqd2_metrics import Eqd2Row
 from RTPlanningLib.radiobiology.plan_radiobiology import RadiobiologyResult
 
 _REQUEST = {"operation": "radiobiology"}
+_EQD2 = {"operation": "EQD2 by structure"}
 
 
 def radiobiologyTable(planNode):
@@ -59,6 +61,43 @@ def createRadiobiologyTable(planNode, results: Sequence[RadiobiologyResult], sta
     for name, texts in columns.items():
         addTexts(table, name, texts)
     setDerivation(table, _REQUEST, [planNode])
+    setEvaluatedState(table, state)
+    placeNode(table, ensureStudy(planNode, "Patient", "Radiotherapy planning"))
+    return table
+
+
+def eqd2Table(planNode):
+    """Return the plan's table of EQD2 by structure, or None."""
+    return derivedNode(planNode.GetScene(), "vtkMRMLTableNode", _EQD2, [planNode])
+
+
+def createEqd2Table(planNode, rows: Sequence[Eqd2Row], state: Mapping[str, str] | None = None):
+    """Put the table ``<plan>_EQD2Metrics`` into the scene, in place of the former one.
+
+    Columns Structure, alpha/beta (Gy), Mean (Gy), D98% (Gy), D50% (Gy), D2% (Gy), alpha/beta by, Note.
+
+    Returns
+    -------
+    vtkMRMLTableNode
+    """
+    scene = planNode.GetScene()
+    table = eqd2Table(planNode)
+    if table is None:
+        name = scene.GetUniqueNameByString(f"{planNode.GetName()}_EQD2Metrics")
+        table = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
+    table.RemoveAllColumns()
+    addTexts(table, "Structure", [row.structure for row in rows])
+    addTexts(table, "alpha/beta (Gy)", [f"{row.alpha_beta_Gy:g}" for row in rows])
+    for name, values in {
+        "Mean (Gy)": [row.mean_Gy for row in rows],
+        "D98% (Gy)": [row.D98_Gy for row in rows],
+        "D50% (Gy)": [row.D50_Gy for row in rows],
+        "D2% (Gy)": [row.D2_Gy for row in rows],
+    }.items():
+        addTexts(table, name, [f"{value:.2f}" for value in values])
+    addTexts(table, "alpha/beta by", [row.by for row in rows])
+    addTexts(table, "Note", [row.note for row in rows])
+    setDerivation(table, _EQD2, [planNode])
     setEvaluatedState(table, state)
     placeNode(table, ensureStudy(planNode, "Patient", "Radiotherapy planning"))
     return table

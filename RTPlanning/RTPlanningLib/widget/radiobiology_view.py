@@ -33,12 +33,28 @@ class RadiobiologyView(EvaluationPart):
         )
         ui.radiobiologyButton.clicked.connect(self.onCalculate)
         ui.eqd2Button.clicked.connect(self.onEqd2)
+        ui.eqd2TableButton.clicked.connect(self.onEqd2Table)
 
     def show(self, planNode: Any) -> None:
         """Show the probabilities of a plan whose dose is current; None: none."""
         ui = self.ui
-        for button in (ui.radiobiologyButton, ui.eqd2Button):
+        for button in (ui.radiobiologyButton, ui.eqd2Button, ui.eqd2TableButton):
             button.setEnabled(planNode is not None)
+        self._showProbabilities(planNode)
+        self._showEqd2(planNode)
+
+    def _showEqd2(self, planNode: Any) -> None:
+        table = self.ui.eqd2Table
+        tableNode = self.evaluation.eqd2Table(planNode) if planNode is not None else None
+        stands = tableNode is not None and self.evaluation.isEvaluationCurrent(tableNode, planNode)
+        table.setVisible(stands)
+        names, rows = tableTexts(tableNode) if stands else ([], [])
+        # the last two columns say where the alpha/beta comes from
+        tips = ["\n".join((f"alpha/beta: {row[-2]}", *row[-1:])).strip() for row in rows]
+        showRows(table, [row[:-2] for row in rows], header=names[:-2], tips=tips)
+
+    def _showProbabilities(self, planNode: Any) -> None:
+        ui = self.ui
         tableNode = self.evaluation.radiobiologyTable(planNode) if planNode is not None else None
         stands = tableNode is not None and self.evaluation.isEvaluationCurrent(tableNode, planNode)
         ui.radiobiologyTable.setVisible(stands)
@@ -84,6 +100,15 @@ class RadiobiologyView(EvaluationPart):
 
         told = _("Probabilities calculated for {fractions} fractions on weekdays, in {days:g} days.")
         self.session.run(withPackages(work), told.format(fractions=fractions, days=overall_days))
+
+    def onEqd2Table(self, *_unused: object) -> None:
+        """Calculate the EQD2 of the structures."""
+        planNode, elsewhere_Gy = self.session.planNode, self.parameters.alphaBetaElsewhere_Gy
+
+        def work(progress: Progress) -> list:
+            return self.evaluation.evaluateEqd2(planNode, elsewhere_Gy=elsewhere_Gy, progress=progress)
+
+        self.session.run(withPackages(work), _("EQD2 calculated."))
 
     def onEqd2(self, *_unused: object) -> None:
         """Put the EQD2 into the scene."""
