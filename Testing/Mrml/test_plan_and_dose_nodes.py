@@ -163,6 +163,24 @@ def test_dose_volume_is_what_slicerrt_reads(logic, planNode, plan, case):
     assert logic.lastResult.plan == deliveredPlan(planNode)
 
 
+def test_a_dose_of_another_ct_calibration_is_not_current(logic, planNode):
+    from DoseEngineLib.calibration import CalibrationCurve
+    from DoseEngineLib.mrml.ct_calibration import setCtCalibration
+    from DoseEngineLib.mrml.plan_node import REFERENCE_VOLUME, isDoseCurrent
+
+    volumeNode = planNode.GetNodeReference(REFERENCE_VOLUME)
+    logic.calculateDose(planNode)
+    assert isDoseCurrent(planNode)
+    setCtCalibration(volumeNode, CalibrationCurve("Other", (-1000.0, 0.0, 3000.0), (0.001, 1.0, 2.8)))
+    assert not isDoseCurrent(planNode)
+    with pytest.raises(PlanError, match="changed"):
+        logic.doseVolume(planNode)
+    logic.calculateDose(planNode)
+    assert isDoseCurrent(planNode)
+    setCtCalibration(volumeNode, None)
+    assert not isDoseCurrent(planNode)
+
+
 def _attributes_when_added(scene):
     """Names of volume nodes with the dose attribute they had at the moment they were added."""
     import vtk

@@ -115,7 +115,7 @@ def test_nothing_stale_is_shown_as_current(planned, desktop) -> None:
     assert planned.step.dvh.plot.chart() is chart
     logic.updatePlan(planned.planNode, replace(planned.plan, dose_grid_spacing_mm=9.0))
     planned.session.update()
-    assert "The plan has changed since its dose was calculated" in ui.evaluationStateLabel.text()
+    assert "has changed since the dose was calculated" in ui.evaluationStateLabel.text()
     assert "font-weight: bold" in ui.evaluationStateLabel.styleSheet()
     assert ui.goalsTable.rowCount() == ui.metricsTable.rowCount() == ui.dvhStructuresList.count() == 0
     assert planned.step.dvh.plot.chart() is None

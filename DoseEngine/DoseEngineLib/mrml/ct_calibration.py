@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from DoseEngineLib.calibration import CalibrationCurve, calibration_from_json
 
 _CALIBRATION = "RTPlanning.CtCalibration"
@@ -25,3 +27,8 @@ def ctCalibration(volumeNode) -> CalibrationCurve | None:
     """
     text = volumeNode.GetAttribute(_CALIBRATION) if volumeNode is not None else None
     return calibration_from_json(text, f"The CT calibration of {volumeNode.GetName()}") if text else None
+
+
+def ctCalibrationHash(volumeNode) -> str:
+    """SHA-256 of what is kept with a CT volume, of nothing where the default curve is used."""
+    return hashlib.sha256((volumeNode.GetAttribute(_CALIBRATION) or "").encode()).hexdigest()

@@ -14,6 +14,7 @@ import slicer
 import slicer.util
 
 from DoseEngineLib.errors import PlanError, SchemaError
+from DoseEngineLib.mrml.ct_calibration import ctCalibrationHash
 from DoseEngineLib.mrml.subject_hierarchy import ensureStudy, placeNode, removeNode
 from DoseEngineLib.plan import Plan, plan_from_json, plan_to_json
 
@@ -31,6 +32,7 @@ _CLASS = "vtkMRMLScriptedModuleNode"
 _NODE_TYPE, _PLAN_TYPE = "RTPlanning.NodeType", "Plan"
 _NAME_SUFFIX = "Name"
 _PLAN, _DELIVERED_PLAN, _DOSE_PLAN_HASH, _GOALS = "Plan", "DeliveredPlan", "DosePlanHash", "Goals"
+_DOSE_CALIBRATION = "DoseCtCalibration"
 
 
 def createPlanNode(scene, plan: Plan, volumeNode, segmentationNode=None):
@@ -150,6 +152,9 @@ def setDeliveredPlan(planNode, plan: Plan, delivered: Plan) -> None:
     """Store the plan as delivered (MU resolved) beside the user's plan, and which plan it was calculated for."""
     planNode.SetParameter(_DELIVERED_PLAN, plan_to_json(delivered))
     planNode.SetParameter(_DOSE_PLAN_HASH, plan.hash())
+    volumeNode = planNode.GetNodeReference(REFERENCE_VOLUME)
+    if volumeNode is not None:
+        planNode.SetParameter(_DOSE_CALIBRATION, ctCalibrationHash(volumeNode))
 
 
 def deliveredPlan(planNode) -> Plan:
@@ -163,11 +168,19 @@ def deliveredPlan(planNode) -> Plan:
 
 
 def isDoseCurrent(planNode) -> bool:
-    """Tell whether the plan's dose exists and was calculated for the plan as it now stands."""
+    """Tell whether the plan's dose exists and was calculated for the plan, and the CT's calibration, as they now stand."""
     return (
         planNode.GetNodeReference(DOSE) is not None
         and planNode.GetParameter(_DOSE_PLAN_HASH) == planFromNode(planNode).hash()
+        and not _isOfAnotherCalibration(planNode)
     )
+
+
+def _isOfAnotherCalibration(planNode) -> bool:
+    volumeNode = planNode.GetNodeReference(REFERENCE_VOLUME)
+    if volumeNode is None or not planNode.HasParameter(_DOSE_CALIBRATION):
+        return False
+    return planNode.GetParameter(_DOSE_CALIBRATION) != ctCalibrationHash(volumeNode)
 
 
 def setGoals(planNode, goals: Sequence[str]) -> None:

@@ -76,5 +76,7 @@ class PlotCanvas:
             viewNode.SetName(self._name)
             viewNode.SetHideFromEditors(True)
             viewNode.SetSaveWithScene(False)
+            # a chart that is shown elsewhere is not shown here, too
+            viewNode.SetDoPropagatePlotChartSelection(False)
             viewNode = self._scene.AddNode(viewNode)
         return viewNode

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import qt
 import slicer
@@ -13,6 +13,7 @@ import vtk
 from DoseEngineLib.progress import Progress
 from DoseEngineLib.widget.module_parameters import SceneParameters
 from DoseEngineLib.widget.panel_action import PanelAction
+from DoseEngineLib.widget.panel_part import PanelPart
 
 T = TypeVar("T")
 
@@ -21,19 +22,6 @@ _SEGMENTS_CHANGED = (
     slicer.vtkSegmentation.SegmentRemoved,
     slicer.vtkSegmentation.SegmentModified,
 )
-
-
-class Part(Protocol):
-    """A part of a panel."""
-
-    def setParameterNode(self, node: Any) -> None:
-        """Take the settings from this parameter node from now on."""
-
-    def update(self) -> None:
-        """Show the state of the scene: cheap, without a change to settings or nodes."""
-
-    def cleanup(self) -> None:
-        """Let go of the scene."""
 
 
 class SceneSession(ABC):
@@ -54,7 +42,7 @@ class SceneSession(ABC):
         self.scene = scene
         self.action = action
         self._moduleName = moduleName
-        self._parts: Sequence[Part] = ()
+        self._parts: Sequence[PanelPart] = ()
         self._observed: dict[str, tuple[Any, list[int]]] = {}
         self._updatePending = self._updating = self._released = self._isReady = False
         self._sceneTag: int | None = None
@@ -69,7 +57,7 @@ class SceneSession(ABC):
     def watchedNodes(self) -> Mapping[str, Any]:
         """Return the nodes whose changes matter, by role; None where there is none."""
 
-    def start(self, parts: Sequence[Part]) -> None:
+    def start(self, parts: Sequence[PanelPart]) -> None:
         """Give the parts their settings, and keep them up to date with the scene from now on."""
         self._parts = tuple(parts)
         self._sceneTag = self.scene.AddObserver(self.scene.NodeRemovedEvent, self.updateSoon)

@@ -8,23 +8,12 @@ import numpy as np
 import slicer
 
 from OptimizerLib.fluence_planning import HistoryEntry
+from OptimizerLib.mrml.curve_colors import CURVE_COLORS, TOTAL_COLOR
 from OptimizerLib.mrml.table_columns import oneChange, setColumns
 
 # Terms that never mattered would stretch a logarithmic axis over many decades.
 _LEAST_SHARE = 1e-4
 _ITERATION, _TOTAL, _DOSE = "Iteration", "Total", "Dose"
-_TOTAL_COLOR = (0.85, 0.15, 0.15)
-_COLORS = (
-    (0.12, 0.47, 0.71),
-    (0.17, 0.63, 0.17),
-    (1.00, 0.50, 0.05),
-    (0.58, 0.40, 0.74),
-    (0.55, 0.34, 0.29),
-    (0.89, 0.47, 0.76),
-    (0.50, 0.50, 0.50),
-    (0.74, 0.74, 0.13),
-    (0.09, 0.75, 0.81),
-)
 
 
 class LivePlot:
@@ -137,12 +126,12 @@ class LivePlots:
         terms = np.array([entry.terms for entry in history]).reshape(len(history), -1)
         logarithmic = bool((totals > 0.0).all())
         least = _LEAST_SHARE * float(np.abs(totals).min()) if logarithmic else -np.inf
-        curves, colors = {_TOTAL: totals}, {_TOTAL: _TOTAL_COLOR}
+        curves, colors = {_TOTAL: totals}, {_TOTAL: TOTAL_COLOR}
         for number, name in enumerate(termNames[: terms.shape[1]]):
             if not logarithmic or terms[:, number].max() > least:
                 label = f"{number + 1}: {name}"
                 curves[label] = np.maximum(terms[:, number], least)
-                colors[label] = _COLORS[number % len(_COLORS)]
+                colors[label] = CURVE_COLORS[number % len(CURVE_COLORS)]
         self.convergence.show(_ITERATION, np.arange(len(history)), curves, colors, logarithmic=logarithmic)
 
     def showDvh(

@@ -11,24 +11,12 @@ from vtk.util.numpy_support import numpy_to_vtk
 from DoseEngineLib.mrml.plan_node import referencedNodes
 from DoseEngineLib.mrml.subject_hierarchy import placeNode, removeNode, studyOf
 from OptimizerLib.fluence_planning import HistoryEntry
+from OptimizerLib.mrml.curve_colors import CURVE_COLORS, TOTAL_COLOR
 
 HISTORY_TABLE = "objectiveHistoryTableRef"
 HISTORY_CHART = "objectiveHistoryChartRef"
 _SERIES = "objectiveHistorySeriesRef"
 _ITERATION, _TOTAL, _LEVEL = "Iteration", "Total", "Level"
-# Distinct on white and on black; the total stands out.
-_TOTAL_COLOR = (0.85, 0.15, 0.15)
-_COLORS = (
-    (0.12, 0.47, 0.71),
-    (0.17, 0.63, 0.17),
-    (1.00, 0.50, 0.05),
-    (0.58, 0.40, 0.74),
-    (0.55, 0.34, 0.29),
-    (0.89, 0.47, 0.76),
-    (0.50, 0.50, 0.50),
-    (0.74, 0.74, 0.13),
-    (0.09, 0.75, 0.81),
-)
 
 
 def createObjectiveHistoryNodes(planNode, termNames: Sequence[str], history: Sequence[HistoryEntry]) -> None:
@@ -72,7 +60,7 @@ def createObjectiveHistoryNodes(planNode, termNames: Sequence[str], history: Seq
         series.SetYColumnName(name)
         series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
         series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
-        series.SetColor(*(_TOTAL_COLOR if number == 0 else _COLORS[(number - 1) % len(_COLORS)]))
+        series.SetColor(*(TOTAL_COLOR if number == 0 else CURVE_COLORS[(number - 1) % len(CURVE_COLORS)]))
         placeNode(series, chartItem)
         chart.AddAndObservePlotSeriesNodeID(series.GetID())
         planNode.AddNodeReferenceID(_SERIES, series.GetID())

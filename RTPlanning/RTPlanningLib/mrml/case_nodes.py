@@ -51,7 +51,7 @@ def createCaseNodes(scene, case: Case, segmentationNode=None):
     volumeNode : vtkMRMLScalarVolumeNode
         CT numbers in HU, on the case's grid.
     segmentationNode : vtkMRMLSegmentationNode
-        Segment IDs are the structures' names.
+        Segment IDs are the structures' names, as far as these are safe in a scene file.
     """
     hierarchy = hierarchyNode(scene)
     patient = createPatient(scene, case.patient_name or case.name, case.patient_id)

@@ -201,8 +201,8 @@ class EvaluateStep(Step):
             text, verdict = _("The plan has no dose yet; calculate it in the step before."), ""
         elif withDose is None:
             text = _(
-                "The plan has changed since its dose was calculated. Calculate the dose again; until then goals, DVHs "
-                "and metrics are not shown, and what the views show is the former dose."
+                "The plan or the calibration of its CT has changed since the dose was calculated. Calculate it again; "
+                "until then goals, DVHs and metrics are not shown, and what the views show is the former dose."
             )
         elif evaluated is None:
             text = _("Dose or structures have changed since the plan was evaluated; press Evaluate.")
