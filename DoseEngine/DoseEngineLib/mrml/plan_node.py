@@ -168,7 +168,7 @@ def deliveredPlan(planNode) -> Plan:
 
 
 def isDoseCurrent(planNode) -> bool:
-    """Tell whether the plan's dose exists and was calculated for the plan, and the CT's calibration, as they now stand."""
+    """Tell whether the plan's dose exists and was calculated for plan and CT calibration as they now stand."""
     return (
         planNode.GetNodeReference(DOSE) is not None
         and planNode.GetParameter(_DOSE_PLAN_HASH) == planFromNode(planNode).hash()

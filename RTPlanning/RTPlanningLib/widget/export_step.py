@@ -230,7 +230,10 @@ def _reason(planNode: Any) -> str:
     if planNode.GetNodeReference(DOSE) is None:
         return _("The plan has no dose yet; calculate it first.")
     if not isDoseCurrent(planNode):
-        return _("The plan or the calibration of its CT has changed since the dose was calculated; calculate it again before it is written.")
+        return _(
+            "The plan or the calibration of its CT has changed since the dose was calculated; calculate the dose again "
+            "before it is written."
+        )
     return ""
 
 
