@@ -23,7 +23,7 @@ from desktop_standin import installed  # noqa: E402
 from desktop_standin.folding import click_title  # noqa: E402
 from RTPlanningLib.headless import HeadlessSlicer  # noqa: E402
 
-_HEIGHT = 1180
+_HEIGHT = 1420
 
 
 def turn(seconds: float = 0.0) -> None:

@@ -62,8 +62,8 @@ class _Canvas:
         painter.setFont(font)
 
     def draw(self, overlay: BeamsEyeOverlay, note: str) -> None:
-        self._lines(overlay.leaves_mm, _pen(LEAF_COLOR, 0.7, 0.35), fill=_color(LEAF_COLOR, 0.1), closed=True)
-        self._lines(overlay.tips_mm, _pen(LEAF_COLOR, 1.3))
+        self._lines(overlay.leaves_mm, _pen(LEAF_COLOR, 0.7, 0.35), fill=_color(LEAF_COLOR, 0.18), closed=True)
+        self._lines(overlay.tips_mm, _pen(LEAF_COLOR, 1.8))
         for shadow in overlay.shadows:
             self._lines(shadow.loops_mm, _pen(hex_color(shadow.color), 1.6), closed=True)
         (x1, x2), (y1, y2) = overlay.jaw_x_mm, overlay.jaw_y_mm

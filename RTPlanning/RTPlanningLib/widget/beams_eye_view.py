@@ -36,6 +36,7 @@ from RTPlanningLib.widget.beams_eye_painter import paintBeamsEye
 if TYPE_CHECKING:
     from RTPlanningLib.display.radiograph import RadiographVolume
 
+_LOOK_AT_SIZE_MS = 300
 _AGAIN_MS = 200
 # Outlines are found as long as this at a time, the rest when events have turned.
 _TURN_S = 0.1
@@ -114,9 +115,15 @@ class BeamsEyeView:
         self._cache = ShadowCache()
         self._prepared: tuple[tuple, _Preparation] | None = None
         self._picture: tuple[tuple, bytes] | None = None
+        self._paintedSide = 0
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._draw)
+        # an event filter would see it at once, but PythonQt calls one for every event
+        self._sizeTimer = qt.QTimer()
+        self._sizeTimer.setInterval(_LOOK_AT_SIZE_MS)
+        self._sizeTimer.timeout.connect(self._followSize)
+        self._sizeTimer.start()
 
     def show(self, view: BeamsEye | None, words: str = "") -> None:
         """Draw this view as soon as events turn and nothing computes; None: nothing but ``words``."""
@@ -142,6 +149,14 @@ class BeamsEyeView:
         """Stop drawing; for the end of the panel."""
         self._wanted = None
         self._timer.stop()
+        self._sizeTimer.stop()
+
+    def _followSize(self) -> None:
+        """Draw anew where the panel has become wider or narrower."""
+        isShown = self._wanted is not None and self._isComplete and bool(self._label.property("visible"))
+        if isShown and self._side() != self._paintedSide:
+            self._isComplete = False
+            self._timer.start(0)
 
     def _draw(self) -> None:
         view = self._wanted
@@ -183,7 +198,10 @@ class BeamsEyeView:
             name = missing.pop(0)
             self._shadows[name] = self._shadow(view, name)
         shadows = tuple(self._shadows[name] for name in view.names if self._shadows.get(name) is not None)
+        # square, whatever width the panel has
+        self._label.setFixedHeight(side)
         self._label.setPixmap(paintBeamsEye(replace(self._overlay, shadows=shadows), picture, side, note))
+        self._paintedSide = side
         if missing:
             return 0
         return _AGAIN_MS if isPreparing else None
