@@ -173,6 +173,7 @@ def plan_sample(
         sample.dose_Gy,
         sample.fractions,
         sample.gantry_deg,
+        normalization=sample.normalization,
         spacing_mm=DEFAULT_SPACING_MM if spacing_mm is None else spacing_mm,
         patient_position=case.patient_position,
         goals=case.goals,

@@ -2,7 +2,8 @@
 
     python Testing/Qt/draw_panels.py FOLDER
 
-writes ``RTPlanning.png`` (the four-field box) and the panels of the other two modules.
+writes ``RTPlanning.png`` (the four-field box), ``DoseEngine.png`` (its dose) and ``Optimizer.png`` (five beams around the
+C-shape).
 """
 
 from __future__ import annotations
@@ -115,8 +116,36 @@ def draw_rtplanning(desktop: Any, folder: Path) -> Any:
     return widget
 
 
-def draw_module(desktop: Any, name: str, planNode: Any, folder: Path) -> None:
-    """The panel of another module about a plan."""
+def draw_dose_engine(desktop: Any, planNode: Any, folder: Path) -> None:
+    """The Dose Engine panel about a plan, with the statistics of its dose."""
+    widget = open_module(desktop, "DoseEngine", planNode)
+    save(widget, folder / "DoseEngine.png")
+    widget.cleanup()
+
+
+def draw_optimizer(desktop: Any, planning: Any, folder: Path) -> None:
+    """The Plan Optimizer panel after five beams around the C-shape were optimized."""
+    panel = planning.panel
+    case, beams = panel.steps["case"].ui, panel.steps["beams"].ui
+    case.sampleCombo.setCurrentIndex(case.sampleCombo.findData("tg119-cshape"))
+    case.loadSampleButton.click()
+    turn()
+    beams.spacedButton.click()
+    turn(1.0)
+    panel.steps["dose"].ui.spacingSpin.setValue(4.0)
+    widget = open_module(desktop, "Optimizer", panel.session.planNode)
+    ui = widget.ui
+    ui.templateCombo.setCurrentIndex(ui.templateCombo.findText("C-shape", QtCore.Qt.MatchFlag.MatchContains))
+    ui.replaceRowsButton.click()
+    ui.correctionsSpinBox.setValue(0)
+    ui.fluenceButton.click()
+    turn(1.0)
+    save(widget, folder / "Optimizer.png")
+    widget.cleanup()
+
+
+def open_module(desktop: Any, name: str, planNode: Any) -> Any:
+    """Show a module's panel about a plan."""
     _module, widget = desktop.load_module(REPOSITORY / name / f"{name}.py")
     widget.parent.resize(520, _HEIGHT)
     widget.parent.show()
@@ -124,9 +153,13 @@ def draw_module(desktop: Any, name: str, planNode: Any, folder: Path) -> None:
         widget.enter()
     widget.ui.planSelector.setCurrentNode(planNode)
     turn(1.0)
-    if not widget.parent.grab().save(str(folder / f"{name}.png")):
-        raise OSError(f"cannot write {name}.png to {folder}")
-    widget.cleanup()
+    return widget
+
+
+def save(widget: Any, path: Path) -> None:
+    """Save a picture of a panel."""
+    if not widget.parent.grab().save(str(path)):
+        raise OSError(f"cannot write {path}")
 
 
 def main(folder: Path) -> None:
@@ -138,8 +171,10 @@ def main(folder: Path) -> None:
         with installed(slicer, runtime.application_logic) as desktop:
             desktop.scene = runtime.scene
             widget = draw_rtplanning(desktop, folder)
-            for name in ("DoseEngine", "Optimizer"):
-                draw_module(desktop, name, widget.panel.session.planNode, folder)
+            draw_dose_engine(desktop, widget.panel.session.planNode, folder)
+            draw_optimizer(desktop, widget, folder)
+            if desktop.errors:
+                raise RuntimeError(desktop.errors)
             widget.cleanup()
 
 

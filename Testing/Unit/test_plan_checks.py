@@ -109,6 +109,18 @@ def test_isocentre(isocenter, verdict, text):
     assert text in found.text
 
 
+def test_a_prescription_to_a_point_outside_the_target_is_told():
+    isocenter, point = (0.0, 0.0, 40.0), (0.0, 0.0, 2.0)
+    to_point = Prescription(50.0, 25, "PTV", "point")
+    beams = (field(isocenter_RAS_mm=isocenter, meterset_MU=None),)
+    of = replace(plan(), beams=beams, prescription=to_point)
+    assert "Prescribe to the target" in check_isocenter(PATIENT, of, PTV).text
+    for better in (replace(to_point, normalization="D95"), replace(to_point, point_RAS_mm=point)):
+        found = check_isocenter(PATIENT, replace(of, prescription=better), PTV)
+        assert found.verdict == "warning"
+        assert "Prescribe to the target" not in found.text
+
+
 def test_isocentre_without_a_target():
     assert check_isocenter(PATIENT, plan(), None).verdict == "not applicable"
 

@@ -118,18 +118,29 @@ def _unpack(path: Path, folder: Path) -> Path:
     scene_files = sorted(folder.glob("*/*.mrml")) or sorted(folder.glob("*.mrml"))
     if len(scene_files) != 1:
         raise CaseError(f"{path} holds {len(scene_files)} scenes; an .mrb file holds exactly one.")
+    # Slicer's own bundles have them, too
+    scene_files[0].write_bytes(_escape_ampersands(scene_files[0].read_bytes()))
     try:
         root = ElementTree.parse(scene_files[0]).getroot()
     except ElementTree.ParseError as error:
-        raise CaseError(f"The scene in {path} is damaged: {error}.") from error
+        raise CaseError(f"The scene in {path} is damaged: {error}; load another copy.") from error
+    # a storage node outlives its node, and then there is no file of it
+    used = {one for element in root.iter() for one in _references(element)}
     missing = [
         name
         for element in root.iter()
-        if (name := element.get("fileName")) and not (scene_files[0].parent / unquote(name)).exists()
+        if (name := element.get("fileName"))
+        and element.get("id") in used
+        and not (scene_files[0].parent / unquote(name)).exists()
     ]
     if missing:
         raise CaseError(f"{path} lacks the data files {', '.join(missing)}; load another copy.")
     return scene_files[0]
+
+
+def _references(element: ElementTree.Element) -> list[str]:
+    """IDs of the nodes that a node refers to; storage nodes of old scenes stand apart."""
+    return re.findall(r"[^\s;:]+", f"{element.get('references', '')} {element.get('storageNodeRef', '')}")
 
 
 def _make_reproducible(source: Path, target: Path, progress: Progress) -> None:
@@ -142,7 +153,14 @@ def _make_reproducible(source: Path, target: Path, progress: Progress) -> None:
             info.external_attr = entry.external_attr
             info.compress_type = zipfile.ZIP_STORED if entry.is_dir() else zipfile.ZIP_DEFLATED
             content = old.read(entry)
-            new.writestr(info, _renumber_items(content) if entry.filename.endswith(".mrml") else content)
+            if entry.filename.endswith(".mrml"):
+                content = _renumber_items(_escape_ampersands(content))
+            new.writestr(info, content)
+
+
+def _escape_ampersands(scene: bytes) -> bytes:
+    """Make XML of what Slicer writes of a file named "H&N.nrrd": its file names keep the "&" as it is."""
+    return re.sub(rb"&(?!(?:\w+|#\d+|#x[0-9a-fA-F]+);)", b"&amp;", scene)
 
 
 def _renumber_items(scene: bytes) -> bytes:

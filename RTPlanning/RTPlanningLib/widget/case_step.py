@@ -127,6 +127,7 @@ class CaseStep(Step):
         settings.target = proposal.target
         settings.prescribedDose_Gy = float(proposal.dose_Gy)
         settings.fractions = proposal.fractions
+        settings.normalization = proposal.normalization
         settings.goals = list(case.goals)
         self.session.chooseCase(volumeNode, segmentationNode)
         slicer.util.setSliceViewerLayers(background=volumeNode, foreground=None, fit=True)

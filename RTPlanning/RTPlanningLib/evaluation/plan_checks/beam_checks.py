@@ -53,6 +53,11 @@ def check_isocenter(patient: Patient, plan: Plan, target: Structure | None) -> C
         lines.append(f"The isocentre {where} lies {distance:.0f} mm from {target.name}.")
     if outside:
         return failed(ISOCENTER, " ".join(lines))
+    if lines and _point_outside(plan, target):
+        lines.append(
+            f"The prescribed dose is that of a point outside {target.name}, whose own dose then depends on where the "
+            "point lies. Prescribe to the target (D95, mean) or to a point in it."
+        )
     if lines:
         return warning(
             ISOCENTER, f"{' '.join(lines)} Confirm that this is meant, as for half-blocked fields, or centre it."
@@ -166,6 +171,15 @@ def _isocenters(plan: Plan) -> dict[tuple[float, float, float], list[str]]:
     for beam in plan.beams:
         found.setdefault(beam.isocenter_RAS_mm, []).append(beam.name)
     return found
+
+
+def _point_outside(plan: Plan, target: Structure) -> bool:
+    """Whether the dose is scaled at a point that is not in the target."""
+    prescription = plan.prescription
+    if prescription is None or prescription.normalization != "point":
+        return False
+    point = prescription.point_RAS_mm or plan.beams[0].isocenter_RAS_mm
+    return not _holds(target.mask, target.grid, point)
 
 
 def _holds(mask: np.ndarray, grid, point_RAS_mm: Sequence[float]) -> bool:
