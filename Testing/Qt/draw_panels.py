@@ -2,8 +2,8 @@
 
     python Testing/Qt/draw_panels.py FOLDER
 
-writes ``RTPlanning.png`` (the four-field box), ``DoseEngine.png`` (its dose) and ``Optimizer.png`` (five beams around the
-C-shape).
+writes ``RTPlanning.png`` (the four-field box), ``DoseEngine.png`` (its dose) and ``Optimizer.png`` (five beams around
+the C-shape).
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def test_every_case_is_complete_and_ready_to_plan(cases, name):
     assert plan.fractions > 0
     # a point normalizes where it lies in the target alone
     target = case.structure(plan.target)
-    i, j, k = (int(round(v)) for v in target.grid.ras_to_index(target.centroid_RAS_mm()))
+    i, j, k = (round(float(v)) for v in target.grid.ras_to_index(target.centroid_RAS_mm()))
     assert plan.normalization == ("point" if target.mask[k, j, i] else "D95")
     assert 1.7 <= plan.dose_Gy / plan.fractions <= 2.1
     external = [s for s in case.structures if s.role == "EXTERNAL"]
