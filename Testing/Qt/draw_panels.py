@@ -157,7 +157,9 @@ def open_module(desktop: Any, name: str, planNode: Any) -> Any:
 
 
 def save(widget: Any, path: Path) -> None:
-    """Save a picture of a panel."""
+    """Save a picture of all of a panel, as a scroll area would let one see it bit by bit."""
+    widget.parent.resize(520, widget.parent.sizeHint().height())
+    turn(0.5)
     if not widget.parent.grab().save(str(path)):
         raise OSError(f"cannot write {path}")
 

@@ -131,6 +131,9 @@ def test_a_curve_from_a_file_is_kept_with_the_ct(made, desktop, tmp_path) -> Non
     file.write_text(curve.to_json(), encoding="utf-8")
     ui.calibrationEdit.setCurrentPath(str(tmp_path / "cur"))
     assert "There is no file" in ui.calibrationText.text()
+    # as long as the path stands there
+    session.update()
+    assert "There is no file" in ui.calibrationText.text()
     ui.calibrationEdit.setCurrentPath(str(file))
     assert ctCalibration(session.volumeNode) == curve
     assert "Our scanner" in ui.calibrationText.text()

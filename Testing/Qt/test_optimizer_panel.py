@@ -254,6 +254,9 @@ def test_table_and_text_are_two_views_of_the_same_objectives(load, plan_node, pi
     weight.setText("much")
     weight.editingFinished.emit()
     assert "is no number" in ui.rowsLabel.text()
+    # as long as it stands there
+    panel.update()
+    assert "is no number" in ui.rowsLabel.text()
     weight.setText("250")
     weight.editingFinished.emit()
     assert lines()[0] == "Organ uniform 19.125 Gy, level 2, weight 250"
@@ -635,3 +638,21 @@ def test_sliders_navigate_between_pareto_plans_and_make_one(load, plan_node, des
     turn_events()
     assert panel.sliders.plans is None
     assert not ui.makePlanButton.isEnabled()
+
+
+def test_structures_that_change_are_followed(load, plan_node) -> None:
+    import slicer
+
+    from DoseEngineLib.mrml.plan_node import SEGMENTATION
+
+    _module, widget = load("Optimizer")
+    ui = widget.ui
+    ui.planSelector.setCurrentNode(plan_node)
+    segmentation = plan_node.GetNodeReference(SEGMENTATION).GetSegmentation()
+    segmentation.GetNthSegment(0).SetName("Tumour")
+    slicer.app.processEvents()
+    assert "no structure PTV" in ui.rowsLabel.text()
+    segmentation.GetNthSegment(0).SetName("PTV")
+    slicer.app.processEvents()
+    assert ui.rowsLabel.text() == ""
+    widget.cleanup()

@@ -17,7 +17,8 @@ from DoseEngineLib.widget.panel_part import PanelPart
 
 T = TypeVar("T")
 
-_SEGMENTS_CHANGED = (
+# events of a segmentation node
+SEGMENTS_CHANGED = (
     slicer.vtkSegmentation.SegmentAdded,
     slicer.vtkSegmentation.SegmentRemoved,
     slicer.vtkSegmentation.SegmentModified,
@@ -145,5 +146,5 @@ class SceneSession(ABC):
             if node is not None and role not in self._observed:
                 events = [vtk.vtkCommand.ModifiedEvent]
                 if node.IsA("vtkMRMLSegmentationNode"):
-                    events += _SEGMENTS_CHANGED
+                    events += SEGMENTS_CHANGED
                 self._observed[role] = (node, [node.AddObserver(event, self.updateSoon) for event in events])

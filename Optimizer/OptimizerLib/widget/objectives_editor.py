@@ -45,6 +45,8 @@ class ObjectivesEditor:
         self._lines: tuple[ObjectiveLine, ...] = ()
         self._structures: list[str] = []
         self._touched = -1
+        # what was typed into a cell and cannot be a value of it
+        self._mistyped = ""
         self._refill = qt.QTimer(table)
         self._refill.setSingleShot(True)
         self._refill.setInterval(0)
@@ -130,6 +132,7 @@ class ObjectivesEditor:
 
     def _setLines(self, lines: Sequence[ObjectiveLine]) -> None:
         self._lines = tuple(lines)
+        self._mistyped = ""
         self._showText()
         self._fillTable()
 
@@ -137,6 +140,7 @@ class ObjectivesEditor:
         """Put a line in place of another; its row shows it already."""
         self._lines = (*self._lines[:row], line, *self._lines[row + 1 :])
         self._touched = row
+        self._mistyped = ""
         self._showText()
         self._tell()
 
@@ -146,13 +150,13 @@ class ObjectivesEditor:
 
     def _judge(self) -> None:
         """Say what keeps the lines from being used."""
-        texts = line_errors(self._lines, self._structures)
+        texts = [*([self._mistyped] if self._mistyped else []), *line_errors(self._lines, self._structures)]
         self._message.setText("\n".join(texts))
         self._message.setVisible(bool(texts))
 
     def _tellError(self, text: str) -> None:
-        self._message.setText(text)
-        self._message.setVisible(True)
+        self._mistyped = text
+        self._judge()
 
     # The text
 
@@ -169,6 +173,7 @@ class ObjectivesEditor:
         lines = read_lines(self._plainText())
         if [line.text for line in lines] != self.lines:
             self._lines = lines
+            self._mistyped = ""
             self._fillTable()
             self._tell()
 

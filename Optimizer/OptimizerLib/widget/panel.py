@@ -27,6 +27,7 @@ from DoseEngineLib.widget.engine_list import fillEngines
 from DoseEngineLib.widget.module_parameters import SceneParameters
 from DoseEngineLib.widget.packages import DOSE_PACKAGES, ensurePackages
 from DoseEngineLib.widget.plan_panel import PlanPanel
+from DoseEngineLib.widget.scene_session import SEGMENTS_CHANGED
 from OptimizerLib.fluence_planning import FluencePlan, FluenceSettings, term_names
 from OptimizerLib.influence_estimate import InfluenceEstimate, memory_text
 from OptimizerLib.live_search import LiveSearch
@@ -139,7 +140,7 @@ class OptimizerPanel(PlanPanel):
             *(ui.objectivesTable, ui.addButton, ui.removeButton, ui.optimizeButton),
         ]
         self._shownPlan: Any = None
-        self._observed: tuple[Any, int] | None = None
+        self._observed: list[tuple[Any, list[int]]] = []
         self._released = False
         self._live: LiveSearch | None = None
         self._fronts: dict[str, tuple[Any, ParetoPlans]] = {}
@@ -328,16 +329,21 @@ class OptimizerPanel(PlanPanel):
         self.ui.resultLabel.setText(text)
 
     def _observe(self, planNode: Any) -> None:
-        """Watch this plan in place of the former one."""
-        if self._observed is not None:
-            if self._observed[0] is planNode:
-                return
-            self._observed[0].RemoveObserver(self._observed[1])
-            self._observed = None
-        if planNode is not None:
-            self._observed = (planNode, planNode.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onPlanModified))
+        """Watch this plan and its structures in place of the former ones."""
+        nodes = [node for node in (planNode, self._segmentationNode(planNode)) if node is not None]
+        if [watched for watched, _tags in self._observed] == nodes:
+            return
+        for watched, tags in self._observed:
+            for tag in tags:
+                watched.RemoveObserver(tag)
+        self._observed = []
+        for node in nodes:
+            events = [vtk.vtkCommand.ModifiedEvent]
+            if node.IsA("vtkMRMLSegmentationNode"):
+                events += SEGMENTS_CHANGED
+            self._observed.append((node, [node.AddObserver(event, self._onNodeModified) for event in events]))
 
-    def _onPlanModified(self, *_unused: object) -> None:
+    def _onNodeModified(self, *_unused: object) -> None:
         self._soon.start()
 
     def _onSceneClosed(self, *_unused: object) -> None:

@@ -61,6 +61,8 @@ class CaseStep(Step):
         self._lines: tuple[StatusLine, ...] = ()
         self._stamp: tuple = ()
         self._shown: tuple | None = None
+        # path and reason of a calibration that was not taken
+        self._refused = ("", "")
         ui.statusTable.setColumnCount(3)
         ui.statusTable.setHorizontalHeaderLabels(["", _("Looked at"), _("Found, and what to do")])
         ui.statusTable.verticalHeader().setVisible(False)
@@ -183,13 +185,15 @@ class CaseStep(Step):
         path, volumeNode = str(self.ui.calibrationEdit.property("currentPath") or "").strip(), self.session.volumeNode
         if volumeNode is None or not path:
             return
+        self._refused = ("", "")
         if not Path(path).is_file():
-            self._sayCalibration(_("There is no file {path}.").format(path=path), isBad=True)
+            text = _("There is no file {path}; choose a file with a calibration curve.")
+            self._refuseCalibration(path, text.format(path=path))
             return
         try:
             curve = load_calibration(path)
         except PlanningError as error:
-            self._sayCalibration(str(error), isBad=True)
+            self._refuseCalibration(path, str(error))
             return
         setCtCalibration(volumeNode, curve)
         self._calibrationChanged(_("The CT keeps the calibration {name}.").format(name=curve.describe()))
@@ -206,7 +210,16 @@ class CaseStep(Step):
         self.onCheck()
         self.session.say(_("{text} Doses calculated before are those of the former curve.").format(text=text))
 
+    def _refuseCalibration(self, path: str, text: str) -> None:
+        self._refused = (path, text)
+        self._sayCalibration(text, isBad=True)
+
     def _showCalibration(self) -> None:
+        path, text = self._refused
+        if text and path == str(self.ui.calibrationEdit.property("currentPath") or "").strip():
+            # it stands there, and is not what counts
+            self._sayCalibration(text, isBad=True)
+            return
         try:
             curve = ctCalibration(self.session.volumeNode) or default_calibration()
         except PlanningError as error:

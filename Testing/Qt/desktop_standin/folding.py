@@ -36,6 +36,17 @@ class _Folding:
             child.setAttribute(QtCore.Qt.WidgetAttribute.WA_WState_ExplicitShowHide, False)
         self._forcing = False
 
+    def childEvent(self, event: QtCore.QChildEvent) -> None:
+        super().childEvent(event)
+        # what is put into a folded section is hidden with the rest; it is complete only once it is polished
+        if not event.polished() or not getattr(self, "_folded", False):
+            return
+        child = event.child()
+        if child.isWidgetType() and child not in self._wanted:
+            self._wanted[child] = True
+            child.installEventFilter(self)
+            self._force(child, False)
+
     def showEvent(self, event: QtGui.QShowEvent) -> None:
         super().showEvent(event)
         if self._folded:

@@ -101,7 +101,7 @@ class qMRMLSegmentsTableView(QtWidgets.QWidget):
         segmentation = self._node.GetSegmentation() if self._node is not None else None
         for segment_id in segmentation.GetSegmentIDs() if segmentation is not None else ():
             segment = segmentation.GetSegment(segment_id)
-            if segment_id in self._hidden or self._filter.lower() not in segment.GetName().lower():
+            if segment_id in self._hidden or self._filter.lower() not in (segment.GetName() or "").lower():
                 continue
             row = self._table.rowCount()
             self._table.insertRow(row)
