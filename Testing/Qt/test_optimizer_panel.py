@@ -255,7 +255,7 @@ def test_table_and_text_are_two_views_of_the_same_objectives(load, plan_node, pi
     weight.editingFinished.emit()
     assert "is no number" in ui.rowsLabel.text()
     # as long as it stands there
-    panel.update()
+    widget.panel.update()
     assert "is no number" in ui.rowsLabel.text()
     weight.setText("250")
     weight.editingFinished.emit()
