@@ -72,6 +72,20 @@ def test_every_control_has_a_tool_tip(ui_file: Path) -> None:
 
 
 @pytest.mark.parametrize("ui_file", UI_FILES, ids=stem)
+def test_numbers_with_units_keep_their_own_range(ui_file: Path) -> None:
+    """By default the real widget takes its range from the scene's unit node, whatever the file says."""
+    for element in ElementTree.parse(ui_file).getroot().iter("widget"):
+        if element.get("class") != "qMRMLSpinBox":
+            continue
+        told = {entry.get("name"): "".join(entry.itertext()).strip() for entry in element.findall("property")}
+        name = f"{ui_file.name}: {element.get('name')}"
+        assert {"quantity", "minimum", "maximum", "unitAwareProperties"} <= set(told), name
+        assert not re.search("MinimumValue|MaximumValue|Scaling", told["unitAwareProperties"]), name
+        # units are those of a quantity, so that is set first
+        assert list(told).index("unitAwareProperties") < list(told).index("minimum"), name
+
+
+@pytest.mark.parametrize("ui_file", UI_FILES, ids=stem)
 def test_custom_widgets_are_declared(ui_file: Path) -> None:
     """Qt Designer and the real loader know ctk and qMRML classes only where the file declares them."""
     root = ElementTree.parse(ui_file).getroot()
