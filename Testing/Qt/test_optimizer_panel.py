@@ -656,3 +656,20 @@ def test_structures_that_change_are_followed(load, plan_node) -> None:
     slicer.app.processEvents()
     assert ui.rowsLabel.text() == ""
     widget.cleanup()
+
+
+def test_a_cell_that_goes_changes_no_other_line(load, plan_node) -> None:
+    """A cell that loses its place ends its editing then: what stands in it is not for the line that comes there."""
+    _module, widget = load("Optimizer")
+    ui, editor = widget.ui, widget.panel.editor
+    ui.planSelector.setCurrentNode(plan_node)
+    editor.replaceAll(["Organ Mean <= 2 Gy, weight 20", "fluence smoothness, weight 0.01"])
+    cells = [ui.rowsTable.cellWidget(0, 4), ui.rowsTable.cellWidget(1, 0)]
+    cells[0].setText("7")
+    cells[1].setText("fluence smoothness, weight 7")
+    for lines in (["PTV uniform 20 Gy, weight 100", "fluence smoothness, weight 3"], ()):
+        editor.replaceAll(lines)
+        for cell in cells:
+            cell.editingFinished.emit()
+        assert editor.lines == list(lines)
+    widget.cleanup()

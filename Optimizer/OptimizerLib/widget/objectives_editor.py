@@ -47,6 +47,8 @@ class ObjectivesEditor:
         self._touched = -1
         # what was typed into a cell and cannot be a value of it
         self._mistyped = ""
+        # a cell that goes still ends its editing: it no longer speaks for its row
+        self._filled = 0
         self._refill = qt.QTimer(table)
         self._refill.setSingleShot(True)
         self._refill.setInterval(0)
@@ -188,6 +190,7 @@ class ObjectivesEditor:
 
     def _fillTable(self) -> None:
         table = self._table
+        self._filled += 1
         table.clearSelection()
         # rows with texts span columns; their cells are made anew
         table.clearSpans()
@@ -207,7 +210,11 @@ class ObjectivesEditor:
         if line.row is None:
             edit.setStyleSheet("border: 1px solid #b3261e;")
 
+        filled = self._filled
+
         def onFinished() -> None:
+            if filled != self._filled:
+                return
             typed = ObjectiveLine.read(str(edit.property("text")))
             if typed.text == self._lines[row].text:
                 return
@@ -223,7 +230,7 @@ class ObjectivesEditor:
         return edit
 
     def _fillRow(self, row: int, shown: TableRow) -> None:
-        table = self._table
+        table, filled = self._table, self._filled
         structures, kinds = qt.QComboBox(), qt.QComboBox()
         dose = _spinBox(0.0, _LARGEST_DOSE, 2, shown.dose, _("Dose of the course; % is of the prescribed dose"))
         volume = _spinBox(0.0, 100.0, 2, shown.volume_percent, _("Part of the structure's volume in %"))
@@ -256,7 +263,7 @@ class ObjectivesEditor:
                 volume.setValue(now.volume_percent if kind.has_volume else 0.0)
 
         def change(make: Callable[[TableRow], TableRow]) -> None:
-            now = self._lines[row].in_table
+            now = self._lines[row].in_table if filled == self._filled else None
             if now is None:
                 return
             try:
@@ -269,6 +276,8 @@ class ObjectivesEditor:
             showKind(changed)
 
         def onWeight() -> None:
+            if filled != self._filled:
+                return
             text = str(weight.property("text")).strip()
             try:
                 value = float(text)
