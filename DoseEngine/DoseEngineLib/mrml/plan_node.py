@@ -6,7 +6,9 @@ The JSON is the truth; beam transforms and the isocenter markup are made from it
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
 from functools import lru_cache
 
@@ -90,13 +92,54 @@ def planFromNode(planNode) -> Plan:
         A plan stored by a newer version, or damaged; the node is left as it is.
     """
     _check(planNode)
-    plan = _read(planNode.GetParameter(_PLAN))
+    plan = _TEXTS.plan(planNode.GetParameter(_PLAN))
     # the one part of a plan that could be changed in place
     return replace(plan, engine_options=dict(plan.engine_options))
 
 
 # Panels ask for the plan at every change of theirs, and one of many control points takes a tenth of a second to read.
-_read = lru_cache(maxsize=8)(plan_from_json)
+
+
+class _PlanTexts:
+    """The plans of the texts met last: those of modulated plans take a tenth of a second to read or to write."""
+
+    _MOST = 8
+
+    def __init__(self) -> None:
+        self._plans: OrderedDict[str, Plan] = OrderedDict()
+
+    def plan(self, text: str) -> Plan:
+        """Return the plan of a text."""
+        if text not in self._plans:
+            self._keep(text, plan_from_json(text))
+        self._plans.move_to_end(text)
+        return self._plans[text]
+
+    def text(self, plan: Plan) -> str:
+        """Return the text of a plan, which `plan` then knows."""
+        text = plan_to_json(plan)
+        # the plan's own options can be changed by whoever holds it
+        self._keep(text, replace(plan, engine_options=deepcopy(plan.engine_options)))
+        return text
+
+    def _keep(self, text: str, plan: Plan) -> None:
+        self._plans[text] = plan
+        while len(self._plans) > self._MOST:
+            self._plans.popitem(last=False)
+
+
+_TEXTS = _PlanTexts()
+
+
+@lru_cache(maxsize=8)
+def _hashOfText(text: str) -> str:
+    return _TEXTS.plan(text).hash()
+
+
+def planHash(planNode) -> str:
+    """Return the hash of the plan that a node holds, as `Plan.hash` gives it."""
+    _check(planNode)
+    return _hashOfText(planNode.GetParameter(_PLAN))
 
 
 def setPlan(planNode, plan: Plan) -> None:
@@ -110,7 +153,7 @@ def setPlan(planNode, plan: Plan) -> None:
     _check(planNode)
     if planNode.HasParameter(_PLAN):
         planFromNode(planNode)
-    planNode.SetParameter(_PLAN, plan_to_json(plan))
+    planNode.SetParameter(_PLAN, _TEXTS.text(plan))
     _updateTransforms(planNode, plan)
     _updateIsocenter(planNode, plan)
 
@@ -150,8 +193,8 @@ _REMEDIES = {
 
 def setDeliveredPlan(planNode, plan: Plan, delivered: Plan) -> None:
     """Store the plan as delivered (MU resolved) beside the user's plan, and which plan it was calculated for."""
-    planNode.SetParameter(_DELIVERED_PLAN, plan_to_json(delivered))
-    planNode.SetParameter(_DOSE_PLAN_HASH, plan.hash())
+    planNode.SetParameter(_DELIVERED_PLAN, _TEXTS.text(delivered))
+    planNode.SetParameter(_DOSE_PLAN_HASH, _hashOfText(plan_to_json(plan)))
     volumeNode = planNode.GetNodeReference(REFERENCE_VOLUME)
     if volumeNode is not None:
         planNode.SetParameter(_DOSE_CALIBRATION, ctCalibrationHash(volumeNode))
@@ -164,14 +207,15 @@ def deliveredPlan(planNode) -> Plan:
         raise PlanError(
             f"Plan {planNode.GetName()} has no dose yet, so its MU are not known; calculate the dose first."
         )
-    return _read(planNode.GetParameter(_DELIVERED_PLAN))
+    plan = _TEXTS.plan(planNode.GetParameter(_DELIVERED_PLAN))
+    return replace(plan, engine_options=deepcopy(plan.engine_options))
 
 
 def isDoseCurrent(planNode) -> bool:
     """Tell whether the plan's dose exists and was calculated for plan and CT calibration as they now stand."""
     return (
         planNode.GetNodeReference(DOSE) is not None
-        and planNode.GetParameter(_DOSE_PLAN_HASH) == planFromNode(planNode).hash()
+        and planNode.GetParameter(_DOSE_PLAN_HASH) == planHash(planNode)
         and not _isOfAnotherCalibration(planNode)
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import slicer
 
 from DoseEngineLib.dvh import Dvh
-from DoseEngineLib.mrml.plan_node import isDoseCurrent, planFromNode, referencedNodes
+from DoseEngineLib.mrml.plan_node import isDoseCurrent, planHash, referencedNodes
 from DoseEngineLib.mrml.subject_hierarchy import placeNode, removeNode, studyOf
 from DoseEngineLib.plan import Beam, Plan
 from OptimizerLib.mrml.table_columns import setColumns
@@ -56,7 +56,7 @@ def createOptimizationResultNodes(
             "Reached": [_VERDICTS[entry.delivered.met] for entry in outcomes] or [""],
         },
     )
-    outcome.SetAttribute(_OF_PLAN, planFromNode(planNode).hash())
+    outcome.SetAttribute(_OF_PLAN, planHash(planNode))
     former = {beam.name: beam.meterset_MU for beam in before.beams}
     beams = _add(planNode, "vtkMRMLTableNode", f"{name}_OptimizedBeams", BEAMS_TABLE)
     setColumns(
@@ -76,7 +76,7 @@ def isResultCurrent(planNode) -> bool:
     table = planNode.GetNodeReference(OUTCOME_TABLE)
     if table is None or not isDoseCurrent(planNode):
         return False
-    return table.GetAttribute(_OF_PLAN) == planFromNode(planNode).hash()
+    return table.GetAttribute(_OF_PLAN) == planHash(planNode)
 
 
 def removeOptimizationResultNodes(planNode) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
-from DoseEngineLib.mrml.plan_node import SEGMENTATION, goalsOf, isDoseCurrent, planFromNode
+from DoseEngineLib.mrml.plan_node import SEGMENTATION, goalsOf, isDoseCurrent, planHash
 from RTPlanningLib.mrml.node_digest import nodeDigest
 from RTPlanningLib.mrml.segmentation_digest import segmentationDigest
 
@@ -26,7 +26,7 @@ def evaluatedState(planNode, parts: Sequence[str]) -> dict[str, str]:
     parts : sequence of {"plan", "dose", "structures", "goals"}
     """
     digests = {
-        PLAN: lambda: planFromNode(planNode).hash(),
+        PLAN: lambda: planHash(planNode),
         DOSE: lambda: nodeDigest(planNode) if isDoseCurrent(planNode) else "",
         STRUCTURES: lambda: segmentationDigest(planNode.GetNodeReference(SEGMENTATION)),
         GOALS: lambda: hashlib.sha256("\n".join(goalsOf(planNode)).encode()).hexdigest()[:16],
