@@ -134,6 +134,10 @@ def test_a_curve_from_a_file_is_kept_with_the_ct(made, desktop, tmp_path) -> Non
     # as long as the path stands there
     session.update()
     assert "There is no file" in ui.calibrationText.text()
+    path = ui.calibrationEdit.property("currentPath")
+    ui.calibrationEdit.setCurrentPath("")
+    assert ui.calibrationText.text().startswith("In use")
+    ui.calibrationEdit.setCurrentPath(path)
     ui.calibrationEdit.setCurrentPath(str(file))
     assert ctCalibration(session.volumeNode) == curve
     assert "Our scanner" in ui.calibrationText.text()

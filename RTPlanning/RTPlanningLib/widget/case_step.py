@@ -184,6 +184,7 @@ class CaseStep(Step):
         """Keep the curve of the chosen file with the CT."""
         path, volumeNode = str(self.ui.calibrationEdit.property("currentPath") or "").strip(), self.session.volumeNode
         if volumeNode is None or not path:
+            self._showCalibration()
             return
         self._refused = ("", "")
         if not Path(path).is_file():
@@ -205,6 +206,7 @@ class CaseStep(Step):
         if self.session.volumeNode is not None:
             setCtCalibration(self.session.volumeNode, None)
             self._calibrationChanged(_("The CT is taken with the default calibration."))
+        self._showCalibration()
 
     def _calibrationChanged(self, text: str) -> None:
         self.onCheck()

@@ -796,7 +796,7 @@ class _Cached(_Stored):
         self._value = self._read_node()
         self._writing = False
         weak = weakref.ref(self)  # the observer must not keep this alive
-        self._tag = node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda caller, event: weak()._modified())
+        self._tag = node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda caller, event: weak() and weak()._modified())
 
     def __del__(self) -> None:
         if hasattr(self, "_tag"):
