@@ -35,12 +35,15 @@ class DoseEngineWidget(ScriptedLoadableModuleWidget):
         ScriptedLoadableModuleWidget.setup(self)
         from DoseEngineLib.logic import DoseEngineLogic
         from DoseEngineLib.widget.panel import DoseEnginePanel
+        from DoseEngineLib.widget.wheel_guard import WheelGuard
 
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/DoseEngine.ui"))
         self.layout.addWidget(uiWidget)
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         self.logic = DoseEngineLogic(slicer.mrmlScene)
         self.panel = DoseEnginePanel(self.ui, self.logic, slicer.mrmlScene)
+        self.wheelGuard = WheelGuard()
+        self.wheelGuard.guard(uiWidget)
 
     def enter(self):
         self.panel.update()

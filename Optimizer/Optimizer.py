@@ -34,6 +34,7 @@ class OptimizerWidget(ScriptedLoadableModuleWidget):
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
+        from DoseEngineLib.widget.wheel_guard import WheelGuard
         from OptimizerLib.logic import OptimizerLogic
         from OptimizerLib.widget.panel import OptimizerPanel
 
@@ -42,6 +43,8 @@ class OptimizerWidget(ScriptedLoadableModuleWidget):
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         self.logic = OptimizerLogic(slicer.mrmlScene)
         self.panel = OptimizerPanel(self.ui, self.logic, slicer.mrmlScene)
+        self.wheelGuard = WheelGuard()
+        self.wheelGuard.guard(uiWidget)
 
     def enter(self):
         self.panel.update()

@@ -42,6 +42,7 @@ class RTPlanningWidget(ScriptedLoadableModuleWidget):
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
+        from DoseEngineLib.widget.wheel_guard import WheelGuard
         from RTPlanningLib.logic import RTPlanningLogic
         from RTPlanningLib.widget.panel import RTPlanningPanel
 
@@ -50,6 +51,8 @@ class RTPlanningWidget(ScriptedLoadableModuleWidget):
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         self.logic = RTPlanningLogic(slicer.mrmlScene)
         self.panel = RTPlanningPanel(self.ui, self.logic, slicer.mrmlScene, self._loadStep)
+        self.wheelGuard = WheelGuard()
+        self.wheelGuard.guard(uiWidget)
 
     def enter(self):
         self.panel.enter()

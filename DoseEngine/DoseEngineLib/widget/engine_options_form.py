@@ -9,6 +9,7 @@ import qt
 
 from DoseEngineLib.engine_option import EngineOption
 from DoseEngineLib.widget.connectors import quiet
+from DoseEngineLib.widget.wheel_guard import WheelGuard
 
 
 class EngineOptionsForm:
@@ -33,6 +34,7 @@ class EngineOptionsForm:
         self._options: tuple[EngineOption, ...] = ()
         self._values: dict[str, Any] = {}
         self._form: Any = None
+        self._wheel = WheelGuard()
         self.fields: dict[str, Any] = {}
         self.automatic: dict[str, Any] = {}
 
@@ -55,6 +57,7 @@ class EngineOptionsForm:
                 title = qt.QLabel(f"{option.title}:")
                 title.setToolTip(option.tool_tip)
                 form.addRow(title, self._field(option))
+        self._wheel.guard(self._form)
         self._layout.addWidget(self._form)
         self.setValues({})
 

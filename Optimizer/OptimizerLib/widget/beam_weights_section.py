@@ -8,6 +8,7 @@ import qt
 from slicer.i18n import tr as _
 
 from DoseEngineLib.widget.structure_list import fillStructures
+from DoseEngineLib.widget.wheel_guard import WheelGuard
 from OptimizerLib.objectives import (
     EUDOverdose,
     MaximumDose,
@@ -49,6 +50,7 @@ class BeamWeightsSection:
         self._weights = weightsTable
         self._changed = changed
         self._segmentationNode: Any = None
+        self._wheel = WheelGuard()
         addButton.clicked.connect(self.onAdd)
         removeButton.clicked.connect(self.onRemove)
 
@@ -91,6 +93,7 @@ class BeamWeightsSection:
             (_DOSE, dose),
             (_WEIGHT, _spinBox(weight, 1000.0, "", _("Importance among these objectives"))),
         ):
+            self._wheel.guard(widget)
             table.setCellWidget(row, column, widget)
         table.resizeColumnsToContents()
         self._changed()

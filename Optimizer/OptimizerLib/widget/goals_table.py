@@ -8,6 +8,8 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
+from DoseEngineLib.widget.wheel_guard import WheelGuard
+
 _STRUCTURE, _GOAL = range(2)
 _MOST_GOALS = 4
 
@@ -27,6 +29,7 @@ class GoalsTable:
         self._table = table
         self._changed = changed
         self._structures: list[str] = []
+        self._wheel = WheelGuard()
 
     def show(self, structures: Sequence[str], numbers: Mapping[str, int]) -> None:
         """Offer these structures, with these numbers; one without a number is a goal of its own, as far as they go."""
@@ -45,6 +48,7 @@ class GoalsTable:
             box.setToolTip(_("Structures of the same number make up one goal"))
             box.valueChanged.connect(lambda *_unused: self._changed())
             self._table.setItem(row, _STRUCTURE, qt.QTableWidgetItem(name))
+            self._wheel.guard(box)
             self._table.setCellWidget(row, _GOAL, box)
 
     def numberOf(self, structure: str) -> Any:

@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 from DoseEngineLib.dose_metrics import format_number
 from DoseEngineLib.errors import PlanningError
 from DoseEngineLib.widget.connectors import fillCombo, quiet
+from DoseEngineLib.widget.wheel_guard import WheelGuard
 from OptimizerLib.objective_lines import ObjectiveLine, goals_of_lines, line_errors, read_lines
 from OptimizerLib.planning_goals import PlanningGoals
 from OptimizerLib.table_rows import KINDS, TableRow
@@ -49,6 +50,7 @@ class ObjectivesEditor:
         self._mistyped = ""
         # a cell that goes still ends its editing: it no longer speaks for its row
         self._filled = 0
+        self._wheel = WheelGuard()
         self._refill = qt.QTimer(table)
         self._refill.setSingleShot(True)
         self._refill.setInterval(0)
@@ -301,6 +303,7 @@ class ObjectivesEditor:
         onChange(level.valueChanged, lambda now: replace(now, level=int(level.property("value"))))
         showKind(shown)
         for column, widget in enumerate((structures, kinds, dose, volume, weight, level)):
+            self._wheel.guard(widget)
             table.setCellWidget(row, column, widget)
 
 

@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from DoseEngineLib.plan import Beam, Plan
 from DoseEngineLib.widget.connectors import fillCombo, quiet
+from DoseEngineLib.widget.wheel_guard import WheelGuard
 from RTPlanningLib.beam_fit import BeamFit
 
 # column: title, tool tip
@@ -60,6 +61,7 @@ class BeamsTable:
         self._edited = edited
         self._selected = selected
         self._names: list[str] = []
+        self._wheel = WheelGuard()
         # the handlers of combo boxes in cells live as long as these
         self._combos: list[tuple[Any, Any]] = []
         table.setColumnCount(len(_KEYS))
@@ -123,6 +125,7 @@ class BeamsTable:
     def _combo(self, row: int, key: str) -> Any:
         combo = qt.QComboBox()
         combo.setToolTip(_(_COLUMNS[key][1]))
+        self._wheel.guard(combo)
         if key == "machine":
             combo.setMinimumContentsLength(_MACHINE_CHARACTERS)
             combo.setSizeAdjustPolicy(qt.QComboBox.AdjustToMinimumContentsLengthWithIcon)

@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 from DoseEngineLib.errors import PlanningError, SchemaError
 from DoseEngineLib.progress import Progress
 from DoseEngineLib.widget.connectors import quiet
+from DoseEngineLib.widget.wheel_guard import WheelGuard
 from RTPlanningLib.display.isodose_settings import UNITS, IsodoseSetting, next_setting
 from RTPlanningLib.mrml.isodose_node import isodoseModel
 from RTPlanningLib.widget.connected_signals import connected
@@ -30,6 +31,7 @@ class IsodoseEditor(EvaluationPart):
         ui = self.ui
         self._shown: tuple[IsodoseSetting, ...] | None = None
         self._shownReference_Gy: float | None = None
+        self._wheel = WheelGuard()
         ui.isodoseTable.itemChanged.connect(self.onItemChanged)
         ui.addLevelButton.clicked.connect(self.onAdd)
         ui.removeLevelButton.clicked.connect(self.onRemove)
@@ -173,6 +175,7 @@ class IsodoseEditor(EvaluationPart):
         unit.setCurrentIndex(UNITS.index(setting.unit))
         unit.setToolTip(_("% of the prescribed dose, or Gy"))
         unit.currentIndexChanged.connect(partial(self.onUnitChanged, row))
+        self._wheel.guard(unit)
         table.setCellWidget(row, _UNIT, unit)
         color = ctk.ctkColorPickerButton()
         color.setDisplayColorName(False)

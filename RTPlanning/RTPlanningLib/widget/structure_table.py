@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from DoseEngineLib.plan import ROLES
 from DoseEngineLib.widget.connectors import fillCombo, quiet
+from DoseEngineLib.widget.wheel_guard import WheelGuard
 from RTPlanningLib.contouring.name_check import check_name
 from RTPlanningLib.mrml.structure_rows import StructureRow
 
@@ -68,6 +69,7 @@ class StructureTable:
         self._renamed, self._roleChosen = renamed, roleChosen
         self._colorChosen, self._selected = colorChosen, selected
         self._rows: list[StructureRow] = []
+        self._wheel = WheelGuard()
         # the handlers of combo boxes in cells live as long as these
         self._combos: list[tuple[Any, Any]] = []
         table.setColumnCount(len(_COLUMNS))
@@ -127,6 +129,7 @@ class StructureTable:
                 table.setItem(row, column, item)
             combo = qt.QComboBox()
             combo.setToolTip(_(_COLUMNS[ROLE][1]))
+            self._wheel.guard(combo)
             fillCombo(combo, roleEntries(), "")
             handler = self._roleHandler(row)
             combo.currentIndexChanged.connect(handler)
