@@ -486,29 +486,31 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
             "normalization": plan.prescription.normalization,
             "point_RAS_mm": plan.prescription.point_RAS_mm,
         },
-        "beams": [
+        "beams": [beam_to_dict(beam) for beam in plan.beams],
+    }
+
+
+def beam_to_dict(beam: Beam) -> dict[str, Any]:
+    """Return a beam as JSON-ready values, as `plan_to_dict` has them."""
+    return {
+        "name": beam.name,
+        "machine": beam.machine,
+        "isocenter_RAS_mm": beam.isocenter_RAS_mm,
+        "meterset_MU": beam.meterset_MU,
+        "weight": beam.weight,
+        **({} if beam.leaf_boundaries_mm is None else {"leaf_boundaries_mm": beam.leaf_boundaries_mm}),
+        **({} if beam.leaf_model is None else {"leaf_model": asdict(beam.leaf_model)}),
+        "control_points": [
             {
-                "name": beam.name,
-                "machine": beam.machine,
-                "isocenter_RAS_mm": beam.isocenter_RAS_mm,
-                "meterset_MU": beam.meterset_MU,
-                "weight": beam.weight,
-                **({} if beam.leaf_boundaries_mm is None else {"leaf_boundaries_mm": beam.leaf_boundaries_mm}),
-                **({} if beam.leaf_model is None else {"leaf_model": asdict(beam.leaf_model)}),
-                "control_points": [
-                    {
-                        "gantry_deg": point.gantry_deg,
-                        "collimator_deg": point.collimator_deg,
-                        "couch_deg": point.couch_deg,
-                        "cumulative_meterset_weight": point.cumulative_meterset_weight,
-                        "jaw_x_mm": point.aperture.jaw_x_mm,
-                        "jaw_y_mm": point.aperture.jaw_y_mm,
-                        "leaf_positions_mm": point.aperture.leaf_positions_mm,
-                    }
-                    for point in beam.control_points
-                ],
+                "gantry_deg": point.gantry_deg,
+                "collimator_deg": point.collimator_deg,
+                "couch_deg": point.couch_deg,
+                "cumulative_meterset_weight": point.cumulative_meterset_weight,
+                "jaw_x_mm": point.aperture.jaw_x_mm,
+                "jaw_y_mm": point.aperture.jaw_y_mm,
+                "leaf_positions_mm": point.aperture.leaf_positions_mm,
             }
-            for beam in plan.beams
+            for point in beam.control_points
         ],
     }
 

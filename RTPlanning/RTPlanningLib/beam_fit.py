@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from DoseEngineLib.aperture import fit_jaws, fit_mlc
 from DoseEngineLib.errors import PlanError, SchemaError
 from DoseEngineLib.machine import load_beam_machine
-from DoseEngineLib.plan import Beam, Plan, Structure, plan_to_dict
+from DoseEngineLib.plan import Beam, Plan, Structure, beam_to_dict
 from DoseEngineLib.progress import Progress, silent
 
 FITS = ("mlc", "jaws")
@@ -185,14 +186,14 @@ def _digests(plan: Plan, names: Iterable[str]) -> dict[str, str]:
     """What a fit depends on and made, by beam: not its name, MU or weight."""
     target = plan.prescription.target if plan.prescription is not None else None
     names = set(names)
-    if not names:
-        return {}
-    digests = {}
-    for beam in plan_to_dict(plan)["beams"]:
-        name = beam["name"]
-        if name in names:
-            for other in ("name", "meterset_MU", "weight"):
-                del beam[other]
-            text = json.dumps([beam, plan.patient_position, target], sort_keys=True)
-            digests[name] = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return digests
+    return {beam.name: _digest(beam, plan.patient_position, target) for beam in plan.beams if beam.name in names}
+
+
+# A beam of many control points takes hundredths of a second, and panels ask at every change of theirs.
+@lru_cache(maxsize=128)
+def _digest(beam: Beam, patient_position: str, target: str | None) -> str:
+    values = beam_to_dict(beam)
+    for other in ("name", "meterset_MU", "weight"):
+        del values[other]
+    text = json.dumps([values, patient_position, target], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
