@@ -26,7 +26,7 @@ from DoseEngineLib.geometry import Grid
 from DoseEngineLib.plan import Beam, Plan, Prescription, Structure
 
 SEEDS = range(*(int(part) for part in os.environ.get("RTPLANNING_WALKS", "1:3").split(":")))
-STEPS = int(os.environ.get("RTPLANNING_STEPS", "25"))
+STEPS = int(os.environ.get("RTPLANNING_STEPS", "20"))
 # work that takes longer is cancelled, as a person out of patience would
 PATIENCE_S = 1.0
 COARSE_MM = 12.0
@@ -251,7 +251,14 @@ class Walk:
     def paths(self) -> list[str]:
         file = self.folder / "a file.txt"
         file.write_text("not what you think\n1;2;3\n", encoding="utf-8")
-        paths = [self.folder, self.folder / "new", file, file / "below", self.folder / "out.toml", self.folder / "no.mrb"]
+        paths = [
+            self.folder,
+            self.folder / "new",
+            file,
+            file / "below",
+            self.folder / "out.toml",
+            self.folder / "no.mrb",
+        ]
         return ["", "name", *map(str, paths)]
 
     def write(self, edit: Any) -> None:
@@ -334,14 +341,6 @@ class Walk:
             plan = planFromNode(node)
             beams = tuple(replace(beam, meterset_MU=50.0, weight=1.0) for beam in plan.beams)
             setPlan(node, replace(plan, beams=beams, prescription=None))
-
-    def outside_plan_node_damaged(self) -> None:
-        from DoseEngineLib.mrml.plan_node import isPlanNode
-
-        for node in self.plan_nodes()[-1:]:
-            names = [name for name in node.GetAttributeNames() if isPlanNode(node) and node.GetAttribute(name)[:1] == "{"]
-            for name in names[:1]:
-                node.SetAttribute(name, '{"name": 3')
 
     def outside_segment_renamed(self) -> None:
         for node in self.nodes("vtkMRMLSegmentationNode"):
@@ -426,7 +425,9 @@ class Walk:
         self.update()
         self.turn()
         now = self.state()
-        changed = {name: (shown.get(name), now.get(name)) for name in {*shown, *now} if shown.get(name) != now.get(name)}
+        changed = {
+            name: (shown.get(name), now.get(name)) for name in {*shown, *now} if shown.get(name) != now.get(name)
+        }
         assert not changed, f"the panel lagged behind the scene: {changed}"
         assert self.settings() == settings, "an update wrote settings"
         plans = self.plan_nodes()
