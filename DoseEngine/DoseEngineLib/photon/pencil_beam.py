@@ -10,12 +10,12 @@ radiological depth along the ray. Source size adds its own blur in quadrature.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import ClassVar
 
 import numba
 import numpy as np
+from scipy.special import ndtr
 
 from DoseEngineLib.engine_option import EngineOption
 from DoseEngineLib.errors import EngineError
@@ -57,6 +57,12 @@ _END_SIGMAS = 4.5
 # An edge is where the narrowest level and this one differ by more than this share.
 _EDGE_LEVEL = 10
 _EVEN = 1e-3
+# The pixels that such a Gaussian covers in u or v.
+_MOST_PIXELS = int(2 * _END_SIGMAS * _SHARP_PIXELS) + 3
+# Where blurs up to the edge level, or this one of a map without edges, differ by less than this share of the map's
+# greatest, the map is so even that the blur in between is linear in the variance.
+_EVEN_LEVEL = 6
+_NEGLIGIBLE_STEP = 1e-4
 # Kernels wider than this on the isocentre plane are read from the widest level.
 _LARGEST_SIGMA_MM = 500.0
 
@@ -280,49 +286,78 @@ def add_segment(
         )
 
 
-@numba.njit(cache=True, inline="always")
-def _level_value(values, offset, half, pixel, u, v):
-    """Bilinear look-up in one level; zero outside it."""
-    a = u / pixel + half - 0.5
-    b = v / pixel + half - 0.5
-    last = 2 * half - 1
-    if a < 0.0 or b < 0.0 or a >= last or b >= last:
-        return 0.0
-    i, j = int(a), int(b)
-    a -= i
-    b -= j
-    at = offset + j * (2 * half) + i
-    return (values[at] * (1 - a) + values[at + 1] * a) * (1 - b) + (
-        values[at + 2 * half] * (1 - a) + values[at + 2 * half + 1] * a
-    ) * b
+# The normal distribution's cumulative on a table, linear between: exact to 5e-7.
+_PER_SIGMA = 256
+_NORMAL = ndtr(np.arange(-_END_SIGMAS * _PER_SIGMA, _END_SIGMAS * _PER_SIGMA + 1.5) / _PER_SIGMA)
 
 
 @numba.njit(cache=True, nogil=True)
-def _sharp_value(values, half, pixel, u, v, sigma):
+def _place(u, a_mm):
+    """Last pixel centre before u, counted from the axis, and how far u is behind it, in pixels."""
+    at = u * a_mm - 0.5
+    i = np.floor(at)
+    return np.int64(i), at - i
+
+
+@numba.njit(cache=True, nogil=True)
+def _level_value(values, centre, half, i, j, a, b):
+    """Bilinear look-up in one level; zero outside it."""
+    if i < -half or j < -half or i > half - 2 or j > half - 2:
+        return 0.0
+    at = np.uint64(centre + j * (2 * half) + i)
+    below = at + np.uint64(2 * half)
+    one = np.uint64(1)
+    near = values[at] + (values[at + one] - values[at]) * a
+    far = values[below] + (values[below + one] - values[below]) * a
+    return near + (far - near) * b
+
+
+@numba.njit(cache=True, nogil=True)
+def _pixel_shares(shares, first, last, pixel, u, sigma):
+    """Write the shares of a Gaussian about u that fall into the pixels from first to last."""
+    scale = _PER_SIGMA / sigma
+    middle = _END_SIGMAS * _PER_SIGMA
+    top = 2.0 * middle - 1e-6
+    at = (first * pixel - u) * scale + middle
+    below = 0.0
+    for i in range(last - first + 2):
+        place = at + i * (pixel * scale)
+        place = place if place > 0.0 else 0.0
+        place = place if place < top else top
+        n = np.uint64(place)
+        above = _NORMAL[n] + (_NORMAL[n + np.uint64(1)] - _NORMAL[n]) * (place - n)
+        if i > 0:
+            shares[i - 1] = above - below
+        below = above
+
+
+@numba.njit(cache=True, nogil=True)
+def _sharp_value(values, half, pixel, u, v, sigma, shares, columns):
     """Gaussian blur of the raster itself, its pixels evenly lit squares."""
     reach = _END_SIGMAS * sigma
-    first_i = max(int(np.floor((u - reach) / pixel)) + half, 0)
-    last_i = min(int(np.floor((u + reach) / pixel)) + half, 2 * half - 1)
-    first_j = max(int(np.floor((v - reach) / pixel)) + half, 0)
-    last_j = min(int(np.floor((v + reach) / pixel)) + half, 2 * half - 1)
+    first_i = max(int(np.floor((u - reach) / pixel)), -half)
+    last_i = min(int(np.floor((u + reach) / pixel)), half - 1)
+    first_j = max(int(np.floor((v - reach) / pixel)), -half)
+    last_j = min(int(np.floor((v + reach) / pixel)), half - 1)
     if last_i < first_i or last_j < first_j:
         return 0.0
-    over = np.sqrt(0.5) / sigma
-    across = np.empty(last_i - first_i + 1)
-    below = math.erf(((first_i - half) * pixel - u) * over)
-    for i in range(first_i, last_i + 1):
-        above = math.erf(((i + 1 - half) * pixel - u) * over)
-        across[i - first_i] = 0.5 * (above - below)
-        below = above
+    _pixel_shares(shares, first_j, last_j, pixel, v, sigma)
+    count = np.uint64(last_i - first_i + 1)
+    rows = np.uint64(last_j - first_j + 1)
+    size = np.uint64(2 * half)
+    at = np.uint64((first_j + half) * 2 * half + first_i + half)
+    share = np.float32(shares[0])
+    for i in range(count):
+        columns[i] = share * values[at + i]
+    for j in range(np.uint64(1), rows):
+        at += size
+        share = np.float32(shares[j])
+        for i in range(count):
+            columns[i] += share * values[at + i]
+    _pixel_shares(shares, first_i, last_i, pixel, u, sigma)
     total = 0.0
-    below = math.erf(((first_j - half) * pixel - v) * over)
-    for j in range(first_j, last_j + 1):
-        above = math.erf(((j + 1 - half) * pixel - v) * over)
-        line = 0.0
-        for i in range(first_i, last_i + 1):
-            line += across[i - first_i] * values[j * 2 * half + i]
-        total += 0.5 * (above - below) * line
-        below = above
+    for i in range(count):
+        total += shares[i] * columns[i]
     return total
 
 
@@ -332,15 +367,26 @@ def _accumulate(
     level_sigma, sharp, sad, source_sigma, collimation, source_distance, softening, photons,
 ):  # fmt: skip
     nk, nj, ni = dose.shape
-    levels = offset.size
     count = kernel_sigma.size
-    lowest = np.log2(level_sigma[0])
     last_depth = table.shape[0] - 1.000001
     flat = depth.reshape(depth.size)
     planes, ray_row, planes_a_mm = np.uint64(depth.shape[2]), np.uint64(depth.shape[1] * depth.shape[2]), 1.0 / step[2]
+    centre, lattice, lattice_per_mm, terms, greatest = _level_terms(values, offset, half, pixel, level_sigma)
+    last_level = offset.size - 2
+    lattices = lattice_per_mm.size
+    least = level_sigma[0] ** 2
+    wide_level = _EDGE_LEVEL if sharp else _EVEN_LEVEL
+    even_variance = level_sigma[wide_level] ** 2
+    negligible = _NEGLIGIBLE_STEP * greatest
+    least_sharp = (_LEAST_SIGMA_PIXELS * pixel[0]) ** 2
+    sharp_variance = (_SHARP_PIXELS * pixel[0]) ** 2
     for row in numba.prange(nk * nj):
         k = row // nj
         j = row - k * nj
+        at_level = np.full(count, 1)
+        at_i, at_j = np.empty(lattices, np.int64), np.empty(lattices, np.int64)
+        share_i, share_j = np.empty(lattices), np.empty(lattices)
+        shares, columns = np.empty(_MOST_PIXELS), np.empty(_MOST_PIXELS, np.float32)
         for i in range(ni):
             if not inside[k, j, i]:
                 continue
@@ -355,46 +401,121 @@ def _accumulate(
             plane = (distance - first[2]) * planes_a_mm
             depth_here = depth_on_rays(flat, planes, ray_row, start, here, right, below, both, plane)
             ratio = softening_ratio(softening, u, v, sad)
-            d = min(depth_here * ratio / TABLE_STEP_MM, last_depth)
+            d = depth_here * ratio / TABLE_STEP_MM
+            d = d if d < last_depth else last_depth
             at = int(d)
             if not live[at]:
                 continue
             share = d - at
             blur = source_sigma * (distance / collimation - 1.0) * scale
+            blur *= blur
+            for n in range(lattices):
+                at_i[n], share_i[n] = _place(u, lattice_per_mm[n])
+                at_j[n], share_j[n] = _place(v, lattice_per_mm[n])
+            narrow = _level_value(values, centre[0], half[0], at_i[0], at_j[0], share_i[0], share_j[0])
+            n = lattice[wide_level]
+            wide = _level_value(values, centre[wide_level], half[wide_level], at_i[n], at_j[n], share_i[n], share_j[n])
+            growth = abs(wide - narrow)
             # where a narrow and a wide blur agree there is no edge for the others to soften
-            edge = False
-            if sharp:
-                narrow = _level_value(values, offset[0], half[0], pixel[0], u, v)
-                wide = _level_value(values, offset[_EDGE_LEVEL], half[_EDGE_LEVEL], pixel[_EDGE_LEVEL], u, v)
-                edge = abs(narrow - wide) > _EVEN * max(narrow, wide)
+            edge = sharp and growth > _EVEN * (narrow if narrow > wide else wide)
+            even = growth < negligible
+            if even:
+                # on an edge all blurs but the middle one may agree
+                m = wide_level // 2
+                n = lattice[m]
+                middle = _level_value(values, centre[m], half[m], at_i[n], at_j[n], share_i[n], share_j[n])
+                even = abs(middle - narrow) < negligible
+            growth = (wide - narrow) / (even_variance - least)
             total = 0.0
+            last_reach, upstream = -1.0, 1.0
             for n in range(count):
                 weight = table[at, n] * (1 - share) + table[at + 1, n] * share
                 if weight == 0.0:
                     continue
                 reach = reaches[n] if reaches[n] < depth_here else depth_here
-                upstream = upstream_density(
-                    reach, depth_here, flat, planes, ray_row, start, here, right, below, both, plane, planes_a_mm
-                )
-                sigma = kernel_sigma[n] * scale / upstream
-                variance = sigma * sigma + blur * blur
-                if edge and variance < (_SHARP_PIXELS * pixel[0]) ** 2:
-                    total += weight * _sharp_value(
-                        values, half[0], pixel[0], u, v, max(np.sqrt(variance), _LEAST_SIGMA_PIXELS * pixel[0])
+                if reach != last_reach:
+                    upstream = upstream_density(
+                        reach, depth_here, flat, planes, ray_row, start, here, right, below, both, plane, planes_a_mm
                     )
+                    last_reach = reach
+                sigma = kernel_sigma[n] * scale / upstream
+                variance = sigma * sigma + blur
+                if edge and variance < sharp_variance:
+                    variance = variance if variance > least_sharp else least_sharp
+                    total += weight * _sharp_value(values, half[0], pixel[0], u, v, np.sqrt(variance), shares, columns)
                     continue
-                level = (0.5 * np.log2(variance) - lowest) * LEVELS_PER_OCTAVE
-                m = int(min(max(level + 0.5, 1.0), levels - 2.0))
+                if variance <= least:
+                    total += weight * narrow
+                    continue
+                if even and variance <= even_variance:
+                    total += weight * (narrow + growth * (variance - least))
+                    continue
+                # the nearest level is most often that of the voxel before: quicker than a logarithm
+                m = at_level[n]
+                while m < last_level and variance >= terms[m + 1, 0]:
+                    m += 1
+                while m > 1 and variance < terms[m, 0]:
+                    m -= 1
+                at_level[n] = m
+                variance = variance if variance < terms[m + 1, 1] else terms[m + 1, 1]
+                variance = variance if variance > terms[m - 1, 1] else terms[m - 1, 1]
                 # a blurred map is a smooth function of the variance: a parabola through three levels
-                v0, v1, v2 = level_sigma[m - 1] ** 2, level_sigma[m] ** 2, level_sigma[m + 1] ** 2
-                variance = min(max(variance, v0), v2)
-                total += weight * (
-                    (variance - v1) * (variance - v2) / ((v0 - v1) * (v0 - v2))
-                    * _level_value(values, offset[m - 1], half[m - 1], pixel[m - 1], u, v)
-                    + (variance - v0) * (variance - v2) / ((v1 - v0) * (v1 - v2))
-                    * _level_value(values, offset[m], half[m], pixel[m], u, v)
-                    + (variance - v0) * (variance - v1) / ((v2 - v0) * (v2 - v1))
-                    * _level_value(values, offset[m + 1], half[m + 1], pixel[m + 1], u, v)
-                )  # fmt: skip
+                o0, o1, o2 = variance - terms[m - 1, 1], variance - terms[m, 1], variance - terms[m + 1, 1]
+                c0, c2 = o1 * o2 * terms[m, 2], o0 * o1 * terms[m, 3]
+                g = lattice[m - 1]
+                total += (
+                    weight
+                    * c0
+                    * _level_value(values, centre[m - 1], half[m - 1], at_i[g], at_j[g], share_i[g], share_j[g])
+                )
+                g = lattice[m]
+                total += (
+                    weight
+                    * (1.0 - c0 - c2)
+                    * _level_value(values, centre[m], half[m], at_i[g], at_j[g], share_i[g], share_j[g])
+                )
+                g = lattice[m + 1]
+                total += (
+                    weight
+                    * c2
+                    * _level_value(values, centre[m + 1], half[m + 1], at_i[g], at_j[g], share_i[g], share_j[g])
+                )
             spread = (sad - source_distance) / (distance - source_distance)
             dose[k, j, i] += np.float32(total * spread * spread * photons)
+
+
+@numba.njit(cache=True, nogil=True)
+def _level_terms(values, offset, half, pixel, level_sigma):
+    """What look-ups in the levels need of each, worked out once.
+
+    Returns
+    -------
+    centre : (levels,) int64
+        Where the first pixel beyond the axis is in the flat array, in u and v.
+    lattice : (levels,) int64
+        Levels of equal pixels have one lattice.
+    lattice_per_mm : (lattices,)
+        Pixels a mm of each lattice.
+    terms : (levels, 4)
+        The least variance that is read about this level, its own, and the parabola's factors of the levels beside it.
+    greatest : float
+        Of the narrowest level.
+    """
+    levels = offset.size
+    centre, lattice = np.empty(levels, np.int64), np.zeros(levels, np.int64)
+    per_mm, terms = np.empty(levels), np.zeros((levels, 4))
+    number = 0
+    per_mm[0] = 1.0 / pixel[0]
+    for m in range(levels):
+        if m > 0 and pixel[m] != pixel[m - 1]:
+            number += 1
+            per_mm[number] = 1.0 / pixel[m]
+        lattice[m] = number
+        centre[m] = offset[m] + half[m] * (2 * half[m] + 1)
+        terms[m, 0] = (level_sigma[0] * 2.0 ** ((m - 0.5) / LEVELS_PER_OCTAVE)) ** 2
+        terms[m, 1] = level_sigma[m] ** 2
+    for m in range(1, levels - 1):
+        v0, v1, v2 = terms[m - 1, 1], terms[m, 1], terms[m + 1, 1]
+        terms[m, 2] = 1.0 / ((v0 - v1) * (v0 - v2))
+        terms[m, 3] = 1.0 / ((v2 - v0) * (v2 - v1))
+    return centre, lattice, per_mm[: number + 1], terms, values[: 4 * half[0] ** 2].max()
