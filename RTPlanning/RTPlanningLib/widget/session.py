@@ -72,7 +72,15 @@ class PlanningSession(SceneSession):
 
     def watchedNodes(self) -> dict[str, Any]:
         """See `SceneSession`."""
-        return {"plan": self.planNode, "structures": self.segmentationNode, "ct": self.volumeNode}
+        planNode, chosen = self.planNode, self.segmentationNode
+        # a plan keeps its structures when others are chosen
+        own = None if planNode is None else planNode.GetNodeReference(SEGMENTATION)
+        return {
+            "plan": planNode,
+            "structures": chosen,
+            "structures of the plan": None if own is chosen else own,
+            "ct": self.volumeNode,
+        }
 
     # What is chosen
 
