@@ -532,7 +532,9 @@ def plan_from_json(text: str) -> Plan:
         data = json.loads(text)
         version = data["schema_version"]
     except (ValueError, TypeError, KeyError) as error:
-        raise SchemaError(f"This is not a stored plan ({error}).") from error
+        raise SchemaError(
+            f"This is not a stored plan ({error}); load its scene or file again, or make the plan anew."
+        ) from error
     if version not in range(_FIRST_SCHEMA_VERSION, PLAN_SCHEMA_VERSION + 1):
         raise SchemaError(
             f"The plan has schema version {version}; this version of RTPlanning reads {_FIRST_SCHEMA_VERSION} to "

@@ -241,3 +241,23 @@ def test_scripts_and_panel_see_the_same_plan(widget, desktop) -> None:
     turn()
     shown = [label.text() for label in widget.panel.ui.evaluateSection.findChildren(type(widget.panel.ui.statusLabel))]
     assert any("changed since" in text for text in [*shown, status])
+
+
+def test_a_damaged_plan_is_told_and_the_panel_lives_on(widget, desktop) -> None:
+    person = Person(widget.panel)
+    person.click("case", "loadSampleButton")
+    person.open("beams")
+    person.click("beams", "boxButton")
+    session = widget.panel.session
+    session.planNode.SetParameter("Plan", '{"name": 3')
+    turn()
+    assert "not a stored plan" in widget.panel.ui.statusLabel.text()
+    for name in ("goals", "dose", "optimize", "evaluate", "export", "structures"):
+        person.open(name)
+    turn()
+    widget.panel.ui.planSelector.setCurrentNode(None)
+    turn()
+    assert session.planNode is None
+    person.click("beams", "boxButton")
+    assert len(session.plan.beams) == 4
+    assert not desktop.errors

@@ -10,6 +10,7 @@ import qt
 import slicer
 import vtk
 
+from DoseEngineLib.errors import PlanningError
 from DoseEngineLib.progress import Progress
 from DoseEngineLib.widget.module_parameters import SceneParameters
 from DoseEngineLib.widget.panel_action import PanelAction
@@ -111,7 +112,11 @@ class SceneSession(ABC):
             self._updatePending = False
             self._watch(self.watchedNodes())
             for part in self._parts:
-                part.update()
+                try:
+                    part.update()
+                except PlanningError as error:
+                    # what a node holds cannot be shown, such as a plan of a newer version; the other parts still can
+                    self.say(str(error))
         finally:
             self._updating = False
 
