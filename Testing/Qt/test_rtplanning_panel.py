@@ -261,3 +261,32 @@ def test_a_damaged_plan_is_told_and_the_panel_lives_on(widget, desktop) -> None:
     person.click("beams", "boxButton")
     assert len(session.plan.beams) == 4
     assert not desktop.errors
+
+
+def test_undo_of_the_scene_is_followed(widget, desktop) -> None:
+    """A structure set that is removed comes back by the scene's own undo, and so does the target in the panel."""
+    scene = desktop.scene
+    person = Person(widget.panel)
+    person.click("case", "loadSampleButton")
+    session = widget.panel.session
+    segmentation = session.segmentationNode
+    name = segmentation.GetName()
+    segmentation.SetUndoEnabled(True)
+    scene.SetUndoOn()
+    scene.SaveStateForUndo()
+    scene.RemoveNode(segmentation)
+    turn()
+    assert session.segmentationNode is None
+    person.open("beams")
+    box = widget.panel.steps["beams"].ui.boxButton
+    assert not box.isEnabled()
+    scene.Undo()
+    turn()
+    back = scene.GetFirstNodeByName(name)
+    assert back is not None
+    if session.segmentationNode is None:
+        session.chooseCase(session.volumeNode, back)
+    turn()
+    person.click("beams", "boxButton")
+    assert len(session.plan.beams) == 4
+    assert not desktop.errors
