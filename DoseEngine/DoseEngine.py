@@ -41,7 +41,7 @@ class DoseEngineWidget(ScriptedLoadableModuleWidget):
         self.layout.addWidget(uiWidget)
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         self.logic = DoseEngineLogic(slicer.mrmlScene)
-        self.panel = DoseEnginePanel(self.ui, self.logic, slicer.mrmlScene)
+        self.panel = DoseEnginePanel(self.ui, self.logic, slicer.mrmlScene, self._loadSection)
         self.wheelGuard = WheelGuard()
         self.wheelGuard.guard(uiWidget)
 
@@ -50,6 +50,10 @@ class DoseEngineWidget(ScriptedLoadableModuleWidget):
 
     def cleanup(self):
         self.panel.cleanup()
+
+    def _loadSection(self, name):
+        widget = slicer.util.loadUI(self.resourcePath(f"UI/{name}.ui"))
+        return widget, slicer.util.childWidgetVariables(widget)
 
 
 class DoseEngineTest(ScriptedLoadableModuleTest):

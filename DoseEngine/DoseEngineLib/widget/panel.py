@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, Protocol
-
-import slicer
 
 from DoseEngineLib.progress import Progress
 from DoseEngineLib.widget.commissioning_section import CommissioningSection
@@ -16,8 +14,6 @@ from DoseEngineLib.widget.machine_section import MachineSection
 from DoseEngineLib.widget.new_plan_section import NewPlanSection
 from DoseEngineLib.widget.panel_action import PanelAction
 from DoseEngineLib.widget.plan_panel import showOnlyPlans
-
-_UI_FOLDER = Path(__file__).resolve().parents[2] / "Resources" / "UI"
 
 
 class DoseLogic(Protocol):
@@ -38,6 +34,8 @@ class DoseEnginePanel:
         Named widgets as attributes.
     logic : DoseLogic
     scene : vtkMRMLScene
+    loadSection : callable
+        Returns the widget of a section and its named widgets: ``loadSection("DoseSection") -> (widget, ui)``.
 
     Attributes
     ----------
@@ -45,7 +43,7 @@ class DoseEnginePanel:
     engine, dose, newPlan, machine, commissioning : Section
     """
 
-    def __init__(self, ui: Any, logic: DoseLogic, scene: Any) -> None:
+    def __init__(self, ui: Any, logic: DoseLogic, scene: Any, loadSection: Callable[[str], tuple[Any, Any]]) -> None:
         self.ui = ui
         places = {
             "DoseSection": ui.resultSection.layout(),
@@ -53,11 +51,10 @@ class DoseEnginePanel:
             "MachineSection": ui.machineSection.layout(),
             "CommissioningSection": ui.commissioningSection.layout(),
         }
-        widgets = {}
+        widgets, parts = {}, {}
         for name, layout in places.items():
-            widgets[name] = slicer.util.loadUI(str(_UI_FOLDER / f"{name}.ui"))
+            widgets[name], parts[name] = loadSection(name)
             layout.addWidget(widgets[name])
-        parts = {name: slicer.util.childWidgetVariables(widget) for name, widget in widgets.items()}
         controls = [ui.planSelector, ui.engineCombo, ui.optionsArea, ui.resetOptionsButton, ui.spacingSpin]
         controls += [ui.computeButton, ui.installButton, *widgets.values()]
         self.action = PanelAction(controls, ui.statusLabel, ui.progressBar, ui.cancelButton, scene)

@@ -227,11 +227,11 @@ class DoseStep(Step):
         elif doseNode is None:
             text = _("The plan has no dose yet.")
         elif not isCurrent:
-            text = _("The plan was changed since its dose was computed; compute it again.")
-        else:
-            text = self._ofAnotherCurve(doseNode) or _("{name} is the dose of the plan as it stands.").format(
-                name=doseNode.GetName()
+            text = self._ofAnotherCurve(doseNode) or _(
+                "The plan was changed since its dose was computed; compute it again."
             )
+        else:
+            text = _("{name} is the dose of the plan as it stands.").format(name=doseNode.GetName())
         ui.doseText.setText(text)
         image = doseNode.GetImageData() if isCurrent else None
         table = planNode.GetNodeReference(DOSE_FIGURES_TABLE) if isCurrent else None
