@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from DoseEngineLib.engine import create_engine
+from DoseEngineLib.engine import create_engine, engine_options
 from DoseEngineLib.influence_voxels import influence_voxels
 from DoseEngineLib.patient import Patient
 from DoseEngineLib.plan import Plan
@@ -90,7 +90,10 @@ def estimate_influence(
     # the middles of even stretches: of the voxels in their order, so of all slices
     count = min(_SAMPLE, voxels.size)
     sample[voxels[((np.arange(count) + 0.5) * (voxels.size / count)).astype(int)]] = True
-    found = create_engine(INFLUENCE_ENGINE).calculate_influence(
+    # the engine as `fluence_influence` makes it, or the sample is of another dose
+    declared = {option.name for option in engine_options(INFLUENCE_ENGINE)}
+    options = {name: value for name, value in plan.engine_options.items() if name in declared}
+    found = create_engine(INFLUENCE_ENGINE, **options).calculate_influence(
         patient,
         plan,
         bixels=region.bixels,
