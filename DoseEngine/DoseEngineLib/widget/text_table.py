@@ -14,6 +14,25 @@ _FRAME_PIXELS, _PADDING_PIXELS = 22, 6
 _LONGEST_LINE = 24
 
 
+def writeRows(table: Any, rows: Sequence[Sequence[str]], tips: Sequence[str] | None = None) -> None:
+    """Give a table widget these rows and no others.
+
+    Parameters
+    ----------
+    table : QTableWidget
+        With its columns.
+    rows : sequence of sequences of str
+    tips : sequence of str, optional
+        Tool tip of each row; by default every cell tells its own text.
+    """
+    table.setRowCount(len(rows))
+    for row, texts in enumerate(rows):
+        for column, text in enumerate(texts):
+            item = qt.QTableWidgetItem(text)
+            item.setToolTip(text if tips is None else tips[row])
+            table.setItem(row, column, item)
+
+
 def fillTable(table: Any, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Show rows of text; the last column takes the room that is left, every cell tells its text when pointed at.
 
@@ -25,14 +44,9 @@ def fillTable(table: Any, headers: Sequence[str], rows: Sequence[Sequence[str]])
         As long as the headers.
     """
     table.setColumnCount(len(headers))
-    table.setRowCount(len(rows))
     table.setHorizontalHeaderLabels(list(headers))
     table.verticalHeader().setVisible(False)
-    for row, texts in enumerate(rows):
-        for column, text in enumerate(texts):
-            item = qt.QTableWidgetItem(text)
-            item.setToolTip(text)
-            table.setItem(row, column, item)
+    writeRows(table, rows)
     table.resizeColumnsToContents()
     header = table.horizontalHeader()
     for column in range(len(headers) - 1):

@@ -6,6 +6,7 @@ from typing import Any
 
 import qt
 
+from DoseEngineLib.widget.text_table import writeRows
 from OptimizerLib.mrml.table_columns import columnsOf
 
 _COLORS = {"yes": "#1b7f3b", "no": "#b3261e"}
@@ -18,15 +19,12 @@ _WIDEST = 105
 def showTable(widget: Any, tableNode: Any) -> None:
     """Show the columns of a table node, which are as many as the widget's, with verdicts in colour; None: no rows."""
     columns = [] if tableNode is None else list(columnsOf(tableNode).values())
-    rows = len(columns[0]) if columns else 0
-    widget.setRowCount(rows)
-    for column, texts in enumerate(columns):
-        for row, text in enumerate(texts):
-            item = qt.QTableWidgetItem(text)
-            item.setToolTip(text)
+    rows = list(zip(*columns, strict=True))
+    writeRows(widget, rows)
+    for row, texts in enumerate(rows):
+        for column, text in enumerate(texts):
             if text in _COLORS:
-                item.setForeground(qt.QBrush(qt.QColor(_COLORS[text])))
-            widget.setItem(row, column, item)
+                widget.item(row, column).setForeground(qt.QBrush(qt.QColor(_COLORS[text])))
     widget.resizeColumnsToContents()
     for column in range(1, len(columns)):
         widget.setColumnWidth(column, min(int(widget.columnWidth(column)), _WIDEST))

@@ -7,6 +7,7 @@ from typing import Any
 
 import qt
 
+from DoseEngineLib.widget.text_table import writeRows
 from RTPlanningLib.display.verdict_colors import verdict_color
 
 
@@ -38,14 +39,10 @@ def showRows(
     if header is not None:
         table.setColumnCount(len(header))
         table.setHorizontalHeaderLabels(list(header))
-    table.setRowCount(len(rows))
-    for row, texts in enumerate(rows):
-        for column, text in enumerate(texts):
-            item = qt.QTableWidgetItem(text)
-            item.setToolTip(tips[row] if tips else "")
-            table.setItem(row, column, item)
-        for column, words in (verdicts or {}).items():
-            color = verdict_color(words[row], dark=dark)
+    writeRows(table, rows, tips or [""] * len(rows))
+    for column, words in (verdicts or {}).items():
+        for row, verdict in enumerate(words):
+            color = verdict_color(verdict, dark=dark)
             if color is not None:
                 setColor(table.item(row, column), color)
     table.resizeColumnsToContents()
