@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from DoseEngineLib.verdict_colors import VERDICTS, verdict_color
 from RTPlanningLib.display.colors import relative_luminance
-from RTPlanningLib.display.verdict_colors import VERDICTS, verdict_color
 from RTPlanningLib.evaluation.plan_checks.check_result import VERDICTS as CHECK_VERDICTS
 
 # white and an alternate row; a dark theme's base and alternate row

@@ -1,4 +1,4 @@
-"""Rows of text in a table widget."""
+"""Rows of text in a table widget, and what colours them."""
 
 from __future__ import annotations
 
@@ -31,6 +31,20 @@ def writeRows(table: Any, rows: Sequence[Sequence[str]], tips: Sequence[str] | N
             item = qt.QTableWidgetItem(text)
             item.setToolTip(text if tips is None else tips[row])
             table.setItem(row, column, item)
+
+
+def setColor(item: Any, color: Sequence[float], *, bold: bool = True) -> None:
+    """Write an item of a table or list in a colour, RGB in 0..1."""
+    item.setForeground(qt.QBrush(qt.QColor(*(round(255 * channel) for channel in color))))
+    if bold:
+        font = item.font()
+        font.setBold(True)
+        item.setFont(font)
+
+
+def isDark(widget: Any) -> bool:
+    """Tell whether a widget's ground is dark."""
+    return widget.property("palette").color(qt.QPalette.Base).lightness() < 128
 
 
 def fillTable(table: Any, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

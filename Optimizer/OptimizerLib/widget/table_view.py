@@ -6,10 +6,11 @@ from typing import Any
 
 import qt
 
-from DoseEngineLib.widget.text_table import writeRows
+from DoseEngineLib.verdict_colors import verdict_color
+from DoseEngineLib.widget.text_table import isDark, setColor, writeRows
 from OptimizerLib.mrml.table_columns import columnsOf
 
-_COLORS = {"yes": "#1b7f3b", "no": "#b3261e"}
+_VERDICTS = {"yes": "passed", "no": "failed"}
 
 
 # Beyond this many pixels a column wraps; the first takes what the others leave.
@@ -23,8 +24,9 @@ def showTable(widget: Any, tableNode: Any) -> None:
     writeRows(widget, rows)
     for row, texts in enumerate(rows):
         for column, text in enumerate(texts):
-            if text in _COLORS:
-                widget.item(row, column).setForeground(qt.QBrush(qt.QColor(_COLORS[text])))
+            if text in _VERDICTS:
+                color = verdict_color(_VERDICTS[text], dark=isDark(widget))
+                setColor(widget.item(row, column), color, bold=False)
     widget.resizeColumnsToContents()
     for column in range(1, len(columns)):
         widget.setColumnWidth(column, min(int(widget.columnWidth(column)), _WIDEST))

@@ -14,14 +14,14 @@ from DoseEngineLib.calibration import default_calibration, load_calibration
 from DoseEngineLib.errors import PlanningError
 from DoseEngineLib.mrml.ct_calibration import ctCalibration, setCtCalibration
 from DoseEngineLib.progress import Progress, part
+from DoseEngineLib.verdict_colors import verdict_color
 from DoseEngineLib.widget.connectors import quiet
 from DoseEngineLib.widget.packages import DICOM_PACKAGES, ensurePackages
+from DoseEngineLib.widget.text_table import isDark, setColor
 from RTPlanningLib.case_status import MARKS, StatusLine, case_status, status_summary
-from RTPlanningLib.display.verdict_colors import verdict_color
 from RTPlanningLib.mrml.case_status_nodes import caseStamp
 from RTPlanningLib.mrml.segment_names import likelyTarget, possibleTargets, segmentNames
 from RTPlanningLib.samples import available_samples, load_sample, sample_plan
-from RTPlanningLib.widget.result_table import isDark, setColor
 from RTPlanningLib.widget.step import Step
 
 _FIRST_SAMPLE = "tg119-prostate"

@@ -10,7 +10,8 @@ from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
 from DoseEngineLib.mrml.plan_node import DOSE, goalsOf, isDoseCurrent
 from DoseEngineLib.progress import Progress, part
-from RTPlanningLib.display.verdict_colors import verdict_color
+from DoseEngineLib.verdict_colors import verdict_color
+from DoseEngineLib.widget.text_table import isDark
 from RTPlanningLib.evaluation_logic import EvaluationLogic
 from RTPlanningLib.widget.dose_wash_controls import DoseWashControls
 from RTPlanningLib.widget.dvh_view import DvhView, wantedMetrics
@@ -19,7 +20,6 @@ from RTPlanningLib.widget.isodose_editor import IsodoseEditor
 from RTPlanningLib.widget.plan_check_sheet import PlanCheckSheet
 from RTPlanningLib.widget.plan_comparison_view import PlanComparisonView
 from RTPlanningLib.widget.radiobiology_view import RadiobiologyView
-from RTPlanningLib.widget.result_table import isDark
 from RTPlanningLib.widget.step import Step
 from RTPlanningLib.widget.with_packages import withPackages
 

@@ -10,11 +10,14 @@ import qt
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import parameterNodeWrapper
 
+from DoseEngineLib.verdict_colors import verdict_color
 from DoseEngineLib.widget.connectors import quiet
+from DoseEngineLib.widget.text_table import isDark, setColor
+from RTPlanningLib.display.colors import hex_color
 from RTPlanningLib.exercises.exercise import Exercise, StepResult, available_exercises, load_exercise
 from RTPlanningLib.widget.step import Step
 
-_PASSED, _NOT_YET = ("✓", "#1b7f3b"), ("✗", "#b3261e")
+_PASSED, _NOT_YET = ("✓", "passed"), ("✗", "failed")
 
 
 @parameterNodeWrapper
@@ -138,10 +141,11 @@ class ExerciseStep(Step):
         with quiet(ui.exerciseStepsList):
             ui.exerciseStepsList.clear()
             for number, step in enumerate(steps):
-                mark, color = _PASSED if self._isPassed(number) else ("○", None)
+                mark, verdict = _PASSED if self._isPassed(number) else ("○", "")
                 item = qt.QListWidgetItem(f"{mark} {number + 1}. {_(step.title)}")
-                if color:
-                    item.setForeground(qt.QBrush(qt.QColor(color)))
+                color = verdict_color(verdict, dark=isDark(ui.exerciseStepsList))
+                if color is not None:
+                    setColor(item, color, bold=False)
                 ui.exerciseStepsList.addItem(item)
             ui.exerciseStepsList.setCurrentRow(self.stepNumber if steps else -1)
         for widget in (ui.exerciseStepsList, ui.exerciseBackButton, ui.exerciseCheckButton, ui.exerciseNextButton):
@@ -181,7 +185,8 @@ class ExerciseStep(Step):
             told = _("The plan was changed or another one chosen since; press Check again.")
             parts.append(f"<p><i>{_escaped(told)}</i></p>")
         for finding in result.findings:
-            mark, color = _PASSED if finding.passed else _NOT_YET
+            mark, verdict = _PASSED if finding.passed else _NOT_YET
+            color = hex_color(verdict_color(verdict, dark=isDark(browser)))
             parts.append(f'<p><span style="color:{color}">{mark}</span> {_escaped(finding.found)}</p>')
         title = _("Now look at this") if result.passed else _("What to do")
         parts.append(f"<p><b>{_escaped(title)}</b></p>{_list(result.advice)}")

@@ -14,8 +14,9 @@ from slicer.parameterNodeWrapper import parameterNodeWrapper
 
 from DoseEngineLib.errors import PlanningError
 from DoseEngineLib.plan import Plan, Prescription
+from DoseEngineLib.verdict_colors import verdict_color
 from DoseEngineLib.widget.connectors import fillCombo, quiet
-from RTPlanningLib.display.verdict_colors import verdict_color
+from DoseEngineLib.widget.text_table import isDark, setColor
 from RTPlanningLib.evaluation.goal_entries import (
     GoalEntry,
     entries_from_text,
@@ -27,7 +28,6 @@ from RTPlanningLib.evaluation.goal_entries import (
 from RTPlanningLib.evaluation.goal_template_choice import StructureName, TemplateChoice, template_choices
 from RTPlanningLib.mrml.goal_rows import goalRows, rows_from_json, rows_to_json, setGoalRows
 from RTPlanningLib.mrml.segment_names import possibleTargets, segmentNames
-from RTPlanningLib.widget.result_table import isDark
 from RTPlanningLib.widget.step import Step
 
 _NORMALIZATIONS = {
@@ -396,7 +396,7 @@ class GoalsStep(Step):
                     item = qt.QTableWidgetItem(cell)
                     item.setToolTip(problem or note or entry.text)
                     if color is not None:
-                        item.setForeground(qt.QBrush(qt.QColor(*(round(255 * channel) for channel in color))))
+                        setColor(item, color, bold=False)
                     if column == 2:
                         item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
                     table.setItem(row, column, item)

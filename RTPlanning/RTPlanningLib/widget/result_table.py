@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import qt
-
-from DoseEngineLib.widget.text_table import writeRows
-from RTPlanningLib.display.verdict_colors import verdict_color
+from DoseEngineLib.verdict_colors import verdict_color
+from DoseEngineLib.widget.text_table import isDark, setColor, writeRows
 
 
 def showRows(
@@ -47,19 +45,6 @@ def showRows(
                 setColor(table.item(row, column), color)
     table.resizeColumnsToContents()
     table.setProperty("shownRows", state)
-
-
-def setColor(item: Any, color: Sequence[float]) -> None:
-    """Write an item in a colour, RGB in 0..1, and bold."""
-    item.setForeground(qt.QBrush(qt.QColor(*(round(255 * channel) for channel in color))))
-    font = item.font()
-    font.setBold(True)
-    item.setFont(font)
-
-
-def isDark(widget: Any) -> bool:
-    """Tell whether a widget's ground is dark."""
-    return widget.property("palette").color(qt.QPalette.Base).lightness() < 128
 
 
 def tableTexts(tableNode: Any) -> tuple[list[str], list[list[str]]]:
