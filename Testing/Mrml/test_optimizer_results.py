@@ -66,8 +66,8 @@ def test_the_estimate_is_that_of_the_influence_and_changes_nothing(scene, logic,
 
 def test_results_stay_with_the_plan_and_replace_former_ones(scene, planning, logic, planNode, tmp_path):
     from DoseEngineLib.mrml.plan_node import deliveredPlan
+    from DoseEngineLib.mrml.table_columns import columnsOf
     from OptimizerLib.mrml.optimization_result_nodes import BEAMS_TABLE, OUTCOME_TABLE, RESULT_CHART
-    from OptimizerLib.mrml.table_columns import columnsOf
 
     before = planning.planFromNode(planNode)
     found = logic.optimizeFluence(planNode, GOALS, SETTINGS)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import slicer
-from vtk.util.numpy_support import numpy_to_vtk
+
+from DoseEngineLib.mrml.table_columns import addNumbers
 
 _CHART = "RTPlanning.CurveChart"
 _SERIES = "curveSeriesRef"
@@ -74,9 +75,7 @@ def setCurveChart(scene, key: str, title: str, xTitle: str, yTitle: str, curves:
     for number, curve in enumerate(curves):
         table = _add(scene, slicer.vtkMRMLTableNode(), f"{key}_{curve.name}_Table")
         for column, values in (("x", curve.x), ("y", curve.y)):
-            array = numpy_to_vtk(np.asarray(values, dtype=np.float64), deep=True)
-            array.SetName(column)
-            table.AddColumn(array)
+            addNumbers(table, column, values)
         series = _add(scene, slicer.vtkMRMLPlotSeriesNode(), curve.name)
         series.SetAndObserveTableNodeID(table.GetID())
         series.SetXColumnName("x")

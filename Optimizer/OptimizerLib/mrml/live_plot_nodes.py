@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import slicer
 
+from DoseEngineLib.mrml.table_columns import oneChange, setColumns
 from OptimizerLib.fluence_planning import HistoryEntry
 from OptimizerLib.mrml.curve_colors import CURVE_COLORS, TOTAL_COLOR
-from OptimizerLib.mrml.table_columns import oneChange, setColumns
 
 # Terms that never mattered would stretch a logarithmic axis over many decades.
 _LEAST_SHARE = 1e-4

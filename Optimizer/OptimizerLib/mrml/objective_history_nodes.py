@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import slicer
-from vtk.util.numpy_support import numpy_to_vtk
 
 from DoseEngineLib.mrml.plan_node import referencedNodes
 from DoseEngineLib.mrml.subject_hierarchy import placeNode, removeNode, studyOf
+from DoseEngineLib.mrml.table_columns import addNumbers
 from OptimizerLib.fluence_planning import HistoryEntry
 from OptimizerLib.mrml.curve_colors import CURVE_COLORS, TOTAL_COLOR
 
@@ -41,9 +40,7 @@ def createObjectiveHistoryNodes(planNode, termNames: Sequence[str], history: Seq
     if len({entry.level for entry in history}) > 1:
         columns[_LEVEL] = [entry.level for entry in history]
     for name, values in columns.items():
-        column = numpy_to_vtk(np.asarray(values, dtype=np.float64), deep=True)
-        column.SetName(name)
-        table.AddColumn(column)
+        addNumbers(table, name, values)
     planNode.SetNodeReferenceID(HISTORY_TABLE, table.GetID())
     chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", f"{planNode.GetName()}_ObjectiveHistoryChart")
     chart.SetTitle("Objectives")

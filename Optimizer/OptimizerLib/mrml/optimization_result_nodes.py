@@ -9,8 +9,8 @@ import slicer
 from DoseEngineLib.dvh import Dvh
 from DoseEngineLib.mrml.plan_node import isDoseCurrent, planHash, referencedNodes
 from DoseEngineLib.mrml.subject_hierarchy import placeNode, removeNode, studyOf
+from DoseEngineLib.mrml.table_columns import setColumns
 from DoseEngineLib.plan import Beam, Plan
-from OptimizerLib.mrml.table_columns import setColumns
 from OptimizerLib.objectives_reached import RowOutcome
 from OptimizerLib.voxel_dvh import curve_doses_Gy
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import qt
 
+from DoseEngineLib.mrml.table_columns import columnsOf
 from DoseEngineLib.verdict_colors import verdict_color
 from DoseEngineLib.widget.text_table import isDark, setColor, writeRows
-from OptimizerLib.mrml.table_columns import columnsOf
 
 _VERDICTS = {"yes": "passed", "no": "failed"}
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from DoseEngineLib.mrml.plan_node import isDoseCurrent
 from DoseEngineLib.mrml.subject_hierarchy import placeNode, studyOf
+from DoseEngineLib.mrml.table_columns import addTexts
 from RTPlanningLib.evaluation.dose_figures import DoseFigure
 from RTPlanningLib.mrml.node_digest import nodeDigest
-from RTPlanningLib.mrml.table_columns import addTexts
 
 DOSE_FIGURES_TABLE = "doseFiguresTableRef"
 _SUMMED_UP = "RTPlanning.DoseDigest"

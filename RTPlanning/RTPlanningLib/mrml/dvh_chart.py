@@ -10,8 +10,8 @@ from vtk.util.numpy_support import vtk_to_numpy
 from DoseEngineLib.errors import EvaluationError
 from DoseEngineLib.mrml.plan_node import planFromNode, referencedNodes
 from DoseEngineLib.mrml.subject_hierarchy import placeNode, removeNode
+from DoseEngineLib.mrml.table_columns import addNumbers
 from RTPlanningLib.mrml.dvh_nodes import AXES_TABLE, CHART, COVERED_FRACTION, DVH_TABLE, SERIES, VOLUME_CC
-from RTPlanningLib.mrml.table_columns import addNumbers
 
 # What SlicerRT's charts say
 _DOSE_TITLES = {False: "Dose [GY]", True: "Dose [% of the prescription]"}

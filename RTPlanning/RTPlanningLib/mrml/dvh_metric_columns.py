@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from DoseEngineLib.errors import EvaluationError
+from DoseEngineLib.mrml.table_columns import addTexts
 from RTPlanningLib.evaluation.metrics import Metric
 from RTPlanningLib.mrml.dvh_nodes import METRICS_TABLE
 from RTPlanningLib.mrml.evaluated_state import isEvaluationCurrent
 from RTPlanningLib.mrml.plan_evaluation import PlanDvhs
-from RTPlanningLib.mrml.table_columns import addTexts
 
 _STRUCTURE = "Structure"
 

@@ -11,9 +11,9 @@ import vtk
 from DoseEngineLib.mrml.plan_node import referencedNodes
 from DoseEngineLib.mrml.segmentations import segmentIDOf
 from DoseEngineLib.mrml.subject_hierarchy import placeNode, removeNode, studyOf
+from DoseEngineLib.mrml.table_columns import addNumbers, addTexts
 from RTPlanningLib.evaluation.dvh import Dvh
 from RTPlanningLib.mrml.evaluated_state import setEvaluatedState
-from RTPlanningLib.mrml.table_columns import addNumbers, addTexts
 
 DVH_TABLE = "dvhTableRef"
 METRICS_TABLE = "dvhMetricsTableRef"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from DoseEngineLib.mrml.subject_hierarchy import placeNode, studyOf
+from DoseEngineLib.mrml.table_columns import addTexts
 from RTPlanningLib.evaluation.goals import GoalResult
 from RTPlanningLib.mrml.evaluated_state import setEvaluatedState
-from RTPlanningLib.mrml.table_columns import addTexts
 
 GOALS_TABLE = "goalsTableRef"
 

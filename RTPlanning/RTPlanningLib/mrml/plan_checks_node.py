@@ -15,12 +15,12 @@ from DoseEngineLib.mrml.plan_node import (
     referencedNode,
 )
 from DoseEngineLib.mrml.subject_hierarchy import ensureStudy, placeNode
+from DoseEngineLib.mrml.table_columns import addTexts
 from DoseEngineLib.progress import Progress, silent
 from RTPlanningLib.evaluation.plan_checks import CheckResult, check_plan
 from RTPlanningLib.mrml.derived_nodes import derivedNode, setDerivation
 from RTPlanningLib.mrml.evaluated_state import setEvaluatedState
 from RTPlanningLib.mrml.plan_dose_result import planDoseResult
-from RTPlanningLib.mrml.table_columns import addTexts
 
 _REQUEST = {"operation": "checks"}
 

@@ -11,11 +11,11 @@ from DoseEngineLib.errors import EvaluationError
 from DoseEngineLib.mrml.plan_node import SEGMENTATION, referencedNode
 from DoseEngineLib.mrml.segmentations import segmentIDOf
 from DoseEngineLib.mrml.subject_hierarchy import ensureStudy, placeNode, removeNode
+from DoseEngineLib.mrml.table_columns import addNumbers, addTexts
 from RTPlanningLib.evaluation.dvh import Dvh
 from RTPlanningLib.evaluation.goal_comparison import GoalComparison
 from RTPlanningLib.evaluation.metric_comparison import MetricRow
 from RTPlanningLib.mrml.derived_nodes import derivedNode, setDerivation, setStatistics
-from RTPlanningLib.mrml.table_columns import addNumbers, addTexts
 
 _OVERLAY = {"operation": "DVH overlay"}
 _GOALS = {"operation": "goal comparison"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from DoseEngineLib.mrml.subject_hierarchy import ensureStudy, placeNode
+from DoseEngineLib.mrml.table_columns import addTexts
 from RTPlanningLib.mrml.derived_nodes import derivedNode, setDerivation
 from RTPlanningLib.mrml.evaluated_state import setEvaluatedState
-from RTPlanningLib.mrml.table_columns import addTexts
 from RTPlanningLib.radiobiology.eqd2_metrics import Eqd2Row
 from RTPlanningLib.radiobiology.plan_radiobiology import RadiobiologyResult
 

@@ -19,7 +19,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from DoseEngineLib.errors import PlanError
 from DoseEngineLib.mrml.subject_hierarchy import placeNode, removeNode
-from RTPlanningLib.mrml.table_columns import addNumbers
+from DoseEngineLib.mrml.table_columns import addNumbers
 from RTPlanningLib.slicerrt_plan import SlicerRtBeam, SlicerRtPlan
 
 _PLAN, _BEAM = "vtkMRMLRTPlanNode", "vtkMRMLRTBeamNode"

@@ -1,4 +1,4 @@
-"""Columns of table nodes."""
+"""Columns of table nodes: numbers and texts."""
 
 from __future__ import annotations
 
@@ -10,12 +10,28 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
 
+def addNumbers(tableNode, name: str, values: Sequence[float]) -> None:
+    """Add a column of double precision numbers."""
+    column = numpy_to_vtk(np.asarray(values, dtype=np.float64), deep=True)
+    column.SetName(name)
+    tableNode.AddColumn(column)
+
+
+def addTexts(tableNode, name: str, texts: Sequence[str]) -> None:
+    """Add a column of texts."""
+    column = vtk.vtkStringArray()
+    column.SetName(name)
+    for text in texts:
+        column.InsertNextValue(text)
+    tableNode.AddColumn(column)
+
+
 def setColumns(tableNode, columns: Mapping[str, Sequence[float] | Sequence[str]]) -> None:
     """Give a table these columns and no others, in one change; texts stay texts, numbers become doubles."""
     with oneChange(tableNode):
         tableNode.RemoveAllColumns()
         for name, values in columns.items():
-            tableNode.AddColumn(_texts(name, values) if _isText(values) else _numbers(name, values))
+            (addTexts if _isText(values) else addNumbers)(tableNode, name, values)
 
 
 @contextmanager
@@ -40,17 +56,3 @@ def columnsOf(tableNode) -> dict[str, list[str]]:
 
 def _isText(values: Sequence) -> bool:
     return len(values) > 0 and isinstance(values[0], str)
-
-
-def _numbers(name: str, values: Sequence[float]):
-    column = numpy_to_vtk(np.array(values, dtype=np.float64), deep=True)
-    column.SetName(name)
-    return column
-
-
-def _texts(name: str, values: Sequence[str]):
-    column = vtk.vtkStringArray()
-    column.SetName(name)
-    for text in values:
-        column.InsertNextValue(text)
-    return column
