@@ -267,7 +267,7 @@ def test_options_are_generated_and_go_into_the_plan(load, plan_node) -> None:
     choose(form.fields["dose_to"], "water")
     events()
     wanted = {"dose_to": "water", "pitch_mm": 4.5, "rings": 8}
-    assert json.loads(widget.panel.session.parameters.engineOptions) == {"photon-collapsed-cone": wanted}
+    assert json.loads(widget.panel.session.settings.engineOptions) == {"photon-collapsed-cone": wanted}
     assert planFromNode(plan_node).engine_options == {}, "the plan changes when its dose is computed"
     ui.computeButton.click()
     assert ui.statusLabel.text().startswith("Dose computed"), ui.statusLabel.text()
@@ -309,7 +309,7 @@ def test_a_plan_changed_by_a_script_is_followed(load, plan_node, desktop) -> Non
     setPlan(plan_node, replace(planFromNode(plan_node), engine="of another extension", engine_options={}))
     events()
     assert "of another extension" in ui.engineLabel.text()
-    assert widget.panel.session.parameters.engine == "of another extension"
+    assert widget.panel.session.settings.engine == "of another extension"
     desktop.scene.RemoveNode(plan_node)
     events()
     assert not ui.computeButton.isEnabled()
@@ -576,7 +576,7 @@ def test_the_machine_viewer(load, plan_node, desktop, picture, tmp_path) -> None
     ui.machinePathEdit.setCurrentPath(str(tmp_path / "none.json"))
     ui.addMachineButton.click()
     assert "cannot be read" in desktop.errors[-1]
-    assert list(widget.panel.session.parameters.machineFiles) == []
+    assert list(widget.panel.session.settings.machineFiles) == []
     # charts do not pile up, and go with the panel
     assert desktop.scene.GetNumberOfNodesByClass("vtkMRMLPlotChartNode") == 1
     widget.cleanup()
@@ -598,7 +598,7 @@ def test_a_machine_is_fitted_and_saved(load, desktop, picture, tmp_path) -> None
     (tmp_path / "scans").mkdir()
     (tmp_path / "scans" / "beam.csv").write_text(as_csv(few), encoding="utf-8")
     widget = open_panel(load)
-    section, ui, settings = widget.panel.commissioning, widget.panel.commissioning.ui, widget.panel.session.parameters
+    section, ui, settings = widget.panel.commissioning, widget.panel.commissioning.ui, widget.panel.session.settings
     for frame in (widget.ui.inputSection, widget.ui.resultSection):
         frame.setProperty("collapsed", True)
     widget.ui.commissioningSection.setProperty("collapsed", False)

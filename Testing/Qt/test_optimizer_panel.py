@@ -172,7 +172,7 @@ def hold_at(logic, monkeypatch, iteration: int, on_held):
 
 def test_stop_ends_the_search_and_a_row_that_cannot_be_read_is_shown(load, desktop, plan_node, monkeypatch) -> None:
     _module, widget = load("Optimizer")
-    ui, logic = widget.ui, widget.panel.logic
+    ui, logic = widget.ui, widget.panel.session.logic
     ui.planSelector.setCurrentNode(plan_node)
     answers = []
 
@@ -198,7 +198,11 @@ def test_stop_ends_the_search_and_a_row_that_cannot_be_read_is_shown(load, deskt
 
 
 def node_ids(scene) -> list[str]:
-    return sorted(scene.GetNthNode(n).GetID() for n in range(scene.GetNumberOfNodes()))
+    """All nodes but the panel's own views, which come when there is something to show and stay."""
+    nodes = [scene.GetNthNode(n) for n in range(scene.GetNumberOfNodes())]
+    return sorted(
+        node.GetID() for node in nodes if not node.GetName().startswith(("OptimizerConvergence", "OptimizerDvh"))
+    )
 
 
 def turn_events() -> None:
@@ -225,7 +229,7 @@ def test_table_and_text_are_two_views_of_the_same_objectives(load, plan_node, pi
     ui, table = widget.ui, widget.ui.rowsTable
 
     def lines() -> list[str]:
-        assert list(objectiveLines(plan_node)) == widget.panel.editor.lines
+        assert list(objectiveLines(plan_node)) == widget.panel.objectives.editor.lines
         return ui.rowsEdit.toPlainText().splitlines()
 
     # from the text to the table
@@ -315,6 +319,8 @@ def test_rows_come_from_goals_and_from_shipped_sets(load, plan_node) -> None:
         "Core Max <= 15 Gy, weight 20",
     ]
     assert "no structure Core" in ui.rowsLabel.text()
+    # the source stays to be read when the panel follows the change
+    turn_events()
     assert "TG-119" in ui.statusLabel.text()
 
 
@@ -341,7 +347,7 @@ def test_memory_is_estimated_before_anything_is_computed(load, plan_node, deskto
     assert "bixels" in text, ui.statusLabel.text()
     assert "MB" in text
     assert node_ids(desktop.scene) == before
-    assert widget.panel.logic._influence is None
+    assert widget.panel.session.logic._influence is None
     ui.bixelSpinBox.setValue(5.0)
     assert "not estimated" in ui.estimateLabel.text()
     ui.estimateButton.click()
@@ -380,7 +386,7 @@ def test_convergence_and_dvh_are_seen_live_and_kept_at_the_end(load, plan_node, 
     monkeypatch.setattr(
         "OptimizerLib.live_search.LiveSearch.__init__.__defaults__", (0.0, __import__("time").monotonic)
     )
-    hold_at(widget.panel.logic, monkeypatch, 3, look)
+    hold_at(widget.panel.session.logic, monkeypatch, 3, look)
     ui.fluenceButton.click()
     assert "with leaves" in ui.statusLabel.text(), ui.statusLabel.text()
     assert seen["names"][0] == "Total"
@@ -456,7 +462,7 @@ def test_cancel_leaves_scene_and_engine_as_they_were(load, plan_node, desktop, m
         pressed.append(time.monotonic())
         ui.cancelButton.click()
 
-    hold_at(widget.panel.logic, monkeypatch, 1, press)
+    hold_at(widget.panel.session.logic, monkeypatch, 1, press)
     ui.fluenceButton.click()
     assert time.monotonic() - pressed[0] < 1.0
     assert "Cancelled" in ui.statusLabel.text()
@@ -479,7 +485,7 @@ def test_what_vanishes_in_mid_run_leaves_nothing_dangling(load, plan_node, deskt
         else:
             widget.cleanup()
 
-    hold_at(widget.panel.logic, monkeypatch, 2, vanish)
+    hold_at(widget.panel.session.logic, monkeypatch, 2, vanish)
     ui.fluenceButton.click()
     turn_events()
     names = [scene.GetNthNode(n).GetName() for n in range(scene.GetNumberOfNodes())]
@@ -544,14 +550,14 @@ def test_scripts_change_rows_and_settings_and_the_panel_follows(load, plan_node)
     setObjectiveLines(plan_node, ["PTV uniform 21 Gy"])
     turn_events()
     assert widget.ui.rowsEdit.toPlainText() == "PTV uniform 21 Gy"
-    widget.panel.parameters.levels = 7
+    widget.panel.session.settings.levels = 7
     turn_events()
     assert widget.ui.levelsSpinBox.value() == 7
 
 
 def test_leaves_only_keeps_the_fluence(load, plan_node) -> None:
     widget = opened(load, plan_node)
-    ui, logic = widget.ui, widget.panel.logic
+    ui, logic = widget.ui, widget.panel.session.logic
     ui.fluenceButton.click()
     first = logic.optimizedFluence(plan_node)
     ui.levelsSpinBox.setValue(3)
@@ -572,16 +578,18 @@ def test_sliders_navigate_between_pareto_plans_and_make_one(load, plan_node, des
     ui, panel, scene = widget.ui, widget.panel, desktop.scene
     ui.paretoSection.setProperty("collapsed", False)
     assert [ui.goalsTable.item(row, 0).text() for row in range(ui.goalsTable.rowCount())] == ["PTV", "Organ"]
-    panel.goalsTable.numberOf("Organ").setValue(1)
+    panel.tradeOff.goalsTable.numberOf("Organ").setValue(1)
     ui.paretoButton.click()
     assert "Two to four goals" in ui.statusLabel.text()
-    panel.goalsTable.numberOf("Organ").setValue(2)
+    panel.tradeOff.goalsTable.numberOf("Organ").setValue(2)
     assert not ui.makePlanButton.isEnabled()
     ui.plansSpinBox.setValue(4)
     ui.paretoButton.click()
     assert "plans." in ui.statusLabel.text(), ui.statusLabel.text()
-    plans = panel.sliders.plans
+    plans = panel.tradeOff.sliders.plans
     assert plans.front.goals == ("PTV", "Organ")
+    # the mixture stays in view when the panel follows what changed meanwhile
+    turn_events()
 
     def dvh_of(name: str) -> np.ndarray:
         chart = scene.GetSingletonNode("OptimizerDvh", "vtkMRMLPlotViewNode").GetPlotChartNode()
@@ -593,37 +601,37 @@ def test_sliders_navigate_between_pareto_plans_and_make_one(load, plan_node, des
         )
 
     before = -dvh_of("Organ")
-    slider = panel.sliders.sliderOf("Organ")
-    others = panel.sliders.sliderOf("PTV").value()
+    slider = panel.tradeOff.sliders.sliderOf("Organ")
+    others = panel.tradeOff.sliders.sliderOf("PTV").value()
     begun = time.perf_counter()
     slider.setValue(slider.minimum())
     assert time.perf_counter() - begun < 0.2
-    shares = panel.sliders.navigator.position.shares
+    shares = panel.tradeOff.sliders.navigator.position.shares
     # the area under the curve is the mean dose, exactly that of the mixture
     assert -dvh_of("Organ") == pytest.approx(plans.mean_Gy(shares, "Organ"), rel=0.03)
     assert -dvh_of("Organ") < before
-    assert panel.sliders.sliderOf("PTV").value() > others
-    assert "to" in panel.sliders.textOf("PTV")
+    assert panel.tradeOff.sliders.sliderOf("PTV").value() > others
+    assert "to" in panel.tradeOff.sliders.textOf("PTV")
     # held: the other one cannot make it worse any more
-    panel.sliders.holdOf("Organ").setChecked(True)
-    held = panel.sliders.navigator.position.values[1]
-    panel.sliders.sliderOf("PTV").setValue(0)
-    assert panel.sliders.navigator.position.values[1] <= held + 1e-5 * np.ptp(plans.front.values[:, 1])
-    assert panel.sliders.sliderOf("PTV").value() > 0
-    panel.sliders.holdOf("Organ").setChecked(False)
-    panel.sliders.sliderOf("PTV").setValue(300)
+    panel.tradeOff.sliders.holdOf("Organ").setChecked(True)
+    held = panel.tradeOff.sliders.navigator.position.values[1]
+    panel.tradeOff.sliders.sliderOf("PTV").setValue(0)
+    assert panel.tradeOff.sliders.navigator.position.values[1] <= held + 1e-5 * np.ptp(plans.front.values[:, 1])
+    assert panel.tradeOff.sliders.sliderOf("PTV").value() > 0
+    panel.tradeOff.sliders.holdOf("Organ").setChecked(False)
+    panel.tradeOff.sliders.sliderOf("PTV").setValue(300)
     assert picture(widget, "OptimizerTradeOff").stat().st_size > 5000
-    fluence = plans.fluence(panel.sliders.navigator)
+    fluence = plans.fluence(panel.tradeOff.sliders.navigator)
     ui.makePlanButton.click()
     assert "without a search" in ui.statusLabel.text(), ui.statusLabel.text()
     assert isDoseCurrent(plan_node)
-    np.testing.assert_allclose(panel.logic.optimizedFluence(plan_node).weights_MU, fluence.weights_MU)
+    np.testing.assert_allclose(panel.session.logic.optimizedFluence(plan_node).weights_MU, fluence.weights_MU)
     # the rows are those of the person, not those of the mixture
     assert ui.rowsEdit.toPlainText() == rows
     # more plans are added to those that are there
     ui.plansSpinBox.setValue(6)
     ui.morePlansButton.click()
-    assert panel.sliders.plans.front.plans >= plans.front.plans
+    assert panel.tradeOff.sliders.plans.front.plans >= plans.front.plans
     # of other objectives, and of other beams, they are no plans
     ui.rowsEdit.setPlainText(rows.replace("20 Gy", "21 Gy"))
     assert "no longer those" in ui.paretoLabel.text()
@@ -636,7 +644,7 @@ def test_sliders_navigate_between_pareto_plans_and_make_one(load, plan_node, des
     # of a closed scene nothing is left
     scene.Clear(0)
     turn_events()
-    assert panel.sliders.plans is None
+    assert panel.tradeOff.sliders.plans is None
     assert not ui.makePlanButton.isEnabled()
 
 
@@ -661,7 +669,7 @@ def test_structures_that_change_are_followed(load, plan_node) -> None:
 def test_a_cell_that_goes_changes_no_other_line(load, plan_node) -> None:
     """A cell that loses its place ends its editing then: what stands in it is not for the line that comes there."""
     _module, widget = load("Optimizer")
-    ui, editor = widget.ui, widget.panel.editor
+    ui, editor = widget.ui, widget.panel.objectives.editor
     ui.planSelector.setCurrentNode(plan_node)
     editor.replaceAll(["Organ Mean <= 2 Gy, weight 20", "fluence smoothness, weight 0.01"])
     cells = [ui.rowsTable.cellWidget(0, 4), ui.rowsTable.cellWidget(1, 0)]

@@ -10,7 +10,6 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODULES = ("DoseEngine", "Optimizer", "RTPlanning")
-SHARED = REPOSITORY / "DoseEngine" / "DoseEngineLib" / "widget" / "plan_panel.py"
 UI_FILES = sorted(path for module in MODULES for path in (REPOSITORY / module / "Resources" / "UI").glob("*.ui"))
 INTERACTIVE = (
     *("QPushButton", "QToolButton", "QCheckBox", "QComboBox", "QDoubleSpinBox", "QSpinBox", "QSlider", "QLineEdit"),
@@ -56,8 +55,6 @@ def test_names_are_unique_and_used_names_exist(ui_file: Path) -> None:
     assert used, f"{files[0].name} uses no widget of {ui_file.name}"
     assert not used - set(names), f"{[file.name for file in files]} use widgets that {ui_file.name} lacks"
     # what a person can press or choose is connected to something
-    if ui_file.stem in MODULES:
-        used |= names_used([SHARED])
     interactive = {e.get("name") for e in root.iter("widget") if e.get("class") in INTERACTIVE}
     assert not interactive - used, f"widgets of {ui_file.name} that nothing uses"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from DoseEngineLib.mrml.plan_node import REFERENCE_VOLUME, SEGMENTATION, isPlanNode
+from DoseEngineLib.mrml.plan_node import REFERENCE_VOLUME, SEGMENTATION
 from DoseEngineLib.widget.dose_engine_parameters import DoseEngineParameters
 from DoseEngineLib.widget.panel_action import PanelAction
 from DoseEngineLib.widget.scene_session import SceneSession
@@ -21,17 +21,16 @@ class DoseSession(SceneSession):
 
     Attributes
     ----------
-    parameters : DoseEngineParameters
+    settings : DoseEngineParameters
     """
 
     def __init__(self, logic: Any, scene: Any, action: PanelAction) -> None:
         super().__init__(logic, scene, action, "DoseEngine")
-        self.parameters: Any = None
         self._node: Any = None
 
     def takeSettings(self, parameterNode: Any) -> None:
         """See `SceneSession`."""
-        self.parameters = DoseEngineParameters(parameterNode)
+        self.settings = DoseEngineParameters(parameterNode)
         self._node = parameterNode
 
     def watchedNodes(self) -> dict[str, Any]:
@@ -40,14 +39,3 @@ class DoseSession(SceneSession):
         structures = None if planNode is None else planNode.GetNodeReference(SEGMENTATION)
         image = None if planNode is None else planNode.GetNodeReference(REFERENCE_VOLUME)
         return {"settings": self._node, "plan": planNode, "structures": structures, "image": image}
-
-    @property
-    def planNode(self) -> Any:
-        """The chosen plan node, or None."""
-        node = self.parameters.planNode
-        return node if isPlanNode(node) and node.GetScene() is self.scene else None
-
-    @property
-    def isFree(self) -> bool:
-        """Whether an action may begin: none runs, the panel is there, and no scene is being loaded or closed."""
-        return not self._released and not self.isRunning and not self.scene.IsBatchProcessing()

@@ -13,7 +13,7 @@ from DoseEngineLib.widget.engine_form import EngineForm
 from DoseEngineLib.widget.machine_section import MachineSection
 from DoseEngineLib.widget.new_plan_section import NewPlanSection
 from DoseEngineLib.widget.panel_action import PanelAction
-from DoseEngineLib.widget.plan_panel import showOnlyPlans
+from DoseEngineLib.widget.plan_selector import showOnlyPlans
 
 
 class DoseLogic(Protocol):

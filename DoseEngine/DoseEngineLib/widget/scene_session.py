@@ -1,4 +1,5 @@
-"""What a panel made of parts has: settings in the scene, one action at a time, one update for many changes."""
+"""What a panel made of parts has: settings in the scene, the plan chosen there, one action at a time, one update for
+many changes."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import slicer
 import vtk
 
 from DoseEngineLib.errors import PlanningError
+from DoseEngineLib.mrml.plan_node import isPlanNode
 from DoseEngineLib.progress import Progress
 from DoseEngineLib.widget.module_parameters import SceneParameters
 from DoseEngineLib.widget.panel_action import PanelAction
@@ -37,12 +39,18 @@ class SceneSession(ABC):
     action : PanelAction
     moduleName : str
         Owner of the parameter node.
+
+    Attributes
+    ----------
+    settings : parameter node wrapper
+        With a ``planNode`` among others; None before `start`.
     """
 
     def __init__(self, logic: Any, scene: Any, action: PanelAction, moduleName: str) -> None:
         self.logic = logic
         self.scene = scene
         self.action = action
+        self.settings: Any = None
         self._moduleName = moduleName
         self._parts: Sequence[PanelPart] = ()
         self._observed: dict[str, tuple[Any, list[int]]] = {}
@@ -53,7 +61,7 @@ class SceneSession(ABC):
 
     @abstractmethod
     def takeSettings(self, parameterNode: Any) -> None:
-        """Wrap the parameter node of the scene as it is now."""
+        """Wrap the parameter node of the scene as it is now, as ``settings``."""
 
     @abstractmethod
     def watchedNodes(self) -> Mapping[str, Any]:
@@ -79,12 +87,23 @@ class SceneSession(ABC):
             part.cleanup()
         self._parts = ()
 
+    @property
+    def planNode(self) -> Any:
+        """The chosen plan node, or None."""
+        node = None if self.settings is None else self.settings.planNode
+        return node if isPlanNode(node) and node.GetScene() is self.scene else None
+
     # Actions
 
     @property
     def isRunning(self) -> bool:
         """Whether an action is under way."""
         return self.action.isRunning
+
+    @property
+    def isFree(self) -> bool:
+        """Whether an action may begin: none runs, the panel is there, and no scene is being loaded or closed."""
+        return not self._released and not self.isRunning and not self.scene.IsBatchProcessing()
 
     def run(self, work: Callable[[Progress], T], done: Callable[[T], str] | str) -> T | None:
         """Run work as `PanelAction.run` does, then bring all parts up to date."""

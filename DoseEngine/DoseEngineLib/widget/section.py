@@ -1,4 +1,4 @@
-"""A section of the Dose Engine panel, with widgets, settings and handlers of its own."""
+"""A part of a panel that shows settings of its session, and has handlers of its own."""
 
 from __future__ import annotations
 
@@ -7,19 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from DoseEngineLib.widget.dose_session import DoseSession
 from DoseEngineLib.widget.panel_part import PanelPart
 
 
 class Section(PanelPart):
     """The widgets of a ``.ui`` file and the session, whose settings it shows."""
 
-    session: DoseSession
-
     @property
     def parameters(self) -> Any:
         """The settings on the parameter node of the scene as it is now."""
-        return self.session.parameters
+        return self.session.settings
 
     def setParameterNode(self, _node: Any) -> None:
         """See `PanelPart`."""

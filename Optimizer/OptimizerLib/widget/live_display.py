@@ -44,6 +44,8 @@ class LiveDisplay:
         self._live: LiveSearch | None = None
         self._termNames: Sequence[str] = ()
         self._colors: Colors = {}
+        # the plan whose charts are shown, and these
+        self._shown: tuple[Any, ...] | None = None
         self._timer = qt.QTimer()
         self._timer.setInterval(_LOOK_EVERY_MS)
         self._timer.timeout.connect(self._refresh)
@@ -51,6 +53,7 @@ class LiveDisplay:
     def start(self, live: LiveSearch, termNames: Sequence[str], colors: Colors) -> None:
         """Follow a search until `finish`."""
         self._live, self._termNames, self._colors = live, tuple(termNames), colors
+        self._shown = None
         self._timer.start()
 
     def finish(self) -> None:
@@ -60,13 +63,21 @@ class LiveDisplay:
         self._plots.remove()
 
     def showPlan(self, planNode: Any) -> None:
-        """Show the charts that are kept with a plan; None: nothing."""
+        """Show the charts that are kept with a plan; None: nothing.
+
+        DVHs that belong to no plan yet stay until there is another plan or another chart of it.
+        """
+        roles = (HISTORY_CHART, RESULT_CHART)
+        charts = [None if planNode is None else planNode.GetNodeReference(role) for role in roles]
+        if (planNode, *charts) == self._shown:
+            return
+        self._shown = (planNode, *charts)
         self._plots.remove()
-        for view, role in ((self._convergence, HISTORY_CHART), (self._dvh, RESULT_CHART)):
-            view.show(None if planNode is None else planNode.GetNodeReference(role))
+        for view, chart in zip((self._convergence, self._dvh), charts, strict=True):
+            view.show(chart)
 
     def showDvh(self, dose_Gy: Sequence[float], volume_percent: Mapping[str, Sequence[float]], colors: Colors) -> None:
-        """Show DVHs that belong to no plan yet, until `showPlan`."""
+        """Show DVHs that belong to no plan yet."""
         self._plots.showDvh(dose_Gy, volume_percent, colors)
         self._dvh.show(self._plots.dvh.chartNode)
 

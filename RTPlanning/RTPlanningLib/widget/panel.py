@@ -10,7 +10,7 @@ from slicer.parameterNodeWrapper import parameterNodeWrapper
 
 from DoseEngineLib.widget.connectors import quiet
 from DoseEngineLib.widget.panel_action import PanelAction
-from DoseEngineLib.widget.plan_panel import showOnlyPlans
+from DoseEngineLib.widget.plan_selector import showOnlyPlans
 from RTPlanningLib.widget.beams_step import BeamsStep
 from RTPlanningLib.widget.case_step import CaseStep
 from RTPlanningLib.widget.dose_step import DoseStep

@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 from DoseEngineLib.mrml.plan_node import REFERENCE_VOLUME, isDoseCurrent, isPlanNode
 from DoseEngineLib.progress import Progress
 from DoseEngineLib.widget.connectors import fillCombo
-from DoseEngineLib.widget.plan_panel import showOnlyPlans
+from DoseEngineLib.widget.plan_selector import showOnlyPlans
 from DoseEngineLib.widget.plot_canvas import PlotCanvas
 from RTPlanningLib.evaluation.gamma import GammaCriterion
 from RTPlanningLib.mrml.derived_nodes import statisticsOf

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLScriptedModuleNode, vtkMRMLSegmentationNode
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
-from DoseEngineLib.mrml.plan_node import REFERENCE_VOLUME, SEGMENTATION, isPlanNode, planFromNode
+from DoseEngineLib.mrml.plan_node import REFERENCE_VOLUME, SEGMENTATION, planFromNode
 from DoseEngineLib.plan import NORMALIZATIONS, Plan
 from DoseEngineLib.widget.panel_action import PanelAction
 from DoseEngineLib.widget.scene_session import SceneSession
@@ -93,12 +93,6 @@ class PlanningSession(SceneSession):
     def segmentationNode(self) -> Any:
         """The structures, or None."""
         return self.settings.segmentationNode
-
-    @property
-    def planNode(self) -> Any:
-        """The plan node, or None."""
-        node = self.settings.planNode
-        return node if isPlanNode(node) else None
 
     @property
     def plan(self) -> Plan | None:

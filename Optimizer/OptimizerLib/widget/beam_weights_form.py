@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import qt
 from slicer.i18n import tr as _
 
+from DoseEngineLib.mrml.plan_node import deliveredPlan, isDoseCurrent, planFromNode
+from DoseEngineLib.plan import Plan
+from DoseEngineLib.progress import Progress
+from DoseEngineLib.widget.section import Section
 from DoseEngineLib.widget.structure_list import fillStructures
 from DoseEngineLib.widget.wheel_guard import WheelGuard
 from OptimizerLib.objectives import (
@@ -18,6 +23,8 @@ from OptimizerLib.objectives import (
     SquaredOverdose,
     SquaredUnderdose,
 )
+from OptimizerLib.solvers import Solution
+from OptimizerLib.widget.optimizer_session import OptimizerSession
 
 _STRUCTURE, _KIND, _DOSE, _WEIGHT = range(4)
 # What the table calls an objective.
@@ -32,27 +39,46 @@ _KINDS = {
 _WITHOUT_LEVEL = (MeanDose, MaximumDose)
 
 
-class BeamWeightsSection:
-    """Connects the objectives of the beam weights with their table.
+class BeamWeightsForm(Section):
+    """The section of the beam weights.
 
     Parameters
     ----------
-    objectivesTable, weightsTable : QTableWidget
-    addButton, removeButton : QPushButton
-    changed : callable
-        Called when rows were added or removed.
+    ui : object
+        Named widgets as attributes.
+    session : OptimizerSession
     """
 
-    def __init__(
-        self, objectivesTable: Any, weightsTable: Any, addButton: Any, removeButton: Any, changed: Any
-    ) -> None:
-        self._table = objectivesTable
-        self._weights = weightsTable
-        self._changed = changed
+    session: OptimizerSession
+
+    def __init__(self, ui: Any, session: OptimizerSession) -> None:
+        super().__init__(ui, session)
+        self._table = ui.objectivesTable
+        self._weights = ui.weightsTable
+        self._shownPlan: Any = None
         self._segmentationNode: Any = None
         self._wheel = WheelGuard()
-        addButton.clicked.connect(self.onAdd)
-        removeButton.clicked.connect(self.onRemove)
+        for button, handler in (
+            (ui.addButton, self.onAdd),
+            (ui.removeButton, self.onRemove),
+            (ui.optimizeButton, self.onOptimize),
+        ):
+            button.clicked.connect(handler)
+
+    def coupled(self) -> Mapping[str, Any]:
+        """Return the widget of each setting."""
+        return {"weightsFolded": self.ui.objectivesSection}
+
+    def update(self) -> None:
+        """Offer the structures of the chosen plan; another plan starts with one objective."""
+        planNode = self.session.planNode
+        if planNode is not self._shownPlan:
+            self._shownPlan = planNode
+            prescription = None if planNode is None else planFromNode(planNode).prescription
+            self.begin(self.session.segmentationNode, prescription)
+        else:
+            self.setStructures(self.session.segmentationNode)
+        self._updateButtons()
 
     @property
     def rows(self) -> int:
@@ -96,7 +122,7 @@ class BeamWeightsSection:
             self._wheel.guard(widget)
             table.setCellWidget(row, column, widget)
         table.resizeColumnsToContents()
-        self._changed()
+        self._updateButtons()
 
     def objectives(self) -> list[Objective]:
         """Return the objectives of the table."""
@@ -128,7 +154,27 @@ class BeamWeightsSection:
         """Remove the selected objective, else the last one."""
         rows = [index.row() for index in self._table.selectionModel().selectedRows()]
         self._table.removeRow(rows[0] if rows else self.rows - 1)
-        self._changed()
+        self._updateButtons()
+
+    def onOptimize(self, *_unused: object) -> None:
+        """Optimize the beam weights and show the MU before and after."""
+        session, planNode = self.session, self.session.planNode
+
+        def work(progress: Progress) -> tuple[Plan, Solution]:
+            before = deliveredPlan(planNode)
+            return before, session.logic.optimizeBeamWeights(planNode, self.objectives(), progress)
+
+        outcome = session.run(work, lambda pair: _outcomeText(pair[1]))
+        if outcome is not None:
+            self.showMetersets(outcome[0], deliveredPlan(planNode))
+
+    def _updateButtons(self) -> None:
+        if self.session.isRunning:
+            return
+        planNode = self.session.planNode
+        self.ui.addButton.setEnabled(planNode is not None)
+        self.ui.removeButton.setEnabled(self.rows > 0)
+        self.ui.optimizeButton.setEnabled(planNode is not None and isDoseCurrent(planNode) and self.rows > 0)
 
     def _cell(self, row: int, column: int) -> Any:
         return self._table.cellWidget(row, column)
@@ -142,3 +188,10 @@ def _spinBox(value: float, maximum: float, suffix: str, toolTip: str) -> Any:
     box.setValue(value)
     box.setToolTip(toolTip)
     return box
+
+
+def _outcomeText(solution: Solution) -> str:
+    text = _("Objectives from {start:.3g} to {end:.3g} in {steps} steps.").format(
+        start=solution.history[0], end=solution.value, steps=len(solution.history) - 1
+    )
+    return text if solution.converged else f"{text} {solution.message}"
