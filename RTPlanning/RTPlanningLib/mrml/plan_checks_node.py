@@ -14,11 +14,10 @@ from DoseEngineLib.mrml.plan_node import (
     planFromNode,
     referencedNode,
 )
-from DoseEngineLib.mrml.subject_hierarchy import ensureStudy, placeNode
-from DoseEngineLib.mrml.table_columns import addTexts
 from DoseEngineLib.progress import Progress, silent
 from RTPlanningLib.evaluation.plan_checks import CheckResult, check_plan
-from RTPlanningLib.mrml.derived_nodes import derivedNode, setDerivation
+from RTPlanningLib.mrml.derived_nodes import derivedNode
+from RTPlanningLib.mrml.derived_table import setDerivedTable
 from RTPlanningLib.mrml.evaluated_state import setEvaluatedState
 from RTPlanningLib.mrml.plan_dose_result import planDoseResult
 
@@ -80,19 +79,11 @@ def createPlanChecksTable(planNode, results: Sequence[CheckResult], state: Mappi
     -------
     vtkMRMLTableNode
     """
-    scene = planNode.GetScene()
-    table = planChecksTable(planNode)
-    if table is None:
-        name = scene.GetUniqueNameByString(f"{planNode.GetName()}_Checks")
-        table = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
-    table.RemoveAllColumns()
-    for name, texts in {
+    columns = {
         "Check": [result.name for result in results],
         "Result": [result.verdict for result in results],
         "Text": [result.text for result in results],
-    }.items():
-        addTexts(table, name, texts)
-    setDerivation(table, _REQUEST, [planNode])
+    }
+    table = setDerivedTable(f"{planNode.GetName()}_Checks", _REQUEST, [planNode], columns.items())
     setEvaluatedState(table, state)
-    placeNode(table, ensureStudy(planNode, "Patient", "Radiotherapy planning"))
     return table

@@ -11,11 +11,12 @@ from DoseEngineLib.errors import EvaluationError
 from DoseEngineLib.mrml.plan_node import SEGMENTATION, referencedNode
 from DoseEngineLib.mrml.segmentations import segmentIDOf
 from DoseEngineLib.mrml.subject_hierarchy import ensureStudy, placeNode, removeNode
-from DoseEngineLib.mrml.table_columns import addNumbers, addTexts
+from DoseEngineLib.mrml.table_columns import addNumbers
 from RTPlanningLib.evaluation.dvh import Dvh
 from RTPlanningLib.evaluation.goal_comparison import GoalComparison
 from RTPlanningLib.evaluation.metric_comparison import MetricRow
 from RTPlanningLib.mrml.derived_nodes import derivedNode, setDerivation, setStatistics
+from RTPlanningLib.mrml.derived_table import setDerivedTable
 
 _OVERLAY = {"operation": "DVH overlay"}
 _GOALS = {"operation": "goal comparison"}
@@ -71,12 +72,11 @@ def createDvhOverlay(planNodes: Sequence, dvhs: Sequence[Mapping[str, Dvh]]):
     colors = {
         name: color for node, ofPlan in reversed(list(zip(planNodes, dvhs))) for name, color in _colors(node, ofPlan)
     }
-    names = ", ".join(node.GetName() for node in planNodes)
     scene = planNodes[0].GetScene()
     former = dvhOverlay(planNodes)
     if former is not None:
         removeDvhOverlay(former)
-    chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", scene.GetUniqueNameByString(f"DVHs of {names}"))
+    chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", scene.GetUniqueNameByString(f"DVHs of {_names(planNodes)}"))
     setDerivation(chart, _OVERLAY, planNodes)
     chart.SetTitle(
         "   ".join(f"{style}: {node.GetName()}" for node, style in zip(planNodes, _LINE_STYLES, strict=False))
@@ -134,21 +134,22 @@ def createGoalComparisonTable(planNodes: Sequence, comparison: GoalComparison, n
     -------
     vtkMRMLTableNode
     """
-    table = _table(goalComparisonTable(planNodes), planNodes, "Goals")
     rows = comparison.rows
-    addTexts(table, "Structure", [row.goal.structure for row in rows])
-    addTexts(table, "Metric", [str(row.goal.metric) for row in rows])
-    addTexts(table, "Goal", [row.goal.limit_text for row in rows])
+    # pairs: a plan may be called as a column is
+    columns = [
+        ("Structure", [row.goal.structure for row in rows]),
+        ("Metric", [str(row.goal.metric) for row in rows]),
+        ("Goal", [row.goal.limit_text for row in rows]),
+    ]
     for place, plan in enumerate(comparison.plans):
         values = [row.values()[place] for row in rows]
         units = [row.goal.unit for row in rows]
-        addTexts(table, plan, ["" if v is None else f"{v:.5g} {u}".strip() for v, u in zip(values, units)])
-        addTexts(table, f"{plan}: result", [row.verdicts()[place] for row in rows])
-    addTexts(table, "Best", ["; ".join(comparison.plans[n] for n in row.best()) for row in rows])
-    addTexts(table, "Note", [_rowNote(comparison, row) for row in rows])
-    setDerivation(table, _GOALS, planNodes)
+        columns.append((plan, ["" if v is None else f"{v:.5g} {u}".strip() for v, u in zip(values, units)]))
+        columns.append((f"{plan}: result", [row.verdicts()[place] for row in rows]))
+    columns.append(("Best", ["; ".join(comparison.plans[n] for n in row.best()) for row in rows]))
+    columns.append(("Note", [_rowNote(comparison, row) for row in rows]))
+    table = setDerivedTable(f"Goals of {_names(planNodes)}", _GOALS, planNodes, columns)
     setStatistics(table, {"counts": comparison.counts(), "notes": {plan: list(texts) for plan, texts in notes.items()}})
-    placeNode(table, ensureStudy(planNodes[0], "Patient", "Radiotherapy planning"))
     return table
 
 
@@ -167,20 +168,20 @@ def createMetricComparisonTable(planNodes: Sequence, rows: Sequence[MetricRow]):
     -------
     vtkMRMLTableNode
     """
-    table = _table(metricComparisonTable(planNodes), planNodes, "Metrics")
-    addTexts(table, "Structure", [row.structure for row in rows])
-    addTexts(table, "Metric", [row.metric for row in rows])
-    addTexts(table, "Unit", [row.unit for row in rows])
+    columns = [
+        ("Structure", [row.structure for row in rows]),
+        ("Metric", [row.metric for row in rows]),
+        ("Unit", [row.unit for row in rows]),
+    ]
     for place, node in enumerate(planNodes):
         values = [row.values[place] for row in rows]
-        addTexts(table, node.GetName(), ["" if value is None else f"{value:.2f}" for value in values])
+        columns.append((node.GetName(), ["" if value is None else f"{value:.2f}" for value in values]))
         if place:
             differences = [row.differences()[place] for row in rows]
             name = f"{node.GetName()} minus {planNodes[0].GetName()}"
-            addTexts(table, name, ["" if value is None else f"{round(value, 2) + 0.0:+.2f}" for value in differences])
-    setDerivation(table, _METRICS, planNodes)
-    placeNode(table, ensureStudy(planNodes[0], "Patient", "Radiotherapy planning"))
-    return table
+            texts = ["" if value is None else f"{round(value, 2) + 0.0:+.2f}" for value in differences]
+            columns.append((name, texts))
+    return setDerivedTable(f"Metrics of {_names(planNodes)}", _METRICS, planNodes, columns)
 
 
 def checkPlans(planNodes: Sequence) -> None:
@@ -192,14 +193,8 @@ def checkPlans(planNodes: Sequence) -> None:
         raise EvaluationError(f"Plans to compare need different names; got {', '.join(names)}. Rename one.")
 
 
-def _table(table, planNodes: Sequence, what: str):
-    """The table, emptied, or a new one."""
-    if table is None:
-        scene = planNodes[0].GetScene()
-        names = ", ".join(node.GetName() for node in planNodes)
-        table = scene.AddNewNodeByClass("vtkMRMLTableNode", scene.GetUniqueNameByString(f"{what} of {names}"))
-    table.RemoveAllColumns()
-    return table
+def _names(planNodes: Sequence) -> str:
+    return ", ".join(node.GetName() for node in planNodes)
 
 
 def _colors(planNode, dvhs: Mapping[str, Dvh]) -> list[tuple[str, tuple[float, float, float]]]:

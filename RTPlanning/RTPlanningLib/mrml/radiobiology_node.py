@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from DoseEngineLib.mrml.subject_hierarchy import ensureStudy, placeNode
-from DoseEngineLib.mrml.table_columns import addTexts
-from RTPlanningLib.mrml.derived_nodes import derivedNode, setDerivation
+from RTPlanningLib.mrml.derived_nodes import derivedNode
+from RTPlanningLib.mrml.derived_table import setDerivedTable
 from RTPlanningLib.mrml.evaluated_state import setEvaluatedState
 from RTPlanningLib.radiobiology.eqd2_metrics import Eqd2Row
 from RTPlanningLib.radiobiology.plan_radiobiology import RadiobiologyResult
@@ -37,12 +36,6 @@ def createRadiobiologyTable(planNode, results: Sequence[RadiobiologyResult], sta
     -------
     vtkMRMLTableNode
     """
-    scene = planNode.GetScene()
-    table = radiobiologyTable(planNode)
-    if table is None:
-        name = scene.GetUniqueNameByString(f"{planNode.GetName()}_Radiobiology")
-        table = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
-    table.RemoveAllColumns()
     columns = {
         "Structure": [r.structure for r in results],
         "Quantity": [r.quantity for r in results],
@@ -58,11 +51,8 @@ def createRadiobiologyTable(planNode, results: Sequence[RadiobiologyResult], sta
         "Note": [r.note for r in results],
         "Source": [r.source for r in results],
     }
-    for name, texts in columns.items():
-        addTexts(table, name, texts)
-    setDerivation(table, _REQUEST, [planNode])
+    table = setDerivedTable(f"{planNode.GetName()}_Radiobiology", _REQUEST, [planNode], columns.items())
     setEvaluatedState(table, state)
-    placeNode(table, ensureStudy(planNode, "Patient", "Radiotherapy planning"))
     return table
 
 
@@ -80,26 +70,18 @@ def createEqd2Table(planNode, rows: Sequence[Eqd2Row], state: Mapping[str, str] 
     -------
     vtkMRMLTableNode
     """
-    scene = planNode.GetScene()
-    table = eqd2Table(planNode)
-    if table is None:
-        name = scene.GetUniqueNameByString(f"{planNode.GetName()}_EQD2Metrics")
-        table = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
-    table.RemoveAllColumns()
-    addTexts(table, "Structure", [row.structure for row in rows])
-    addTexts(table, "alpha/beta (Gy)", [f"{row.alpha_beta_Gy:g}" for row in rows])
-    for name, values in {
-        "Mean (Gy)": [row.mean_Gy for row in rows],
-        "D98% (Gy)": [row.D98_Gy for row in rows],
-        "D50% (Gy)": [row.D50_Gy for row in rows],
-        "D2% (Gy)": [row.D2_Gy for row in rows],
-    }.items():
-        addTexts(table, name, [f"{value:.2f}" for value in values])
-    addTexts(table, "alpha/beta by", [row.by for row in rows])
-    addTexts(table, "Note", [row.note for row in rows])
-    setDerivation(table, _EQD2, [planNode])
+    columns = {
+        "Structure": [row.structure for row in rows],
+        "alpha/beta (Gy)": [f"{row.alpha_beta_Gy:g}" for row in rows],
+        "Mean (Gy)": [f"{row.mean_Gy:.2f}" for row in rows],
+        "D98% (Gy)": [f"{row.D98_Gy:.2f}" for row in rows],
+        "D50% (Gy)": [f"{row.D50_Gy:.2f}" for row in rows],
+        "D2% (Gy)": [f"{row.D2_Gy:.2f}" for row in rows],
+        "alpha/beta by": [row.by for row in rows],
+        "Note": [row.note for row in rows],
+    }
+    table = setDerivedTable(f"{planNode.GetName()}_EQD2Metrics", _EQD2, [planNode], columns.items())
     setEvaluatedState(table, state)
-    placeNode(table, ensureStudy(planNode, "Patient", "Radiotherapy planning"))
     return table
 
 
