@@ -10,7 +10,7 @@ from DoseEngineLib.errors import CaseError
 from DoseEngineLib.progress import Progress, part
 from RTPlanningLib.case import Case
 from RTPlanningLib.dicom.ct_series import read_ct_series
-from RTPlanningLib.dicom.folder import DicomFile, FolderScan, SeriesInfo, scan_folder
+from RTPlanningLib.dicom.folder import DicomFile, FolderScan, SeriesInfo, scan_folder, without_copies
 from RTPlanningLib.dicom.structure_set import (
     StructureSetReferences,
     read_density_overrides,
@@ -56,7 +56,7 @@ def read_case(
     scan = scan_folder(folder, part(progress, 0.0, 0.2))
     notes = list(scan.notes)
     structure_sets = [file for file in scan.files if file.is_structure_set]
-    structure_sets = _without_copies(structure_sets, notes)
+    structure_sets = list(without_copies(structure_sets, "structure set", notes).values())
     structure_set = _given_structure_set(structure_sets, structure_set_uid, scan)
     series, structure_set = _choose(scan, structure_sets, structure_set, ct_series_uid, notes)
 
@@ -103,22 +103,6 @@ def read_case(
         notes=tuple(notes),
         dicom=ct.source,
     )
-
-
-def _without_copies(structure_sets: Sequence[DicomFile], notes: list[str]) -> list[DicomFile]:
-    """Keep one file of each SOP Instance UID; refuse two that differ."""
-    kept: dict[str, DicomFile] = {}
-    for file in structure_sets:
-        first = kept.setdefault(file.sop_instance_uid, file)
-        if first is file:
-            continue
-        if first.path.read_bytes() != file.path.read_bytes():
-            raise CaseError(
-                f"Two different structure sets have the same SOP Instance UID {file.sop_instance_uid}: {first.path} "
-                f"and {file.path}. Remove the wrong one."
-            )
-        notes.append(f"Left out {file.path.name}, a copy of the structure set {first.path.name}.")
-    return list(kept.values())
 
 
 def _given_structure_set(structure_sets: Sequence[DicomFile], uid: str | None, scan: FolderScan) -> DicomFile | None:

@@ -216,3 +216,33 @@ def scan_folder(folder: str | os.PathLike, progress: Progress | None = None) -> 
 
 def _some(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def without_copies(files: Sequence[DicomFile], what: str, notes: list[str]) -> dict[str, DicomFile]:
+    """Return one file of each SOP Instance UID, in their order; copies are noted.
+
+    Parameters
+    ----------
+    files : sequence of DicomFile
+    what : str
+        What they are, for the texts: "structure set".
+    notes : list of str
+        Takes what was left out.
+
+    Raises
+    ------
+    CaseError
+        Two files of one UID that differ.
+    """
+    kept: dict[str, DicomFile] = {}
+    for file in files:
+        first = kept.setdefault(file.sop_instance_uid, file)
+        if first is file:
+            continue
+        if first.path.read_bytes() != file.path.read_bytes():
+            raise CaseError(
+                f"Two different {what}s have the same SOP Instance UID {file.sop_instance_uid}: {first.path} and "
+                f"{file.path}. Remove the wrong one."
+            )
+        notes.append(f"Left out {file.path.name}, a copy of the {what} {first.path.name}.")
+    return kept

@@ -17,7 +17,7 @@ from DoseEngineLib.progress import Progress, part
 from RTPlanningLib.case import Case
 from RTPlanningLib.dicom.case_reader import read_case
 from RTPlanningLib.dicom.dataset import read_header, text
-from RTPlanningLib.dicom.folder import DicomFile, FolderScan, scan_folder
+from RTPlanningLib.dicom.folder import DicomFile, FolderScan, scan_folder, without_copies
 from RTPlanningLib.dicom.rt_dose import WHOLE_COURSE, RtDose, read_rt_dose
 from RTPlanningLib.dicom.rt_plan_reader import RtPlan, read_rt_plan
 from RTPlanningLib.dicom.rt_plan_set import check_belongs, with_target
@@ -222,17 +222,7 @@ def _chosen(
     scan: FolderScan, what: str, files: Sequence[DicomFile], wanted: Sequence[str] | None, notes: list[str]
 ) -> list[DicomFile]:
     """One file of each UID asked for."""
-    kept: dict[str, DicomFile] = {}
-    for file in files:
-        first = kept.setdefault(file.sop_instance_uid, file)
-        if first is file:
-            continue
-        if first.path.read_bytes() != file.path.read_bytes():
-            raise CaseError(
-                f"Two different {what}s have the same SOP Instance UID {file.sop_instance_uid}: {first.path} and "
-                f"{file.path}. Remove the wrong one."
-            )
-        notes.append(f"Left out {file.path.name}, a copy of the {what} {first.path.name}.")
+    kept = without_copies(files, what, notes)
     if wanted is None:
         return list(kept.values())
     absent = [uid for uid in wanted if uid not in kept]
