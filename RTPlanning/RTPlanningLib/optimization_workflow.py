@@ -141,9 +141,12 @@ def read_start(folder: str | Path) -> OptimizedFluence:
     OptimizationError
         When there is none.
     """
-    path = Path(folder) / FLUENCE
+    return OptimizedFluence.load(earlier_file(folder, FLUENCE, "optimize"))
+
+
+def earlier_file(folder: str | Path, name: str, command: str) -> Path:
+    """Return the file of this name that a command left in a folder; `OptimizationError` where there is none."""
+    path = Path(folder) / name
     if not path.is_file():
-        raise OptimizationError(
-            f"There is no {FLUENCE} in {folder}; name the folder of an earlier rtplanning optimize."
-        )
-    return OptimizedFluence.load(path)
+        raise OptimizationError(f"There is no {name} in {folder}; name the folder of an earlier rtplanning {command}.")
+    return path

@@ -17,7 +17,7 @@ from OptimizerLib.pareto_planning import goal_groups, plan_pareto
 from OptimizerLib.pareto_plans import ParetoPlans, mixture_text
 from RTPlanningLib.case import Case
 from RTPlanningLib.headless import HeadlessSlicer
-from RTPlanningLib.optimization_workflow import FLUENCE
+from RTPlanningLib.optimization_workflow import FLUENCE, earlier_file
 from RTPlanningLib.output_folder import OutputFolder
 from RTPlanningLib.plan_file import PlanRequest, read_plan_file
 from RTPlanningLib.report.pareto_report import pareto_csv, render_pareto_report
@@ -219,10 +219,7 @@ def read_front(folder: str | Path) -> ParetoPlans:
     OptimizationError
         When there are none.
     """
-    path = Path(folder) / FRONT
-    if not path.is_file():
-        raise OptimizationError(f"There is no {FRONT} in {folder}; name the folder of an earlier rtplanning pareto.")
-    return ParetoPlans.load(path)
+    return ParetoPlans.load(earlier_file(folder, FRONT, "pareto"))
 
 
 def _write(path: Path, text: str) -> None:
