@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
+from DoseEngineLib.widget.connected_signals import connected
 from DoseEngineLib.widget.panel_part import PanelPart
 
 
@@ -24,8 +24,7 @@ class Section(PanelPart):
         self.couple(self.parameters, self.coupled())
         # after the coupling, so that they find in the settings what was chosen
         for signal, handler in self.handlers():
-            signal.connect(handler)
-            self._releases.append(partial(signal.disconnect, handler))
+            self._releases.append(connected(handler, [signal]))
 
     @abstractmethod
     def coupled(self) -> Mapping[str, Any]:

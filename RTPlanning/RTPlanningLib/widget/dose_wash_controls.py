@@ -9,9 +9,9 @@ from slicer.i18n import tr as _
 
 from DoseEngineLib.errors import EvaluationError, PlanningError
 from DoseEngineLib.mrml.plan_node import REFERENCE_VOLUME, isDoseCurrent
+from DoseEngineLib.widget.connected_signals import connected
 from DoseEngineLib.widget.connectors import fillCombo
 from RTPlanningLib.mrml.dose_wash import DoseWash, hideDoseWash, showDoseWash, showLegend
-from RTPlanningLib.widget.connected_signals import connected
 from RTPlanningLib.widget.evaluation_part import EvaluationPart
 
 _PERCENT, _GY = "%", "Gy"

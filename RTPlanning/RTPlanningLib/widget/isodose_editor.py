@@ -13,11 +13,11 @@ from slicer.i18n import tr as _
 
 from DoseEngineLib.errors import PlanningError, SchemaError
 from DoseEngineLib.progress import Progress
+from DoseEngineLib.widget.connected_signals import connected
 from DoseEngineLib.widget.connectors import quiet
 from DoseEngineLib.widget.wheel_guard import WheelGuard
 from RTPlanningLib.display.isodose_settings import UNITS, IsodoseSetting, next_setting
 from RTPlanningLib.mrml.isodose_node import isodoseModel
-from RTPlanningLib.widget.connected_signals import connected
 from RTPlanningLib.widget.evaluation_part import EvaluationPart
 
 _SHOWN, _LEVEL, _UNIT, _COLOR, _DOSE = range(5)
