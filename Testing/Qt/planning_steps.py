@@ -52,3 +52,10 @@ def make_step(desktop: Any, *step_classes: type, logic: Any = None) -> SimpleNam
         progressBar=bar,
         cancelButton=cancel,
     )
+
+
+def choose(combo: Any, data: Any) -> None:
+    """Choose the item of a combo box that stands for something, as a person would."""
+    index = combo.findData(data)
+    assert index >= 0, [combo.itemData(n) for n in range(combo.count())]
+    combo.setCurrentIndex(index)

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from planning_steps import make_step
+from planning_steps import choose, make_step
 
 BOX = ["AP", "Left lateral", "PA", "Right lateral"]
 
@@ -46,12 +46,6 @@ def cell(made, row: int, key: str):
 
 def combo(made, row: int, key: str):
     return made.ui.beamsTable.cellWidget(row, made.step.table.column(key))
-
-
-def choose(box, data) -> None:
-    index = box.findData(data)
-    assert index >= 0, data
-    box.setCurrentIndex(index)
 
 
 def names(made) -> list[str]:
@@ -449,7 +443,7 @@ def test_packages_are_asked_for_before_machines_are_read(made, monkeypatch) -> N
     ui.boxButton.click()
     monkeypatch.setattr(module, "missingPackages", lambda requirements: ["jsonschema>=4.18"])
     asked = []
-    monkeypatch.setattr("RTPlanningLib.widget.with_packages.ensurePackages", lambda *what: asked.append(what))
+    monkeypatch.setattr("DoseEngineLib.widget.packages.ensurePackages", lambda *what: asked.append(what))
     made.step.editor._packagesFound = False
     made.session.update()
     assert "before some packages are installed" in ui.bevLabel.text()

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
+from typing import TypeVar
+
+from DoseEngineLib.progress import Progress
+
+T = TypeVar("T")
 
 DOSE_PACKAGES = ("numba>=0.60", "jsonschema>=4.18")
 DICOM_PACKAGES = (*DOSE_PACKAGES, "pydicom>=3.0")
@@ -26,6 +31,18 @@ def missingPackages(requirements: Sequence[str]) -> list[str]:
         if not satisfied:
             missing.append(text)
     return missing
+
+
+def withPackages(
+    work: Callable[[Progress], T], requester: str, requirements: Sequence[str] = DOSE_PACKAGES
+) -> Callable[[Progress], T]:
+    """Return work that first has Slicer install what is missing; parameters as `ensurePackages`."""
+
+    def ensured(progress: Progress) -> T:
+        ensurePackages(requirements, requester)
+        return work(progress)
+
+    return ensured
 
 
 def ensurePackages(requirements: Sequence[str], requester: str) -> None:

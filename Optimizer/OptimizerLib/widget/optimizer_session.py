@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 
 from DoseEngineLib.mrml.plan_node import SEGMENTATION
 from DoseEngineLib.progress import Progress
-from DoseEngineLib.widget.packages import DOSE_PACKAGES, ensurePackages
+from DoseEngineLib.widget.packages import withPackages
 from DoseEngineLib.widget.panel_action import PanelAction
 from DoseEngineLib.widget.scene_session import SceneSession
 from OptimizerLib.widget.optimizer_parameters import MODULE, OptimizerParameters
@@ -52,14 +52,9 @@ class OptimizerSession(SceneSession):
 
     def run(self, work: Callable[[Progress], T], done: Callable[[T], str] | str) -> T | None:
         """Run work as `PanelAction.run` does, once what it needs is installed; then bring all parts up to date."""
-
-        def prepared(progress: Progress) -> T:
-            ensurePackages(DOSE_PACKAGES, _("Plan Optimizer"))
-            return work(progress)
-
         self._isEnding = True
         try:
-            return super().run(prepared, done)
+            return super().run(withPackages(work, _("Plan Optimizer")), done)
         finally:
             self._isEnding = False
 
