@@ -503,6 +503,24 @@ def test_heartbeat_finds_the_longest_standstill(heartbeat) -> None:
     assert "test_heartbeat_finds_the_longest_standstill" in beat.where
 
 
+def test_the_calmest_of_several_presses_is_found(heartbeat) -> None:
+    import slicer
+
+    sleeps = iter([0.3, 0.2, 0.05, 0.3])
+
+    def press() -> None:
+        slicer.app.processEvents()
+        time.sleep(next(sleeps))
+        slicer.app.processEvents()
+
+    assert heartbeat.calmest(press, 0.15).longest_s < 0.15
+    # the first three were enough
+    assert list(sleeps) == [0.3]
+    sleeps = iter([0.3, 0.2, 0.3])
+    assert 0.2 <= heartbeat.calmest(press, 0.15, most=3).longest_s < 0.3
+    assert list(sleeps) == []
+
+
 def test_panels_do_not_outlive_the_desktop(monkeypatch) -> None:
     from desktop_standin import installed
     from RTPlanningLib.headless import HeadlessSlicer

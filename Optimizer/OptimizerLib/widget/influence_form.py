@@ -70,7 +70,7 @@ class InfluenceForm(Section):
             self.ui.estimateButton.setEnabled(self._objectives.canRun)
 
     def forget(self, *_unused: object) -> None:
-        """Show no estimate: that it was made for is no longer so."""
+        """Show no estimate: what it was made for has changed."""
         self.ui.estimateLabel.setText(_("not estimated for these settings"))
 
     def onEstimate(self, *_unused: object) -> None:

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from types import TracebackType
 
 from PySide6 import QtCore, QtWidgets
@@ -34,6 +35,19 @@ class Heartbeat:
         self.longest_s = self.longest_cpu_s = 0.0
         self.turns = 0
         self.where = ""
+
+    @classmethod
+    def calmest(cls, press: Callable[[], object], enough_s: float, *, most: int = 5) -> Heartbeat:
+        """Measure a press until its longest gap on the wall is short enough, and return the shortest one.
+
+        Another program can take the machine away at any moment; what the press itself does happens every time.
+        """
+        beats: list[Heartbeat] = []
+        while len(beats) < most and not any(beat.longest_s <= enough_s for beat in beats):
+            with cls() as beat:
+                press()
+            beats.append(beat)
+        return min(beats, key=lambda beat: beat.longest_s)
 
     def __enter__(self) -> Heartbeat:
         QtWidgets.QApplication.instance().processEvents()
