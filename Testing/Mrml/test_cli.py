@@ -10,25 +10,12 @@ import time
 from importlib import resources
 
 import pytest
+from one_field_plan import PLAN
 
 from DoseEngineLib.errors import Cancelled, PatientError
 from RTPlanningLib import cli
 from RTPlanningLib.cli import cases
 from RTPlanningLib.cli.stop_on_interrupt import REPORTS_TO_ANSWER, stop_on_interrupt
-
-PLAN = """
-name = "One field"
-[prescription]
-dose_Gy = 2.0
-fractions = 1
-target = "PTV"
-[[beam]]
-name = "AP"
-gantry = 0
-field = [100, 100]
-[dose]
-spacing_mm = 10
-"""
 
 
 def run(*arguments: str, **options) -> subprocess.CompletedProcess:

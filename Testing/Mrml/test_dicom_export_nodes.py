@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pydicom
 import pytest
+from one_field_plan import PLAN
 
 from DoseEngineLib.errors import CaseError, EvaluationError, GeometryError, PlanError
 from DoseEngineLib.geometry import Grid
@@ -183,21 +184,6 @@ def test_an_oblique_case_is_refused_or_resampled(logic, oblique_grid, case, plan
     distance = np.linalg.norm(read.grid.centres_RAS_mm() - np.array(isocenter), axis=-1)
     inside = (distance > 5.0) & (distance < 25.0)
     assert np.abs(read.dose_Gy[inside] - (60.0 - distance[inside])).max() < 0.6
-
-
-PLAN = """
-name = "One field"
-[prescription]
-dose_Gy = 2.0
-fractions = 1
-target = "PTV"
-[[beam]]
-name = "AP"
-gantry = 0
-field = [100, 100]
-[dose]
-spacing_mm = 10
-"""
 
 
 def test_from_the_command_line(tmp_path, capsys):

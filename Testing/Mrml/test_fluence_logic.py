@@ -10,7 +10,6 @@ from DoseEngineLib.plan import Beam, Plan, Prescription
 from OptimizerLib.errors import OptimizationError
 from OptimizerLib.fluence_planning import FluenceSettings
 from OptimizerLib.planning_goals import PlanningGoals
-from RTPlanningLib.headless import HeadlessSlicer
 from RTPlanningLib.samples import load_sample
 
 ROWS = ("PTV uniform 50 Gy, weight 100", "Core Max <= 30 Gy, weight 10", "fluence smoothness, weight 0.1")
@@ -22,13 +21,6 @@ SETTINGS = FluenceSettings(bixel_mm=10.0, spacing_mm=8.0, iterations=30, levels=
 def case():
     """The C-shape, coarse."""
     return load_sample("tg119-cshape", 5.0)
-
-
-@pytest.fixture
-def scene():
-    """A fresh scene."""
-    with HeadlessSlicer() as running:
-        yield running.scene
 
 
 @pytest.fixture

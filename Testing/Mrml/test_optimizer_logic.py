@@ -7,7 +7,6 @@ from DoseEngineLib.errors import Cancelled
 from DoseEngineLib.plan import Beam, Plan, Prescription
 from OptimizerLib.errors import OptimizationError
 from OptimizerLib.objectives import MeanDose, SquaredDeviation, SquaredOverdose
-from RTPlanningLib.headless import HeadlessSlicer
 from RTPlanningLib.samples import load_sample
 
 GANTRIES = (0.0, 90.0, 180.0, 270.0)
@@ -18,13 +17,6 @@ OBJECTIVES = (SquaredDeviation("PTV", 50.0, 10.0), SquaredOverdose("Core", 30.0,
 def case():
     """The C-shape, coarse."""
     return load_sample("tg119-cshape", 5.0)
-
-
-@pytest.fixture
-def scene():
-    """A fresh scene."""
-    with HeadlessSlicer() as running:
-        yield running.scene
 
 
 @pytest.fixture

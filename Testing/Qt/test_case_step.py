@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from planning_steps import make_step
+from planning_steps import choose, make_step
 
 
 @pytest.fixture
@@ -17,12 +17,6 @@ def made(desktop, monkeypatch):
     made = make_step(desktop, case_step.CaseStep)
     yield made
     made.session.release()
-
-
-def choose(combo, data: str) -> None:
-    index = combo.findData(data)
-    assert index >= 0
-    combo.setCurrentIndex(index)
 
 
 def rows(ui) -> dict[str, tuple[str, str]]:

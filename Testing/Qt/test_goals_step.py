@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from planning_steps import make_step
+from planning_steps import choose, make_step
 
 PLAN_GOALS = ("PTV D95% >= 70 Gy", "Rectum D30% <= 70 Gy")
 
@@ -34,12 +34,6 @@ def planned(made):
     nodes = (made.session.volumeNode, made.session.segmentationNode)
     made.session.choosePlan(made.logic.createPlan(plan, *nodes, PLAN_GOALS))
     return made
-
-
-def choose(combo, data: str) -> None:
-    index = combo.findData(data)
-    assert index >= 0, [combo.itemData(n) for n in range(combo.count())]
-    combo.setCurrentIndex(index)
 
 
 def rows(ui) -> list[tuple[str, str, str]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 import numpy as np
 import pytest
+from held_search import hold_at
 from planning_steps import make_step
 
 from DoseEngineLib.geometry import Grid
@@ -65,37 +65,6 @@ def node_ids(scene) -> list[str]:
     return sorted(scene.GetNthNode(n).GetID() for n in range(scene.GetNumberOfNodes()))
 
 
-def hold_at(made, monkeypatch, iteration: int, on_held) -> list[int]:
-    """Let the search wait at an iteration until ``on_held`` was called on the main thread; return iterations seen."""
-    import qt
-
-    logic = made.logic.optimizerLogic
-    seen, reached, go_on = [], threading.Event(), threading.Event()
-    former = logic.optimizeFluence
-
-    def held(planNode, goals, settings, progress, callback, **options):
-        def watch(state):
-            if state.iteration == iteration:
-                reached.set()
-                assert go_on.wait(20)
-            callback(state)
-            seen.append(state.iteration)
-
-        return former(planNode, goals, settings, progress, watch, **options)
-
-    def look() -> None:
-        if reached.is_set():
-            timer.stop()
-            on_held()
-            go_on.set()
-
-    timer = qt.QTimer()
-    timer.timeout.connect(look)
-    timer.start(5)
-    monkeypatch.setattr(logic, "optimizeFluence", held)
-    return seen
-
-
 def test_from_goals_to_a_judged_plan_in_two_presses(made, picture, heartbeat) -> None:
     from DoseEngineLib.mrml.plan_node import deliveredPlan, isDoseCurrent
 
@@ -138,7 +107,7 @@ def test_stop_takes_what_there_is_and_going_on_begins_there(made, monkeypatch) -
         assert "Stopping" in made.statusLabel.text()
         assert not ui.stopButton.isEnabled()
 
-    seen = hold_at(made, monkeypatch, 2, press_stop)
+    seen = hold_at(made.logic.optimizerLogic, monkeypatch, 2, press_stop)
     ui.optimizeButton.click()
     assert seen == [0, 1, 2]
     assert "with leaves" in made.statusLabel.text()
@@ -160,7 +129,7 @@ def test_cancel_leaves_the_scene_as_it_was(made, monkeypatch, desktop) -> None:
         pressed.append(time.monotonic())
         made.cancelButton.click()
 
-    hold_at(made, monkeypatch, 1, press_cancel)
+    hold_at(made.logic.optimizerLogic, monkeypatch, 1, press_cancel)
     ui.optimizeButton.click()
     assert time.monotonic() - pressed[0] < 1.0
     assert "Cancelled" in made.statusLabel.text()

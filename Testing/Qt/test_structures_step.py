@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from planning_steps import make_step
+from planning_steps import choose, make_step
 
 from DoseEngineLib.contour_stack import ContourStack
 from DoseEngineLib.geometry import Grid
@@ -53,12 +53,6 @@ def panel(desktop):
     desktop.slicer.app.processEvents()
     yield made
     made.session.release()
-
-
-def choose(combo, data):
-    index = combo.findData(data)
-    assert index >= 0, data
-    combo.setCurrentIndex(index)
 
 
 def names(panel):

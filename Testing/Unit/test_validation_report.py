@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-from html.parser import HTMLParser
 from io import StringIO
 
 import numpy as np
 import pytest
 from reference_factory import Z_CM, analytic_dose, write_reference
+from report_page import Page
 
 from DoseEngineLib.engine import create_engine
 from RTPlanningLib.report.validation_report import render_validation_report, validation_csv
@@ -191,22 +191,6 @@ def test_measured_data_are_complete_and_the_machine_meets_them():
     assert factors.difference == pytest.approx(100 * (factors.calculated / factors.measured - 1))
 
 
-class Page(HTMLParser):
-    """Tags with their attributes, and the text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.text += data
-
-
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     """Two engines on a lung slab, one of them off, and the measured data."""
@@ -235,11 +219,7 @@ def test_the_page_is_one_file_that_says_everything(results):
         "no scaling of either",
     ):
         assert word in page.text, word
-    pictures = [attributes for tag, attributes in page.tags if tag == "img"]
-    assert len(pictures) == 2
-    assert all(p["src"].startswith("data:image/png;base64,") and p["alt"] for p in pictures)
-    assert not any(tag in ("script", "link", "iframe") for tag, _ in page.tags)
-    assert not any("http" in str(attributes.get(key)) for _, attributes in page.tags for key in ("src", "href"))
+    page.assert_one_file(pictures=2)
     assert 'class="verdict passed">yes' in text
     assert 'class="verdict failed">no' in text
     assert text == render_validation_report(comparisons, measured, engines, ["A note & more."], {"rtplanning": "0.1.0"})
