@@ -14,6 +14,15 @@ _FRAME_PIXELS, _PADDING_PIXELS = 22, 6
 _LONGEST_LINE = 24
 
 
+def prepareTable(table: Any, headers: Sequence[str]) -> None:
+    """Give a table widget these columns; the last takes the room that is left, rows are as high as their text wraps."""
+    table.setColumnCount(len(headers))
+    table.setHorizontalHeaderLabels(list(headers))
+    table.verticalHeader().setVisible(False)
+    table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+    table.horizontalHeader().setStretchLastSection(True)
+
+
 def writeRows(table: Any, rows: Sequence[Sequence[str]], tips: Sequence[str] | None = None) -> None:
     """Give a table widget these rows and no others.
 
@@ -57,23 +66,20 @@ def fillTable(table: Any, headers: Sequence[str], rows: Sequence[Sequence[str]])
     rows : sequence of sequences of str
         As long as the headers.
     """
-    table.setColumnCount(len(headers))
-    table.setHorizontalHeaderLabels(list(headers))
-    table.verticalHeader().setVisible(False)
+    prepareTable(table, headers)
     writeRows(table, rows)
     table.resizeColumnsToContents()
-    header = table.horizontalHeader()
     for column in range(len(headers) - 1):
         table.setColumnWidth(column, min(int(table.columnWidth(column)), _WIDEST_PIXELS))
     # the last one is as wide as the table leaves it, not as its longest text
     table.setColumnWidth(len(headers) - 1, _NARROWEST_PIXELS)
-    header.setStretchLastSection(True)
-    # rows grow and shrink with the text that wraps in them
+    table.horizontalHeader().setStretchLastSection(True)
+    # measured anew: rows grow and shrink with the text that wraps in these widths
     table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
     wraps = any(len(text) > _LONGEST_LINE for texts in rows for text in texts[-1:])
     lines = (
         int(table.verticalHeader().length()) if wraps else len(rows) * (table.fontMetrics().height() + _PADDING_PIXELS)
     )
-    height = int(header.property("height")) + lines + _FRAME_PIXELS
+    height = int(table.horizontalHeader().property("height")) + lines + _FRAME_PIXELS
     table.setFixedHeight(max(min(height, _HIGHEST_PIXELS), _LOWEST_PIXELS))
     table.setVisible(bool(rows))

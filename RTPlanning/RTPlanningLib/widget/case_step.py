@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import qt
 import slicer
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import parameterNodeWrapper
@@ -17,7 +16,7 @@ from DoseEngineLib.progress import Progress, part
 from DoseEngineLib.verdict_colors import verdict_color
 from DoseEngineLib.widget.connectors import quiet
 from DoseEngineLib.widget.packages import DICOM_PACKAGES, ensurePackages
-from DoseEngineLib.widget.text_table import isDark, setColor
+from DoseEngineLib.widget.text_table import isDark, prepareTable, setColor, writeRows
 from RTPlanningLib.case_status import MARKS, StatusLine, case_status, status_summary
 from RTPlanningLib.mrml.case_status_nodes import caseStamp
 from RTPlanningLib.mrml.segment_names import likelyTarget, possibleTargets, segmentNames
@@ -63,11 +62,7 @@ class CaseStep(Step):
         self._shown: tuple | None = None
         # path and reason of a calibration that was not taken
         self._refused = ("", "")
-        ui.statusTable.setColumnCount(3)
-        ui.statusTable.setHorizontalHeaderLabels(["", _("Looked at"), _("Found, and what to do")])
-        ui.statusTable.verticalHeader().setVisible(False)
-        ui.statusTable.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-        ui.statusTable.horizontalHeader().setStretchLastSection(True)
+        prepareTable(ui.statusTable, ["", _("Looked at"), _("Found, and what to do")])
         ui.statusTable.setVisible(False)
         for selector in (ui.ctSelector, ui.segmentationSelector):
             selector.setMRMLScene(session.scene)
@@ -267,15 +262,12 @@ class CaseStep(Step):
             return
         self._shown = lines
         table = ui.statusTable
-        table.setRowCount(len(lines))
         # what asks for something comes first
-        for row, line in enumerate(sorted(lines, key=lambda line: -MARKS.index(line.mark))):
-            mark, verdict = _MARKS[line.mark]
-            for column, text in enumerate((mark, _(line.name), line.text)):
-                item = qt.QTableWidgetItem(text)
-                item.setToolTip(f"{_(_MARKS_IN_WORDS[line.mark])}: {line.text}")
-                table.setItem(row, column, item)
-            setColor(table.item(row, 0), verdict_color(verdict, dark=isDark(table)))
+        lines = sorted(lines, key=lambda line: -MARKS.index(line.mark))
+        rows = [(_MARKS[line.mark][0], _(line.name), line.text) for line in lines]
+        writeRows(table, rows, [f"{_(_MARKS_IN_WORDS[line.mark])}: {line.text}" for line in lines])
+        for row, line in enumerate(lines):
+            setColor(table.item(row, 0), verdict_color(_MARKS[line.mark][1], dark=isDark(table)))
         table.resizeColumnToContents(0)
         table.resizeColumnToContents(1)
         table.setVisible(bool(lines))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import qt
 import slicer
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import parameterNodeWrapper
@@ -24,6 +23,7 @@ from DoseEngineLib.widget.connectors import quiet
 from DoseEngineLib.widget.dose_engine_parameters import DoseEngineParameters
 from DoseEngineLib.widget.engine_list import fillEngines
 from DoseEngineLib.widget.module_parameters import moduleParameterNode
+from DoseEngineLib.widget.text_table import prepareTable, writeRows
 from RTPlanningLib.mrml.body_box import bodyBox
 from RTPlanningLib.mrml.case_status_nodes import caseStamp
 from RTPlanningLib.mrml.chart_in_layout import showChartInLayout
@@ -64,13 +64,8 @@ class DoseStep(Step):
         self._figuresOf: tuple = ()
         # of engines that were looked at meanwhile: their options come back with them
         self._optionsOf: dict[tuple[str, str], dict[str, Any]] = {}
-        table = ui.figuresTable
-        table.setColumnCount(3)
-        table.setHorizontalHeaderLabels([_("Figure"), _("Value"), _("Where, or of what")])
-        table.verticalHeader().setVisible(False)
-        table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-        table.horizontalHeader().setStretchLastSection(True)
-        table.setVisible(False)
+        prepareTable(ui.figuresTable, [_("Figure"), _("Value"), _("Where, or of what")])
+        ui.figuresTable.setVisible(False)
         ui.engineCombo.currentIndexChanged.connect(self.onEngineChosen)
         ui.spacingSpin.setMRMLScene(session.scene)
         ui.spacingSpin.valueChanged.connect(self.onSpacing)
@@ -241,12 +236,7 @@ class DoseStep(Step):
         self._figuresOf = of
         rows = self.session.logic.doseFigures(planNode) if of else ()
         shown = ui.figuresTable
-        shown.setRowCount(len(rows))
-        for row, figure in enumerate(rows):
-            for column, cell in enumerate((figure.name, figure.text, figure.note)):
-                item = qt.QTableWidgetItem(cell)
-                item.setToolTip(cell)
-                shown.setItem(row, column, item)
+        writeRows(shown, [(figure.name, figure.text, figure.note) for figure in rows])
         shown.resizeColumnToContents(0)
         shown.resizeColumnToContents(1)
         shown.setVisible(bool(rows))

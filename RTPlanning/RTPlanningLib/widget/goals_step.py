@@ -16,7 +16,7 @@ from DoseEngineLib.errors import PlanningError
 from DoseEngineLib.plan import Plan, Prescription
 from DoseEngineLib.verdict_colors import verdict_color
 from DoseEngineLib.widget.connectors import fillCombo, quiet
-from DoseEngineLib.widget.text_table import isDark, setColor
+from DoseEngineLib.widget.text_table import isDark, prepareTable, setColor
 from RTPlanningLib.evaluation.goal_entries import (
     GoalEntry,
     entries_from_text,
@@ -74,11 +74,7 @@ class GoalsStep(Step):
         self._tag = 0
         fillCombo(ui.normalizationCombo, [(_(title), name) for name, title in _NORMALIZATIONS.items()], "point")
         table = ui.goalsTable
-        table.setColumnCount(3)
-        table.setHorizontalHeaderLabels([_("Structure"), _("Goal"), _("Note")])
-        table.verticalHeader().setVisible(False)
-        table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-        table.horizontalHeader().setStretchLastSection(True)
+        prepareTable(table, [_("Structure"), _("Goal"), _("Note")])
         for signal in (
             *(ui.targetCombo.currentIndexChanged, ui.normalizationCombo.currentIndexChanged),
             *(ui.doseSpin.valueChanged, ui.fractionsSpin.valueChanged),
