@@ -50,6 +50,20 @@ def _missing(reason: str) -> HeadlessError:
     )
 
 
+def _keep_one_rule_of_a_kind(slicer) -> None:
+    """Take away the rules of conversion that a logic has registered again.
+
+    They belong to the whole process, and the search for a way from one representation to another goes through all of
+    them: with those of a hundred logics it takes seconds.
+    """
+    factory = slicer.vtkSegmentationConverterFactory.GetInstance()
+    there = set()
+    for rule in factory.GetConverterRules():
+        if rule.GetClassName() in there:
+            factory.UnregisterConverterRule(rule)
+        there.add(rule.GetClassName())
+
+
 class HeadlessSlicer:
     """A fresh MRML scene with Slicer's application, color, segmentation, markups and further logics.
 
@@ -87,6 +101,7 @@ class HeadlessSlicer:
         self.segmentations_logic.SetMRMLScene(self.scene)
         self.segmentations_logic.SetMRMLApplicationLogic(self.application_logic)
         self.application_logic.SetModuleLogic("Segmentations", self.segmentations_logic)
+        _keep_one_rule_of_a_kind(slicer)
         segmentations_logic = self.segmentations_logic
         slicer.modules = SimpleNamespace(segmentations=SimpleNamespace(logic=lambda: segmentations_logic))
         self._other_logics = [self._start_logic(name) for name in _LOGICS_THAT_REGISTER_NODES]

@@ -31,6 +31,21 @@ def test_nested_scenes_are_separate_and_the_former_one_returns(scene):
     assert scene.GetFirstNodeByName("CT") is not None
 
 
+def test_every_scene_finds_one_way_from_voxels_to_a_surface(scene):
+    """Rules of conversion belong to the process: registered again, their ways grow to seconds of search."""
+    import slicer
+
+    factory = slicer.vtkSegmentationConverterFactory.GetInstance()
+    kinds = sorted(rule.GetClassName() for rule in factory.GetConverterRules())
+    assert "vtkBinaryLabelmapToClosedSurfaceConversionRule" in kinds
+    for _ in range(3):
+        with HeadlessSlicer():
+            paths = slicer.vtkSegmentationConversionPaths()
+            slicer.vtkSegmentation().GetPossibleConversions("Closed surface", paths)
+            assert paths.GetNumberOfPaths() == 1
+    assert sorted(rule.GetClassName() for rule in factory.GetConverterRules()) == kinds
+
+
 def test_closing_twice_is_harmless():
     running = HeadlessSlicer()
     running.close()
