@@ -56,27 +56,33 @@ def test_the_estimate_is_that_of_the_influence_and_changes_nothing(scene, logic,
     assert estimate.matrix_bytes == pytest.approx(matrix.data.nbytes + matrix.indices.nbytes, rel=0.1)
 
 
+def columns_of(tableNode) -> dict[str, list[str]]:
+    from DoseEngineLib.mrml.table_columns import tableTexts
+
+    names, rows = tableTexts(tableNode)
+    return {name: [row[n] for row in rows] for n, name in enumerate(names)}
+
+
 def test_results_stay_with_the_plan_and_replace_former_ones(scene, planning, logic, planNode, tmp_path):
     from DoseEngineLib.mrml.plan_node import deliveredPlan
-    from DoseEngineLib.mrml.table_columns import columnsOf
     from OptimizerLib.mrml.optimization_result_nodes import BEAMS_TABLE, OUTCOME_TABLE, RESULT_CHART
 
     before = planning.planFromNode(planNode)
     found = logic.optimizeFluence(planNode, GOALS, SETTINGS)
     logic.reportFluence(planNode, found, before)
-    outcome = columnsOf(planNode.GetNodeReference(OUTCOME_TABLE))
+    outcome = columns_of(planNode.GetNodeReference(OUTCOME_TABLE))
     assert outcome["Objective"] == list(ROWS)
     dvhs = planning.calculateDvh(planNode)
     assert outcome["Delivered"][1] == f"{dvhs['Core'].max_Gy:.4g} Gy"
     assert outcome["Reached"][1] == ("yes" if dvhs["Core"].max_Gy <= 30.0 else "no")
     assert outcome["Reached"][0] == ""
-    beams = columnsOf(planNode.GetNodeReference(BEAMS_TABLE))
+    beams = columns_of(planNode.GetNodeReference(BEAMS_TABLE))
     assert beams["MU after"] == [f"{beam.meterset_MU:.1f}" for beam in deliveredPlan(planNode).beams]
     assert all(int(count) >= 1 for count in beams["Segments"])
     chart = planNode.GetNodeReference(RESULT_CHART)
     names = [chart.GetNthPlotSeriesNode(n).GetName() for n in range(chart.GetNumberOfPlotSeriesNodes())]
     assert names == ["PTV, delivered", "Core, delivered", "PTV, ideal", "Core, ideal"]
-    table = columnsOf(chart.GetNthPlotSeriesNode(0).GetTableNode())
+    table = columns_of(chart.GetNthPlotSeriesNode(0).GetTableNode())
     at = [float(dose) for dose in table["Dose"]].index(pytest.approx(float(table["Dose"][60])))
     expected = dvhs["PTV"].volume_percent_at_dose(float(table["Dose"][60]))
     assert float(table["PTV, delivered"][at]) == pytest.approx(expected, abs=0.5)
@@ -87,7 +93,7 @@ def test_results_stay_with_the_plan_and_replace_former_ones(scene, planning, log
     planning.saveScene(tmp_path / "plan.mrb")
     planning.loadScene(tmp_path / "plan.mrb")
     (again,) = planning.planNodes()
-    assert columnsOf(again.GetNodeReference(OUTCOME_TABLE)) == outcome
+    assert columns_of(again.GetNodeReference(OUTCOME_TABLE)) == outcome
     assert again.GetNodeReference(RESULT_CHART).GetNumberOfPlotSeriesNodes() == 4
 
 

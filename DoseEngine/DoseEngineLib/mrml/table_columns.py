@@ -44,14 +44,11 @@ def oneChange(node):
         node.EndModify(was)
 
 
-def columnsOf(tableNode) -> dict[str, list[str]]:
-    """The columns of a table as texts, by name."""
-    table = tableNode.GetTable()
-    columns = (table.GetColumn(n) for n in range(table.GetNumberOfColumns()))
-    return {
-        column.GetName(): [column.GetVariantValue(row).ToString() for row in range(column.GetNumberOfTuples())]
-        for column in columns
-    }
+def tableTexts(tableNode) -> tuple[list[str], list[list[str]]]:
+    """Return the names of a table's columns and the texts of its rows."""
+    columns = range(tableNode.GetNumberOfColumns())
+    rows = [[tableNode.GetCellText(row, column) for column in columns] for row in range(tableNode.GetNumberOfRows())]
+    return [tableNode.GetColumnName(column) for column in columns], rows
 
 
 def _isText(values: Sequence) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import qt
 
-from DoseEngineLib.mrml.table_columns import columnsOf
+from DoseEngineLib.mrml.table_columns import tableTexts
 from DoseEngineLib.verdict_colors import verdict_color
 from DoseEngineLib.widget.text_table import isDark, setColor, writeRows
 
@@ -19,8 +19,7 @@ _WIDEST = 105
 
 def showTable(widget: Any, tableNode: Any) -> None:
     """Show the columns of a table node, which are as many as the widget's, with verdicts in colour; None: no rows."""
-    columns = [] if tableNode is None else list(columnsOf(tableNode).values())
-    rows = list(zip(*columns, strict=True))
+    columns, rows = ([], []) if tableNode is None else tableTexts(tableNode)
     writeRows(widget, rows)
     for row, texts in enumerate(rows):
         for column, text in enumerate(texts):

@@ -9,13 +9,14 @@ import qt
 from slicer.i18n import tr as _
 
 from DoseEngineLib.errors import PlanningError
+from DoseEngineLib.mrml.table_columns import tableTexts
 from DoseEngineLib.progress import Progress
 from DoseEngineLib.widget.connected_signals import connected
 from DoseEngineLib.widget.connectors import quiet
 from DoseEngineLib.widget.plot_canvas import PlotCanvas
 from RTPlanningLib.mrml.dvh_chart import chartStructures, showDvhChart
 from RTPlanningLib.widget.evaluation_part import EvaluationPart
-from RTPlanningLib.widget.result_table import showRows, tableTexts
+from RTPlanningLib.widget.result_table import showRows
 from RTPlanningLib.widget.with_packages import withPackages
 
 _TAG = "RTPlanningDvh"

@@ -7,7 +7,8 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from RTPlanningLib.widget.result_table import showRows, tableTexts
+from DoseEngineLib.mrml.table_columns import tableTexts
+from RTPlanningLib.widget.result_table import showRows
 
 
 class GoalResults:

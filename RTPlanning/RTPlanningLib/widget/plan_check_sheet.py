@@ -6,10 +6,11 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from DoseEngineLib.mrml.table_columns import tableTexts
 from DoseEngineLib.progress import Progress
 from RTPlanningLib.evaluation.plan_checks.check_result import VERDICTS, CheckResult, summary_of_checks
 from RTPlanningLib.widget.evaluation_part import EvaluationPart
-from RTPlanningLib.widget.result_table import showRows, tableTexts
+from RTPlanningLib.widget.result_table import showRows
 from RTPlanningLib.widget.with_packages import withPackages
 
 _TEXT_WIDTH = 240

@@ -7,6 +7,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from DoseEngineLib.mrml.plan_node import REFERENCE_VOLUME, isDoseCurrent, isPlanNode
+from DoseEngineLib.mrml.table_columns import tableTexts
 from DoseEngineLib.progress import Progress
 from DoseEngineLib.widget.connectors import fillCombo
 from DoseEngineLib.widget.plan_selector import showOnlyPlans
@@ -15,7 +16,7 @@ from RTPlanningLib.evaluation.gamma import GammaCriterion
 from RTPlanningLib.mrml.derived_nodes import statisticsOf
 from RTPlanningLib.mrml.dose_wash import hideDoseWash, showLegend, showOverlay
 from RTPlanningLib.widget.evaluation_part import EvaluationPart
-from RTPlanningLib.widget.result_table import showRows, tableTexts
+from RTPlanningLib.widget.result_table import showRows
 from RTPlanningLib.widget.with_packages import withPackages
 
 _TAG = "RTPlanningComparedDvh"

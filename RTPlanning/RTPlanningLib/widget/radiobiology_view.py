@@ -7,12 +7,13 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from DoseEngineLib.errors import PlanError
+from DoseEngineLib.mrml.table_columns import tableTexts
 from DoseEngineLib.progress import Progress
 from DoseEngineLib.widget.connectors import fillCombo
 from RTPlanningLib.radiobiology.fractionation import Fractionation, weekday_overall_days
 from RTPlanningLib.radiobiology.parameters import load_parameters
 from RTPlanningLib.widget.evaluation_part import EvaluationPart
-from RTPlanningLib.widget.result_table import showRows, tableTexts
+from RTPlanningLib.widget.result_table import showRows
 from RTPlanningLib.widget.with_packages import withPackages
 
 _NO_TUMOUR = ""

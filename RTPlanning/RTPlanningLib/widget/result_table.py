@@ -45,10 +45,3 @@ def showRows(
                 setColor(table.item(row, column), color)
     table.resizeColumnsToContents()
     table.setProperty("shownRows", state)
-
-
-def tableTexts(tableNode: Any) -> tuple[list[str], list[list[str]]]:
-    """Return the names of a table node's columns and the texts of its rows."""
-    columns = range(tableNode.GetNumberOfColumns())
-    rows = [[tableNode.GetCellText(row, column) for column in columns] for row in range(tableNode.GetNumberOfRows())]
-    return [tableNode.GetColumnName(column) for column in columns], rows
