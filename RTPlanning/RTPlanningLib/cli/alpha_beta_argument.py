@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 
+from RTPlanningLib.cli.named_number import named_number
+
 
 def alpha_beta_asked(options: argparse.Namespace) -> dict[str, float]:
     """Return alpha/beta in Gy by name."""
     values = {}
     for text in options.alpha_beta:
-        name, _, number = text.rpartition("=")
         try:
-            values[name] = float(number)
-        except ValueError:
-            name = ""
-        if not name:
+            name, value = named_number(text)
+        except argparse.ArgumentTypeError:
             options.parser.error(f"--alpha-beta takes NAME=GY, as in SpinalCord=2, not {text!r}")
+        values[name] = value
     return values

@@ -29,6 +29,11 @@ def add_source_arguments(group: Any) -> None:
 def add_series_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what goes with the place of a case: segmentation, CT series, structure set."""
     parser.add_argument("--seg", metavar="FILE", type=Path, help="segmentation (.seg.nrrd) of a volume file")
+    add_uid_arguments(parser)
+
+
+def add_uid_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add which of the series and structure sets of a DICOM folder are meant."""
     parser.add_argument("--ct-series", metavar="UID", help="CT series, where the DICOM folder holds several")
     parser.add_argument("--structure-set", metavar="UID", help="structure set, where the DICOM folder holds several")
 

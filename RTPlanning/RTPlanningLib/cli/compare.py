@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from RTPlanningLib.cli.command_parser import add_command
-from RTPlanningLib.cli.dose_arguments import add_dose_arguments, doses_asked
-from RTPlanningLib.cli.gamma_argument import gamma_criterion
+from RTPlanningLib.cli.dose_arguments import add_dose_arguments, add_labels_argument, doses_asked
+from RTPlanningLib.cli.gamma_argument import add_gamma_argument, gamma_criterion
 from RTPlanningLib.cli.goal_arguments import add_goal_arguments, goals_asked
 from RTPlanningLib.cli.output_arguments import add_output_arguments
 from RTPlanningLib.cli.printed_output import print_columns, print_notes, print_written
@@ -38,12 +38,10 @@ The first dose is the reference: gamma and differences are of the others against
         type=Path,
         help="two to five doses: a DICOM RT Dose, a volume (NRRD, NIfTI, MHA), or a folder that holds one",
     )
-    parser.add_argument("--labels", metavar="NAME", nargs="+", help="what to call them, one name a dose")
+    add_labels_argument(parser)
     add_structure_arguments(parser, "those in the folder of the first dose")
     add_goal_arguments(parser)
-    parser.add_argument(
-        "--gamma", metavar="%/MM", default="3/2", help="dose and distance criterion (default: %(default)s)"
-    )
+    add_gamma_argument(parser, "dose and distance criterion")
     parser.add_argument("--local", action="store_true", help="the dose criterion is of the local dose")
     parser.add_argument(
         "--threshold", metavar="%", type=float, default=10.0, help="least dose that is judged (default: %(default)s %%)"

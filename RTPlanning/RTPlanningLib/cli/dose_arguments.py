@@ -16,6 +16,11 @@ def add_dose_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_labels_argument(parser: argparse.ArgumentParser) -> None:
+    """Add what to call several doses."""
+    parser.add_argument("--labels", metavar="NAME", nargs="+", help="what to call them, one name a dose")
+
+
 def doses_asked(options: argparse.Namespace) -> dict[str, Any]:
     """Return what these arguments say, by the names of the workflows' parameters."""
     return {"dvh_step_Gy": options.dvh_step, "dose_unit": options.dose_unit}

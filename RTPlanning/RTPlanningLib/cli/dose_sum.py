@@ -8,7 +8,7 @@ from typing import Any
 
 from RTPlanningLib.cli.alpha_beta_argument import alpha_beta_asked
 from RTPlanningLib.cli.command_parser import add_command
-from RTPlanningLib.cli.dose_arguments import add_dose_arguments, doses_asked
+from RTPlanningLib.cli.dose_arguments import add_dose_arguments, add_labels_argument, doses_asked
 from RTPlanningLib.cli.goal_arguments import add_goal_arguments, goals_asked
 from RTPlanningLib.cli.output_arguments import add_output_arguments
 from RTPlanningLib.cli.printed_output import print_evaluation, print_notes, print_written
@@ -36,7 +36,7 @@ examples:
     parser.add_argument(
         "doses", metavar="DOSE", nargs="+", type=Path, help="DICOM RT Doses, volumes, or folders that hold one"
     )
-    parser.add_argument("--labels", metavar="NAME", nargs="+", help="what to call them, one name a dose")
+    add_labels_argument(parser)
     parser.add_argument("--weights", metavar="W", nargs="+", type=float, help="one factor a dose (default: 1)")
     parser.add_argument("--courses", metavar="N", nargs="+", type=int, help="fractions that each dose stands for")
     parser.add_argument(

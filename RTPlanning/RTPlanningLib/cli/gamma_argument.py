@@ -5,6 +5,11 @@ from __future__ import annotations
 import argparse
 
 
+def add_gamma_argument(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add the criterion; ``text`` says in words what it is of."""
+    parser.add_argument("--gamma", metavar="%/MM", default="3/2", help=f"{text} (default: %(default)s)")
+
+
 def gamma_criterion(options: argparse.Namespace) -> tuple[float, float]:
     """Return the dose criterion in % and the distance in mm."""
     percent, _, distance = options.gamma.partition("/")

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from RTPlanningLib.cli.case_arguments import add_uid_arguments
 from RTPlanningLib.cli.command_parser import add_command
-from RTPlanningLib.cli.gamma_argument import gamma_criterion
+from RTPlanningLib.cli.gamma_argument import add_gamma_argument, gamma_criterion
 from RTPlanningLib.cli.goal_arguments import names_asked
 from RTPlanningLib.cli.output_arguments import add_output_arguments
 from RTPlanningLib.cli.printed_output import print_goals, print_notes, print_written
@@ -80,12 +81,9 @@ writes recompute.html, .json and .csv, gamma and difference as volumes, and what
     parser.add_argument("--fraction-group", metavar="N", type=int, help="where the plan has several")
     parser.add_argument("--patient-position", metavar="HFS", help="HFS, HFP, FFS or FFP, where the files do not say it")
     parser.add_argument("--goal", metavar="GOAL", nargs="+", action="extend", default=[], help="goals to judge")
-    parser.add_argument(
-        "--gamma", metavar="PERCENT/MM", default="3/2", help="criterion of gamma, global (default: %(default)s)"
-    )
+    add_gamma_argument(parser, "criterion of gamma, global")
     parser.add_argument("--plan", metavar="UID", help="plan, where the folder holds several")
-    parser.add_argument("--ct-series", metavar="UID", help="CT series, where the folder holds several")
-    parser.add_argument("--structure-set", metavar="UID", help="structure set, where the folder holds several")
+    add_uid_arguments(parser)
     add_output_arguments(parser)
 
 
