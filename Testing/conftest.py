@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from missing import missing
+
+# before numba is imported: results of one thread and of two are compared on a machine with one core, too
+_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+os.environ.setdefault("NUMBA_NUM_THREADS", str(max(2, _CORES)))
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

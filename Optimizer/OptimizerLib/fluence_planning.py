@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from DoseEngineLib.engine import create_engine, engine_options
+from DoseEngineLib.engine import DoseEngine, create_engine, engine_options
 from DoseEngineLib.geometry import Grid, resample
 from DoseEngineLib.influence import BixelBeam, DoseInfluence
 from DoseEngineLib.machine import load_machine
@@ -395,6 +395,17 @@ def influence_region(
     return InfluenceRegion(bixels, grid, mask, settings.normal_tissue_every if sampled else None)
 
 
+def influence_engine(plan: Plan) -> DoseEngine:
+    """Return the engine of the influence, with the plan's options as far as it has them.
+
+    What is optimized must see the patient as the plan's own engine does.
+    """
+    declared = {option.name for option in engine_options(INFLUENCE_ENGINE)}
+    return create_engine(
+        INFLUENCE_ENGINE, **{name: value for name, value in plan.engine_options.items() if name in declared}
+    )
+
+
 def fluence_influence(
     patient: Patient,
     plan: Plan,
@@ -405,10 +416,7 @@ def fluence_influence(
 ) -> DoseInfluence:
     """Calculate the influence that `plan_fluence` works with: bixels around the targets, voxels that the rows see."""
     region = influence_region(patient, plan, goals, settings, targets)
-    # as far as it has them, the plan's options: what is optimized must see the patient as the plan's own engine does
-    declared = {option.name for option in engine_options(INFLUENCE_ENGINE)}
-    options = {name: value for name, value in plan.engine_options.items() if name in declared}
-    return create_engine(INFLUENCE_ENGINE, **options).calculate_influence(
+    return influence_engine(plan).calculate_influence(
         patient,
         plan,
         bixels=region.bixels,

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from DoseEngineLib.engine import create_engine, engine_options
 from DoseEngineLib.influence_voxels import influence_voxels
 from DoseEngineLib.patient import Patient
 from DoseEngineLib.plan import Plan
 from DoseEngineLib.progress import Progress, part
-from OptimizerLib.fluence_planning import INFLUENCE_ENGINE, FluenceSettings, influence_region
+from OptimizerLib.fluence_planning import FluenceSettings, influence_engine, influence_region
 from OptimizerLib.planning_goals import PlanningGoals
 
 # Voxels of the sample: a per cent or two of error.
@@ -90,10 +89,7 @@ def estimate_influence(
     # the middles of even stretches: of the voxels in their order, so of all slices
     count = min(_SAMPLE, voxels.size)
     sample[voxels[((np.arange(count) + 0.5) * (voxels.size / count)).astype(int)]] = True
-    # the engine as `fluence_influence` makes it, or the sample is of another dose
-    declared = {option.name for option in engine_options(INFLUENCE_ENGINE)}
-    options = {name: value for name, value in plan.engine_options.items() if name in declared}
-    found = create_engine(INFLUENCE_ENGINE, **options).calculate_influence(
+    found = influence_engine(plan).calculate_influence(
         patient,
         plan,
         bixels=region.bixels,
