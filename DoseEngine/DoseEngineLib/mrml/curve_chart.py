@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import slicer
 
+from DoseEngineLib.mrml.plot_series import setLine
 from DoseEngineLib.mrml.table_columns import addNumbers
 
 _CHART = "RTPlanning.CurveChart"
@@ -77,13 +78,8 @@ def setCurveChart(scene, key: str, title: str, xTitle: str, yTitle: str, curves:
         for column, values in (("x", curve.x), ("y", curve.y)):
             addNumbers(table, column, values)
         series = _add(scene, slicer.vtkMRMLPlotSeriesNode(), curve.name)
-        series.SetAndObserveTableNodeID(table.GetID())
-        series.SetXColumnName("x")
-        series.SetYColumnName("y")
-        series.SetPlotType(series.PlotTypeScatter)
-        series.SetColor(*(curve.color or _COLORS[number % len(_COLORS)]))
+        setLine(series, table, "x", "y", curve.color or _COLORS[number % len(_COLORS)])
         points = curve.style == "points"
-        series.SetMarkerStyle(series.MarkerStyleCircle if points else series.MarkerStyleNone)
         series.SetLineStyle(
             series.LineStyleNone
             if points
@@ -92,6 +88,7 @@ def setCurveChart(scene, key: str, title: str, xTitle: str, yTitle: str, curves:
             else series.LineStyleSolid
         )
         if points:
+            series.SetMarkerStyle(series.MarkerStyleCircle)
             series.SetMarkerSize(4)
         chart.AddNodeReferenceID(_TABLE, table.GetID())
         chart.AddNodeReferenceID(_SERIES, series.GetID())

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import slicer
 
+from DoseEngineLib.mrml.plot_series import setLine
 from DoseEngineLib.mrml.table_columns import oneChange, setColumns
 from OptimizerLib.fluence_planning import HistoryEntry
 from OptimizerLib.mrml.curve_colors import CURVE_COLORS, TOTAL_COLOR
@@ -87,12 +88,7 @@ class LivePlot:
         chart.SetTitle(self._name)
         for name in names:
             series = self._add("vtkMRMLPlotSeriesNode", name)
-            series.SetAndObserveTableNodeID(table.GetID())
-            series.SetXColumnName(xName)
-            series.SetYColumnName(name)
-            series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
-            series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
-            series.SetColor(*colors.get(name, (0.5, 0.5, 0.5)))
+            setLine(series, table, xName, name, colors.get(name, (0.5, 0.5, 0.5)))
             chart.AddAndObservePlotSeriesNodeID(series.GetID())
         self._drawn = names
         self._table, self._chart = table, chart

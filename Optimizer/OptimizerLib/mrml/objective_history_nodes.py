@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import slicer
-
 from DoseEngineLib.mrml.plan_node import referencedNodes
+from DoseEngineLib.mrml.plot_series import setLine
 from DoseEngineLib.mrml.subject_hierarchy import placeNode, removeNode, studyOf
 from DoseEngineLib.mrml.table_columns import addNumbers
 from OptimizerLib.fluence_planning import HistoryEntry
@@ -52,12 +51,8 @@ def createObjectiveHistoryNodes(planNode, termNames: Sequence[str], history: Seq
     chartItem = placeNode(chart, study)
     for number, name in enumerate(drawn):
         series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", name)
-        series.SetAndObserveTableNodeID(table.GetID())
-        series.SetXColumnName(_ITERATION)
-        series.SetYColumnName(name)
-        series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
-        series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
-        series.SetColor(*(TOTAL_COLOR if number == 0 else CURVE_COLORS[(number - 1) % len(CURVE_COLORS)]))
+        color = TOTAL_COLOR if number == 0 else CURVE_COLORS[(number - 1) % len(CURVE_COLORS)]
+        setLine(series, table, _ITERATION, name, color)
         placeNode(series, chartItem)
         chart.AddAndObservePlotSeriesNodeID(series.GetID())
         planNode.AddNodeReferenceID(_SERIES, series.GetID())

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import slicer
-
 from DoseEngineLib.dvh import Dvh
 from DoseEngineLib.mrml.plan_node import isDoseCurrent, planHash, referencedNodes
+from DoseEngineLib.mrml.plot_series import setLine
 from DoseEngineLib.mrml.subject_hierarchy import placeNode, removeNode, studyOf
 from DoseEngineLib.mrml.table_columns import setColumns
 from DoseEngineLib.plan import Beam, Plan
@@ -106,13 +105,8 @@ def _createChart(planNode, ideal, delivered, colors) -> None:
     chart.SetYAxisTitle("Volume [%]")
     for column, color, style in drawn:
         series = _add(planNode, "vtkMRMLPlotSeriesNode", column, _SERIES)
-        series.SetAndObserveTableNodeID(table.GetID())
-        series.SetXColumnName("Dose")
-        series.SetYColumnName(column)
-        series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
-        series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
-        series.SetLineStyle(getattr(slicer.vtkMRMLPlotSeriesNode, style))
-        series.SetColor(*color)
+        setLine(series, table, "Dose", column, color)
+        series.SetLineStyle(getattr(series, style))
         chart.AddAndObservePlotSeriesNodeID(series.GetID())
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-import slicer
 import vtk
 
 from DoseEngineLib.mrml.plan_node import referencedNodes
+from DoseEngineLib.mrml.plot_series import setLine
 from DoseEngineLib.mrml.segmentations import segmentIDOf
 from DoseEngineLib.mrml.subject_hierarchy import placeNode, removeNode, studyOf
 from DoseEngineLib.mrml.table_columns import addNumbers, addTexts
@@ -163,12 +163,7 @@ def _fillMetrics(
 def _series(scene, table, name: str, color):
     series = _addNode(scene, "vtkMRMLPlotSeriesNode", name)
     series.SetAttribute(f"{_PREFIX}DVH", "1")
-    series.SetAndObserveTableNodeID(table.GetID())
-    series.SetXColumnName("Dose")
-    series.SetYColumnName("Volume")
-    series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
-    series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
-    series.SetColor(*color)
+    setLine(series, table, "Dose", "Volume", color)
     return series
 
 

@@ -9,6 +9,7 @@ import slicer
 
 from DoseEngineLib.errors import EvaluationError
 from DoseEngineLib.mrml.plan_node import SEGMENTATION, referencedNode
+from DoseEngineLib.mrml.plot_series import setLine
 from DoseEngineLib.mrml.segmentations import segmentIDOf
 from DoseEngineLib.mrml.subject_hierarchy import ensureStudy, placeNode, removeNode
 from DoseEngineLib.mrml.table_columns import addNumbers
@@ -92,13 +93,8 @@ def createDvhOverlay(planNodes: Sequence, dvhs: Sequence[Mapping[str, Dvh]]):
         for name, dvh in ofPlan.items():
             addNumbers(table, name, dvh.curve(_STEP_GY, stop_Gy)[1])
             series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", f"{name} ({node.GetName()})")
-            series.SetAndObserveTableNodeID(table.GetID())
-            series.SetXColumnName(_DOSE)
-            series.SetYColumnName(name)
-            series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
-            series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
+            setLine(series, table, _DOSE, name, colors[name])
             series.SetLineStyle(_lineStyle(number))
-            series.SetColor(*colors[name])
             placeNode(series, chartItem)
             chart.AddAndObservePlotSeriesNodeID(series.GetID())
             chart.AddNodeReferenceID(_SERIES, series.GetID())
