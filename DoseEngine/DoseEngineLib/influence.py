@@ -7,7 +7,7 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from DoseEngineLib.patient import Patient
 from DoseEngineLib.plan import Beam, Plan, Structure
 
 INFLUENCE_SCHEMA_VERSION = 1
+_CENTRES = ("x_mm", "y_mm")
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +93,18 @@ class BixelBeam:
         object.__setattr__(self, "y_mm", y)
         if np.unique(np.stack((self.columns, self.rows)), axis=1).shape[1] != x.size:
             raise PlanError(f"{owner}: a bixel is given twice.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the beam as JSON-ready values; `from_dict` reads them back exactly."""
+        described = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name not in _CENTRES}
+        return {**described, **{name: getattr(self, name).tolist() for name in _CENTRES}}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> BixelBeam:
+        """Read what `to_dict` gave; KeyError or TypeError for other entries, `PlanError` for bixels that are none."""
+        return cls(
+            **{**data, "isocenter_RAS_mm": tuple(data["isocenter_RAS_mm"]), "lattice_mm": tuple(data["lattice_mm"])}
+        )
 
     @property
     def size(self) -> int:
@@ -254,17 +267,8 @@ class DoseInfluence:
             "cutoff_error": self.cutoff_error,
             "provenance": self.provenance,
             "beams": [
-                {
-                    "name": beam.name,
-                    "gantry_deg": beam.gantry_deg,
-                    "collimator_deg": beam.collimator_deg,
-                    "couch_deg": beam.couch_deg,
-                    "isocenter_RAS_mm": beam.isocenter_RAS_mm,
-                    "machine": beam.machine,
-                    "width_mm": beam.width_mm,
-                    "lattice_mm": beam.lattice_mm,
-                    "bixels": beam.size,
-                }
+                # the centres of all beams stand in two arrays
+                {**{key: value for key, value in beam.to_dict().items() if key not in _CENTRES}, "bixels": beam.size}
                 for beam in self.beams
             ],
         }
@@ -320,10 +324,9 @@ class DoseInfluence:
         beams, start = [], 0
         for entry in meta["beams"]:
             stop = start + entry["bixels"]
-            fields = {key: value for key, value in entry.items() if key != "bixels"}
-            fields["isocenter_RAS_mm"] = tuple(fields["isocenter_RAS_mm"])
-            fields["lattice_mm"] = tuple(fields["lattice_mm"])
-            beams.append(BixelBeam(**fields, x_mm=arrays["x_mm"][start:stop], y_mm=arrays["y_mm"][start:stop]))
+            described = {key: value for key, value in entry.items() if key != "bixels"}
+            centres = {name: arrays[name][start:stop] for name in _CENTRES}
+            beams.append(BixelBeam.from_dict({**described, **centres}))
             start = stop
         matrix = sparse.csc_array(
             (arrays["data"], arrays["indices"], arrays["indptr"]), shape=tuple(meta["shape"]), copy=False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -127,18 +127,7 @@ class OptimizedFluence:
         """Write as JSON; `from_json` reads it back exactly."""
         data = {
             "schema_version": FLUENCE_SCHEMA_VERSION,
-            "beams": [
-                {
-                    **{
-                        entry.name: getattr(beam, entry.name)
-                        for entry in fields(BixelBeam)
-                        if entry.name not in ("x_mm", "y_mm")
-                    },
-                    "x_mm": beam.x_mm.tolist(),
-                    "y_mm": beam.y_mm.tolist(),
-                }
-                for beam in self.beams
-            ],
+            "beams": [beam.to_dict() for beam in self.beams],
             "weights_MU": self.weights_MU.tolist(),
             "delivered_MU": self.delivered_MU.tolist(),
             "objectives": list(self.objectives),
@@ -176,14 +165,10 @@ class OptimizedFluence:
 
     @classmethod
     def _from_data(cls, data: Mapping[str, Any]) -> OptimizedFluence:
-        beams = [
-            {**entry, "isocenter_RAS_mm": tuple(entry["isocenter_RAS_mm"]), "lattice_mm": tuple(entry["lattice_mm"])}
-            for entry in data["beams"]
-        ]
         # files from before levels had a history are of one level
         levels = data.get("history_levels", [1] * len(data["history"]))
         return cls(
-            beams=tuple(BixelBeam(**entry) for entry in beams),
+            beams=tuple(BixelBeam.from_dict(entry) for entry in data["beams"]),
             weights_MU=data["weights_MU"],
             delivered_MU=data["delivered_MU"],
             objectives=tuple(data["objectives"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -195,14 +195,7 @@ class ParetoPlans:
             "measured": list(self.volumes_of),
             "converged": front.converged,
             "message": front.message,
-            "beams": [
-                {
-                    **{e.name: getattr(beam, e.name) for e in fields(BixelBeam) if e.name not in ("x_mm", "y_mm")},
-                    "x_mm": beam.x_mm.tolist(),
-                    "y_mm": beam.y_mm.tolist(),
-                }
-                for beam in self.beams
-            ],
+            "beams": [beam.to_dict() for beam in self.beams],
             "objectives": list(self.objectives),
             "groups": [list(group) for group in self.groups],
             "limits": list(self.limits),
@@ -264,13 +257,9 @@ class ParetoPlans:
             message=str(meta["message"]),
             **{name: arrays[name] for name in _ARRAYS},
         )
-        beams = [
-            {**entry, "isocenter_RAS_mm": tuple(entry["isocenter_RAS_mm"]), "lattice_mm": tuple(entry["lattice_mm"])}
-            for entry in meta["beams"]
-        ]
         return cls(
             front=front,
-            beams=tuple(BixelBeam(**entry) for entry in beams),
+            beams=tuple(BixelBeam.from_dict(entry) for entry in meta["beams"]),
             objectives=tuple(meta["objectives"]),
             groups=tuple(tuple(group) for group in meta["groups"]),
             limits=tuple(float(value) for value in meta["limits"]),
