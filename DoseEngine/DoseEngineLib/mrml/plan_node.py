@@ -251,6 +251,13 @@ def beamNode(planNode, role: str, beamName: str):
     return None
 
 
+def addBeamNode(planNode, node, beamName: str, kind: str):
+    """Put a new node of a beam into the plan's scene, named ``<plan>_<beam>_<kind>``; returns it."""
+    node.SetName(f"{planNode.GetName()}_{beamName}_{kind}")
+    node.SetAttribute(BEAM_NAME, beamName)
+    return planNode.GetScene().AddNode(node)
+
+
 def referencedNodes(planNode, role: str) -> list:
     """Return the nodes of a repeated reference that are in the scene."""
     nodes = (planNode.GetNthNodeReference(role, n) for n in range(planNode.GetNumberOfNodeReferences(role)))
@@ -283,10 +290,7 @@ def _updateTransforms(planNode, plan: Plan) -> None:
     for beam in plan.beams:
         node = beamNode(planNode, BEAM_TRANSFORM, beam.name)
         if node is None:
-            node = slicer.vtkMRMLLinearTransformNode()
-            node.SetName(f"{planNode.GetName()}_{beam.name}_Transform")
-            node.SetAttribute(BEAM_NAME, beam.name)
-            node = planNode.GetScene().AddNode(node)
+            node = addBeamNode(planNode, slicer.vtkMRMLLinearTransformNode(), beam.name, "Transform")
             # Slicer's default, HDF5, writes the time of day into the file
             node.AddDefaultStorageNode()
             node.GetStorageNode().SetDefaultWriteFileExtension("tfm")

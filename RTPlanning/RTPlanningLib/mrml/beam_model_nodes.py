@@ -16,6 +16,7 @@ from DoseEngineLib.mrml.plan_node import (
     BEAM_TRANSFORM,
     ISOCENTER,
     REFERENCE_VOLUME,
+    addBeamNode,
     beamNode,
     planFromNode,
     referencedNode,
@@ -102,10 +103,7 @@ def _restoreDisplay(planNode, plan: Plan) -> None:
 def _model(planNode, beam: Beam, sad_mm: float, beyond_mm: float, boundaries: tuple[float, ...] | None):
     node = beamNode(planNode, BEAM_MODEL, beam.name)
     if node is None:
-        node = slicer.vtkMRMLModelNode()
-        node.SetName(f"{planNode.GetName()}_{beam.name}_Beam")
-        node.SetAttribute(BEAM_NAME, beam.name)
-        node = planNode.GetScene().AddNode(node)
+        node = addBeamNode(planNode, slicer.vtkMRMLModelNode(), beam.name, "Beam")
         node.CreateDefaultDisplayNodes()
         display = node.GetDisplayNode()
         _colour(display, False)
@@ -124,10 +122,7 @@ def _model(planNode, beam: Beam, sad_mm: float, beyond_mm: float, boundaries: tu
 def _axis(planNode, beam: Beam, sad_mm: float, beyond_mm: float):
     node = beamNode(planNode, BEAM_AXIS, beam.name)
     if node is None:
-        node = slicer.vtkMRMLMarkupsLineNode()
-        node.SetName(f"{planNode.GetName()}_{beam.name}_Axis")
-        node.SetAttribute(BEAM_NAME, beam.name)
-        node = planNode.GetScene().AddNode(node)
+        node = addBeamNode(planNode, slicer.vtkMRMLMarkupsLineNode(), beam.name, "Axis")
         node.CreateDefaultDisplayNodes()
         display = node.GetDisplayNode()
         display.SetPropertiesLabelVisibility(False)
