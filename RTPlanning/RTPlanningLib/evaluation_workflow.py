@@ -17,6 +17,7 @@ from RTPlanningLib.display.figure_bytes import png_bytes
 from RTPlanningLib.display.slice_view import draw_slices
 from RTPlanningLib.evaluation.dose_evaluation import DoseEvaluation, evaluate_distribution
 from RTPlanningLib.evaluation.goal_templates import GoalTemplate, load_goal_template
+from RTPlanningLib.evaluation.goals import VERDICTS
 from RTPlanningLib.evaluation.stored_dvh_comparison import compare_with_stored
 from RTPlanningLib.evaluation_inputs import DoseInput, StructureInput, read_dose_input, read_structures, with_fractions
 from RTPlanningLib.output_folder import OutputFolder
@@ -62,8 +63,7 @@ class EvaluationOutput:
     def headlines(self) -> list[str]:
         """The main numbers in words."""
         counts = self.evaluation.verdicts()
-        words = ("passed", "acceptable", "failed", "not evaluated", "without structure")
-        listed = ", ".join(f"{counts[word]} {word}" for word in words if word in counts)
+        listed = ", ".join(f"{counts[word]} {word}" for word in (*VERDICTS, "without structure") if word in counts)
         return [f"Goals: {listed}" if listed else "No goals were given."]
 
 

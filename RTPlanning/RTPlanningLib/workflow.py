@@ -13,7 +13,7 @@ from DoseEngineLib.plan import Plan
 from DoseEngineLib.progress import Progress, part
 from RTPlanningLib.case import Case
 from RTPlanningLib.evaluation.dvh import Dvh
-from RTPlanningLib.evaluation.goals import GoalResult
+from RTPlanningLib.evaluation.goals import VERDICTS, GoalResult
 from RTPlanningLib.evaluation.plan_checks import CheckResult, check_plan, summary_of_checks
 from RTPlanningLib.headless import HeadlessSlicer
 from RTPlanningLib.output_folder import OutputFolder
@@ -86,8 +86,7 @@ class PlanningResult:
             )
         if self.goals:
             verdicts = [goal.verdict for goal in self.goals]
-            words = ("passed", "acceptable", "failed", "not evaluated")
-            counts = [f"{verdicts.count(word)} {word}" for word in words if word in verdicts]
+            counts = [f"{verdicts.count(word)} {word}" for word in VERDICTS if word in verdicts]
             lines.append(f"Goals: {', '.join(counts)}")
         lines.append(f"Checks before sign-off: {summary_of_checks(self.checks)}")
         return lines

@@ -6,6 +6,7 @@ import pytest
 
 from DoseEngineLib.verdict_colors import VERDICTS, verdict_color
 from RTPlanningLib.display.colors import relative_luminance
+from RTPlanningLib.evaluation.goals import VERDICTS as GOAL_VERDICTS
 from RTPlanningLib.evaluation.plan_checks.check_result import VERDICTS as CHECK_VERDICTS
 
 # white and an alternate row; a dark theme's base and alternate row
@@ -25,6 +26,6 @@ def test_contrast(verdict: str, dark: bool) -> None:
 
 
 def test_every_verdict_has_one() -> None:
-    assert {"passed", "acceptable", "failed", "not evaluated", *CHECK_VERDICTS} == set(VERDICTS)
+    assert {*GOAL_VERDICTS, *CHECK_VERDICTS} == set(VERDICTS)
     assert verdict_color("passed", dark=True) != verdict_color("failed", dark=True)
     assert verdict_color("not asked", dark=False) is None

@@ -13,8 +13,11 @@ from DoseEngineLib.dose_metrics import IsodoseVolumeSource, checked_prescription
 from DoseEngineLib.dvh import Dvh
 from DoseEngineLib.errors import EvaluationError
 
-__all__ = ["GOAL_EXAMPLE", "OPERATORS", "Goal", "GoalResult", "evaluate_goals", "parse_goal"]
+__all__ = ["GOAL_EXAMPLE", "JUDGED", "OPERATORS", "VERDICTS", "Goal", "GoalResult", "evaluate_goals", "parse_goal"]
 
+# Every verdict on a goal, and those of goals that were judged.
+VERDICTS = ("passed", "acceptable", "failed", "not evaluated")
+JUDGED = VERDICTS[:3]
 # Doses are computed in single precision: a value this close to its limit (relative) meets it.
 _ROUNDING = 1e-5
 

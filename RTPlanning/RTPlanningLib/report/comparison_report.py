@@ -15,13 +15,13 @@ from RTPlanningLib.display.figure_bytes import svg_bytes
 from RTPlanningLib.evaluation.dose_comparison import DoseComparison, PairComparison, RegionComparison
 from RTPlanningLib.evaluation.dose_distribution import grid_summary
 from RTPlanningLib.evaluation.goal_comparison import GoalRow
+from RTPlanningLib.evaluation.goals import JUDGED
 from RTPlanningLib.report.html_report import render_page
 from RTPlanningLib.report.report_data import Picture, software_versions
+from RTPlanningLib.report.verdict_marks import verdict_style, verdict_text
 
 _TEMPLATE = "comparison.html.j2"
 _METRICS = ("Mean", "D98%", "D95%", "D50%", "D2%", "Max")
-_SIGNS = {"passed": "✓", "acceptable": "~", "failed": "✗"}
-_STYLES = {"passed": "passed", "acceptable": "open", "failed": "failed"}
 EVERYWHERE = "above the threshold"
 
 
@@ -111,7 +111,7 @@ def _headline(comparison: DoseComparison) -> list[tuple[str, str]]:
     ]
     if comparison.goals is not None:
         for name, counts in comparison.goals.counts().items():
-            judged = sum(counts.get(word, 0) for word in ("passed", "acceptable", "failed"))
+            judged = sum(counts.get(word, 0) for word in JUDGED)
             lines.append((f"Goals met, {name}", f"{counts.get('passed', 0)} of {judged}"))
     return lines
 
@@ -136,8 +136,8 @@ def _goal_row(row: GoalRow, names: Sequence[str]) -> dict[str, Any]:
             {
                 "value": value,
                 "difference": "" if place == 0 or difference is None else f"{difference:+.2f}",
-                "verdict": f"{_SIGNS.get(verdict, '')} {verdict}".strip(),
-                "style": _STYLES.get(verdict, "open"),
+                "verdict": verdict_text(verdict),
+                "style": verdict_style(verdict),
                 "note": result.note if result is not None and result.value is None else "",
                 "best": place in best,
             }

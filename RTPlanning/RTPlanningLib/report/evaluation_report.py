@@ -15,16 +15,16 @@ from RTPlanningLib.display.figure_bytes import svg_bytes
 from RTPlanningLib.evaluation.dose_distribution import grid_summary
 from RTPlanningLib.evaluation.dose_evaluation import OWN_GOALS, DoseEvaluation, JudgedGoal
 from RTPlanningLib.evaluation.goal_templates import GoalTemplate, absence_of
+from RTPlanningLib.evaluation.goals import JUDGED
 from RTPlanningLib.evaluation.metrics import parse_metric
 from RTPlanningLib.evaluation.stored_dvh_comparison import StoredComparison
 from RTPlanningLib.report.html_report import render_page
 from RTPlanningLib.report.report_data import Picture, software_versions
+from RTPlanningLib.report.verdict_marks import verdict_style, verdict_text
 
 EVALUATION_SCHEMA_VERSION = 1
 _TEMPLATE = "evaluation.html.j2"
 _METRICS = ("Mean", "Min", "Max", "D98%", "D95%", "D50%", "D2%")
-_STYLES = {"passed": "passed", "acceptable": "open", "failed": "failed", "not evaluated": "open"}
-_SIGNS = {"passed": "✓ ", "acceptable": "~ ", "failed": "✗ ", "not evaluated": ""}
 
 
 def render_evaluation_report(
@@ -160,7 +160,7 @@ def _lead(evaluation: DoseEvaluation) -> str:
 
 def _headline(evaluation: DoseEvaluation) -> list[tuple[str, str]]:
     counts = evaluation.verdicts()
-    judged = sum(counts.get(word, 0) for word in ("passed", "acceptable", "failed"))
+    judged = sum(counts.get(word, 0) for word in JUDGED)
     lines = [
         ("Goals met", f"{counts.get('passed', 0)} of {judged}" if judged else "none judged"),
         ("Acceptable, failed", f"{counts.get('acceptable', 0)}, {counts.get('failed', 0)}"),
@@ -212,8 +212,8 @@ def _goal_row(judged: JudgedGoal) -> dict[str, str]:
         "limit": goal.limit_text,
         "endpoint": judged.published.note if judged.published else "",
         "achieved": value,
-        "verdict": _SIGNS[result.verdict] + result.verdict,
-        "style": _STYLES[result.verdict],
+        "verdict": verdict_text(result.verdict),
+        "style": verdict_style(result.verdict),
         "note": "" if result.verdict == "acceptable" else result.note,
         "remark": judged.note,
     }

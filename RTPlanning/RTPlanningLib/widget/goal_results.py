@@ -8,6 +8,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from DoseEngineLib.mrml.table_columns import tableTexts
+from RTPlanningLib.evaluation.goals import VERDICTS
 from RTPlanningLib.widget.result_table import showRows
 
 
@@ -43,6 +44,5 @@ class GoalResults:
 
 def _summary(verdicts: list[str]) -> str:
     counts = Counter(verdicts)
-    words = ("passed", "acceptable", "failed", "not evaluated")
-    told = ", ".join(f"{counts[word]} {_(word)}" for word in words if counts[word])
+    told = ", ".join(f"{counts[word]} {_(word)}" for word in VERDICTS if counts[word])
     return _("{total} goals: {told}").format(total=len(verdicts), told=told)
