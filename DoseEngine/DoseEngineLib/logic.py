@@ -15,6 +15,7 @@ from DoseEngineLib.mrml.plan_node import (
     REFERENCE_VOLUME,
     SEGMENTATION,
     beamNode,
+    inputsOfDose,
     planFromNode,
     referencedNode,
     setBeamNodes,
@@ -76,6 +77,7 @@ class DoseEngineLogic:
         segmentationNode = referencedNode(planNode, SEGMENTATION, "segmentation", optional=True)
         step = part(progress, 0.0, 1.0)
         step(0.0, "Reading CT and structures")
+        inputs = inputsOfDose(planNode, plan)
         makePatient = readPatient(volumeNode, segmentationNode, calibration, part(progress, 0.0, 0.05))
 
         def calculate(report: Progress) -> DoseResult:
@@ -91,7 +93,7 @@ class DoseEngineLogic:
         # the last call that can cancel: from here on the scene changes
         step(1.0, "Dose calculated")
         doseNode = self._store(planNode, volumeNode, result)
-        setDeliveredPlan(planNode, plan, result.plan)
+        setDeliveredPlan(planNode, plan, result.plan, inputs)
         self.lastResult = result
         return doseNode
 

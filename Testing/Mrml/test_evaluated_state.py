@@ -10,13 +10,13 @@ import slicer.util
 from oblique_grid import box
 
 from DoseEngineLib.mrml.plan_node import SEGMENTATION, setGoals, setPlan
+from DoseEngineLib.mrml.segmentation_digest import segmentationDigest
 from DoseEngineLib.mrml.segmentations import setStructures
 from DoseEngineLib.plan import Structure
 from RTPlanningLib.evaluation_logic import EvaluationLogic
 from RTPlanningLib.logic import RTPlanningLogic
 from RTPlanningLib.mrml.evaluated_state import GOALS, PLAN, STRUCTURES, evaluatedState
 from RTPlanningLib.mrml.goals_node import GOALS_TABLE
-from RTPlanningLib.mrml.segmentation_digest import segmentationDigest
 
 
 @pytest.fixture

@@ -110,7 +110,7 @@ def test_a_changed_plan_or_curve_makes_the_dose_a_former_one(made) -> None:
     ui.computeButton.click()
     assert figures(ui)
     ui.spacingSpin.setValue(6.0)
-    assert "changed since its dose was computed" in ui.doseText.text()
+    assert "Changed since the dose was calculated: plan;" in ui.doseText.text()
     assert figures(ui) == {}
     ui.spacingSpin.setValue(8.0)
     assert figures(ui)

@@ -72,7 +72,7 @@ def test_what_can_be_written_when(planned, desktop) -> None:
     assert "make it, or choose another" in planned.statusLabel.text()
     planned.logic.updatePlan(planned.planNode, replace(planned.plan, dose_grid_spacing_mm=7.0))
     planned.session.update()
-    assert "has changed since the dose was calculated" in ui.exportStateLabel.text()
+    assert "Changed since the dose was calculated: plan" in ui.exportStateLabel.text()
     assert not any(button.isEnabled() for button in buttons(ui))
     # SlicerRT is not here: that is said
     assert not ui.slicerRtPlanButton.isEnabled()

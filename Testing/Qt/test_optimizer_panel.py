@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 import numpy as np
 import pytest
+from held_search import hold_at
 
 from DoseEngineLib.geometry import Grid
 from DoseEngineLib.plan import Beam, Plan, Prescription, Structure
@@ -138,36 +138,6 @@ def test_fluence_is_optimized_from_rows(load, plan_node, picture) -> None:
     assert ui.rowsEdit.toPlainText() == ""
     ui.planSelector.setCurrentNode(plan_node)
     assert ui.rowsEdit.toPlainText() == rows.replace("\n\n", "\n")
-
-
-def hold_at(logic, monkeypatch, iteration: int, on_held):
-    """Let the search wait at an iteration until ``on_held`` was called on the main thread; return iterations seen."""
-    import qt
-
-    seen, reached, go_on = [], threading.Event(), threading.Event()
-    former = logic.optimizeFluence
-
-    def held(planNode, goals, settings, progress, callback, **options):
-        def watch(state):
-            if state.iteration == iteration:
-                reached.set()
-                assert go_on.wait(20)
-            callback(state)
-            seen.append(state.iteration)
-
-        return former(planNode, goals, settings, progress, watch, **options)
-
-    def look() -> None:
-        if reached.is_set():
-            timer.stop()
-            on_held()
-            go_on.set()
-
-    timer = qt.QTimer()
-    timer.timeout.connect(look)
-    timer.start(5)
-    monkeypatch.setattr(logic, "optimizeFluence", held)
-    return seen
 
 
 def test_stop_ends_the_search_and_a_row_that_cannot_be_read_is_shown(load, desktop, plan_node, monkeypatch) -> None:

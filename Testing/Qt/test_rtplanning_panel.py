@@ -240,7 +240,7 @@ def test_scripts_and_panel_see_the_same_plan(widget, desktop) -> None:
     person.open("evaluate")
     turn()
     shown = [label.text() for label in widget.panel.ui.evaluateSection.findChildren(type(widget.panel.ui.statusLabel))]
-    assert any("changed since" in text for text in [*shown, status])
+    assert any("Changed since the dose was calculated: plan." in text for text in [*shown, status])
 
 
 def test_a_damaged_plan_is_told_and_the_panel_lives_on(widget, desktop) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from functools import lru_cache
@@ -16,7 +16,7 @@ import slicer
 import slicer.util
 
 from DoseEngineLib.errors import PlanError, SchemaError
-from DoseEngineLib.mrml.ct_calibration import ctCalibrationHash
+from DoseEngineLib.mrml.dose_inputs import TARGET, doseInputs
 from DoseEngineLib.mrml.subject_hierarchy import ensureStudy, placeNode, removeNode
 from DoseEngineLib.plan import Plan, plan_from_json, plan_to_json
 
@@ -34,7 +34,7 @@ _CLASS = "vtkMRMLScriptedModuleNode"
 _NODE_TYPE, _PLAN_TYPE = "RTPlanning.NodeType", "Plan"
 _NAME_SUFFIX = "Name"
 _PLAN, _DELIVERED_PLAN, _DOSE_PLAN_HASH, _GOALS = "Plan", "DeliveredPlan", "DosePlanHash", "Goals"
-_DOSE_CALIBRATION = "DoseCtCalibration"
+_DOSE_INPUTS = "DoseInputs"
 
 
 def createPlanNode(scene, plan: Plan, volumeNode, segmentationNode=None):
@@ -191,13 +191,25 @@ _REMEDIES = {
 }
 
 
-def setDeliveredPlan(planNode, plan: Plan, delivered: Plan) -> None:
-    """Store the plan as delivered (MU resolved) beside the user's plan, and which plan it was calculated for."""
+def setDeliveredPlan(planNode, plan: Plan, delivered: Plan, inputs: Mapping[str, str] | None = None) -> None:
+    """Store the plan as delivered (MU resolved) beside the user's plan, and what it was calculated of.
+
+    Parameters
+    ----------
+    planNode : vtkMRMLScriptedModuleNode
+    plan, delivered : Plan
+    inputs : mapping of str to str, optional
+        `inputsOfDose` when the calculation began; by default as they are now.
+    """
     planNode.SetParameter(_DELIVERED_PLAN, _TEXTS.text(delivered))
     planNode.SetParameter(_DOSE_PLAN_HASH, _hashOfText(plan_to_json(plan)))
-    volumeNode = planNode.GetNodeReference(REFERENCE_VOLUME)
-    if volumeNode is not None:
-        planNode.SetParameter(_DOSE_CALIBRATION, ctCalibrationHash(volumeNode))
+    inputs = inputsOfDose(planNode, plan) if inputs is None else inputs
+    planNode.SetParameter(_DOSE_INPUTS, json.dumps(dict(inputs), sort_keys=True))
+
+
+def inputsOfDose(planNode, plan: Plan) -> dict[str, str]:
+    """Return digests of what a dose of a plan is calculated of, as it is now (`DoseEngineLib.mrml.dose_inputs`)."""
+    return doseInputs(plan, planNode.GetNodeReference(REFERENCE_VOLUME), planNode.GetNodeReference(SEGMENTATION))
 
 
 def deliveredPlan(planNode) -> Plan:
@@ -212,19 +224,22 @@ def deliveredPlan(planNode) -> Plan:
 
 
 def isDoseCurrent(planNode) -> bool:
-    """Tell whether the plan's dose exists and was calculated for plan and CT calibration as they now stand."""
-    return (
-        planNode.GetNodeReference(DOSE) is not None
-        and planNode.GetParameter(_DOSE_PLAN_HASH) == planHash(planNode)
-        and not _isOfAnotherCalibration(planNode)
-    )
+    """Tell whether the plan's dose exists and was calculated of the plan, the CT and the structures as they now are."""
+    return planNode.GetNodeReference(DOSE) is not None and not changedSinceDose(planNode)
 
 
-def _isOfAnotherCalibration(planNode) -> bool:
-    volumeNode = planNode.GetNodeReference(REFERENCE_VOLUME)
-    if volumeNode is None or not planNode.HasParameter(_DOSE_CALIBRATION):
-        return False
-    return planNode.GetParameter(_DOSE_CALIBRATION) != ctCalibrationHash(volumeNode)
+def changedSinceDose(planNode) -> tuple[str, ...]:
+    """Return what has changed since the plan's dose was calculated, in words: "plan", "CT", "body" and so on.
+
+    Of a CT or structures that are no longer in the scene nothing can be told. Raises as `planFromNode`.
+    """
+    former = json.loads(planNode.GetParameter(_DOSE_INPUTS) or "{}")
+    now = inputsOfDose(planNode, _TEXTS.plan(planNode.GetParameter(_PLAN)))
+    changed = [what for what, digest in former.items() if now.get(what, digest) != digest]
+    if planNode.GetParameter(_DOSE_PLAN_HASH) == planHash(planNode):
+        return tuple(changed)
+    # another plan may have another target
+    return ("plan", *(what for what in changed if what != TARGET))
 
 
 def setGoals(planNode, goals: Sequence[str]) -> None:

@@ -284,12 +284,15 @@ def roleOfSegment(segment, name: str) -> str:
     PatientError
         A tag that is none of `DoseEngineLib.plan.ROLES`.
     """
-    role = _tag(segment, _ROLE_TAG)
-    if not role:
-        return role_from_name(name)
+    role = roleTag(segment, name)
     if role not in ROLES:
         raise PatientError(f"Segment {name}: its tag {_ROLE_TAG} is {role!r}; use one of {', '.join(ROLES)}.")
     return role
+
+
+def roleTag(segment, name: str | None = None) -> str:
+    """Return a segment's role as it is tagged, known or not; without a tag, the one its name speaks for."""
+    return _tag(segment, _ROLE_TAG) or role_from_name(name if name is not None else segment.GetName())
 
 
 def setSegmentRole(segment, role: str) -> None:
@@ -318,7 +321,7 @@ def densityOverrides(segmentationNode) -> dict[str, float]:
     overrides = {}
     for index in range(segmentation.GetNumberOfSegments()):
         segment = segmentation.GetNthSegment(index)
-        text = _tag(segment, _DENSITY_TAG)
+        text = densityTag(segment)
         if not text:
             continue
         try:
@@ -329,6 +332,11 @@ def densityOverrides(segmentationNode) -> dict[str, float]:
                 f"{_DENSITY_TAG}."
             ) from None
     return overrides
+
+
+def densityTag(segment) -> str:
+    """Return a segment's density override as it is tagged; empty where it has none."""
+    return _tag(segment, _DENSITY_TAG)
 
 
 def _tag(segment, tag: str) -> str:

@@ -142,7 +142,9 @@ class DoseSection(Section):
             current = isDoseCurrent(planNode)
         except PlanningError:
             current = False
-        self.ui.doseLabel.setText(name if current else _("{name} (the plan has changed since)").format(name=name))
+        self.ui.doseLabel.setText(
+            name if current else _("{name} (of a plan or patient that has changed since)").format(name=name)
+        )
 
     def _showStatistics(self, planNode: Any) -> None:
         chosen = self.parameters.statisticsOf

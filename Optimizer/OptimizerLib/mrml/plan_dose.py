@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from DoseEngineLib.engine import DoseResult
-from DoseEngineLib.mrml.plan_node import BEAM_DOSE, beamNode, deliveredPlan, isDoseCurrent
+from DoseEngineLib.mrml.plan_node import BEAM_DOSE, DOSE, beamNode, changedSinceDose, deliveredPlan, isDoseCurrent
 from DoseEngineLib.mrml.volumes import arrayFromVolume, gridFromVolume
 from OptimizerLib.errors import OptimizationError
 
@@ -17,8 +17,10 @@ def doseResultFromNode(planNode) -> DoseResult:
         When the plan has no dose, was changed since, or a beam's dose is missing or on another grid.
     """
     if not isDoseCurrent(planNode):
+        changed = ", ".join(changedSinceDose(planNode)) if planNode.GetNodeReference(DOSE) is not None else ""
         raise OptimizationError(
-            f"Plan {planNode.GetName()} has no dose, or was changed since; calculate the dose, then optimize."
+            f"Plan {planNode.GetName()} has no dose, or was changed since{changed and f' ({changed})'}; calculate the "
+            "dose, then optimize."
         )
     plan = deliveredPlan(planNode)
     doses, grid = {}, None

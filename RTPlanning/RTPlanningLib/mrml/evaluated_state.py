@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 
 from DoseEngineLib.mrml.plan_node import SEGMENTATION, goalsOf, isDoseCurrent, planHash
+from DoseEngineLib.mrml.segmentation_digest import segmentationDigest
 from RTPlanningLib.mrml.node_digest import nodeDigest
-from RTPlanningLib.mrml.segmentation_digest import segmentationDigest
 
 PLAN, DOSE, STRUCTURES, GOALS = "plan", "dose", "structures", "goals"
 # what a DVH depends on

@@ -16,8 +16,8 @@ from DoseEngineLib.mrml.plan_node import (
     DOSE,
     REFERENCE_VOLUME,
     SEGMENTATION,
+    changedSinceDose,
     goalsOf,
-    isDoseCurrent,
     planFromNode,
     referencedNode,
 )
@@ -67,11 +67,13 @@ class PlanDvhs:
 
 
 def currentDose(planNode):
-    """Return the plan's dose volume node; `PlanError` when there is none or the plan was changed since."""
+    """Return the plan's dose volume node; `PlanError` when there is none, or it is of something else by now."""
     doseNode = referencedNode(planNode, DOSE, "dose")
-    if not isDoseCurrent(planNode):
+    changed = changedSinceDose(planNode)
+    if changed:
         raise PlanError(
-            f"Plan {planNode.GetName()} was changed after its dose was calculated; calculate the dose again."
+            f"Plan {planNode.GetName()} was changed after its dose was calculated ({', '.join(changed)}); "
+            "calculate the dose again."
         )
     return doseNode
 

@@ -7,6 +7,7 @@ from DoseEngineLib.mrml.plan_node import (
     DOSE,
     REFERENCE_VOLUME,
     SEGMENTATION,
+    changedSinceDose,
     deliveredPlan,
     goalsOf,
     isDoseCurrent,
@@ -113,7 +114,9 @@ def _dose(planNode, current: bool) -> str:
     provenance = provenanceOf(node)
     if "engine" in provenance:
         text += f", {provenance['engine']} {provenance.get('engine_version', '')}".rstrip()
-    return text if current else f"{text}; the plan was changed since, calculate it again"
+    if current:
+        return text
+    return f"{text}; changed since: {', '.join(changedSinceDose(planNode))}; calculate it again"
 
 
 def _goals(planNode) -> list[str]:

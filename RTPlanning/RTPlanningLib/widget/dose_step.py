@@ -28,6 +28,7 @@ from RTPlanningLib.mrml.body_box import bodyBox
 from RTPlanningLib.mrml.case_status_nodes import caseStamp
 from RTPlanningLib.mrml.chart_in_layout import showChartInLayout
 from RTPlanningLib.mrml.dose_figures_node import DOSE_FIGURES_TABLE
+from RTPlanningLib.widget.dose_changes import changesText
 from RTPlanningLib.widget.step import Step
 from RTPlanningLib.widget.with_packages import withPackages
 
@@ -222,8 +223,8 @@ class DoseStep(Step):
         elif doseNode is None:
             text = _("The plan has no dose yet.")
         elif not isCurrent:
-            text = self._ofAnotherCurve(doseNode) or _(
-                "The plan was changed since its dose was computed; compute it again."
+            text = self._ofAnotherCurve(doseNode) or _("{changes}; compute it again.").format(
+                changes=changesText(planNode)
             )
         else:
             text = _("{name} is the dose of the plan as it stands.").format(name=doseNode.GetName())

@@ -13,6 +13,7 @@ from DoseEngineLib.progress import Progress, part
 from DoseEngineLib.verdict_colors import verdict_color
 from DoseEngineLib.widget.text_table import isDark
 from RTPlanningLib.evaluation_logic import EvaluationLogic
+from RTPlanningLib.widget.dose_changes import changesText
 from RTPlanningLib.widget.dose_wash_controls import DoseWashControls
 from RTPlanningLib.widget.dvh_view import DvhView, wantedMetrics
 from RTPlanningLib.widget.goal_results import GoalResults
@@ -201,9 +202,9 @@ class EvaluateStep(Step):
             text, verdict = _("The plan has no dose yet; calculate it in the step before."), ""
         elif withDose is None:
             text = _(
-                "The plan or the calibration of its CT has changed since the dose was calculated. Calculate it again; "
-                "until then goals, DVHs and metrics are not shown, and what the views show is the former dose."
-            )
+                "{changes}. Calculate it again; until then goals, DVHs and metrics are not shown, and what the views "
+                "show is the former dose."
+            ).format(changes=changesText(planNode))
         elif evaluated is None:
             text = _("Dose or structures have changed since the plan was evaluated; press Evaluate.")
         elif goalsTable is None and goalsOf(planNode):

@@ -26,6 +26,7 @@ from RTPlanningLib.mrml.biological_dose_node import alphaBetaByName
 from RTPlanningLib.mrml.plan_evaluation import planStructures
 from RTPlanningLib.mrml.slicerrt_nodes import DVH_NODE, slicerRtClass
 from RTPlanningLib.report_logic import ReportLogic
+from RTPlanningLib.widget.dose_changes import changesText
 from RTPlanningLib.widget.step import Step
 
 _NOT_IN_FILE_NAMES = re.compile(r"[^\w.-]+")
@@ -230,10 +231,7 @@ def _reason(planNode: Any) -> str:
     if planNode.GetNodeReference(DOSE) is None:
         return _("The plan has no dose yet; calculate it first.")
     if not isDoseCurrent(planNode):
-        return _(
-            "The plan or the calibration of its CT has changed since the dose was calculated; calculate the dose again "
-            "before it is written."
-        )
+        return _("{changes}; calculate the dose again before it is written.").format(changes=changesText(planNode))
     return ""
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import slicer.util
@@ -24,12 +26,27 @@ def segmentationDigest(segmentationNode) -> str:
     """
     if segmentationNode is None:
         return ""
+    return segmentsDigest(segmentationNode, lambda segment: segment.GetName())
+
+
+def segmentsDigest(segmentationNode, asWhat: Callable[[Any], str | None]) -> str:
+    """Return the digest of some segments: what is drawn, and its place in the world.
+
+    Parameters
+    ----------
+    segmentationNode : vtkMRMLSegmentationNode
+    asWhat : callable
+        What else counts of a segment; None for one that does not count.
+    """
     segmentation = segmentationNode.GetSegmentation()
     digest = hashlib.sha256(np.round(matrixToWorld(segmentationNode), 3).tobytes())
     source = segmentation.GetSourceRepresentationName()
     for index in range(segmentation.GetNumberOfSegments()):
         segment = segmentation.GetNthSegment(index)
-        digest.update(f"\n{segment.GetName()} ".encode())
+        what = asWhat(segment)
+        if what is None:
+            continue
+        digest.update(f"\n{what} ".encode())
         drawn = segment.GetRepresentation(source)
         if drawn is not None:
             digest.update(_drawnDigest(drawn, segment.GetLabelValue()))
