@@ -122,6 +122,30 @@ def test_a_changed_plan_or_curve_makes_the_dose_a_former_one(made) -> None:
     assert "as it stands" in ui.doseText.text()
 
 
+def test_a_ct_that_is_edited_makes_the_dose_a_former_one(made) -> None:
+    import slicer
+    import slicer.util
+
+    ui, volume = made.ui, made.session.volumeNode
+    ui.computeButton.click()
+    assert "as it stands" in ui.doseText.text()
+    slicer.util.arrayFromVolume(volume)[10, 10, 10] += 1
+    slicer.util.arrayFromVolumeModified(volume)
+    slicer.app.processEvents()
+    assert ui.doseText.text() == "Changed since the dose was calculated: CT; compute it again."
+    slicer.util.arrayFromVolume(volume)[10, 10, 10] -= 1
+    slicer.util.arrayFromVolumeModified(volume)
+    slicer.app.processEvents()
+    assert "as it stands" in ui.doseText.text()
+    shift = volume.GetScene().AddNewNodeByClass("vtkMRMLLinearTransformNode", "Shift")
+    volume.SetAndObserveTransformNodeID(shift.GetID())
+    matrix = slicer.util.arrayFromTransformMatrix(shift)
+    matrix[0, 3] = 5.0
+    slicer.util.updateTransformMatrixFromArray(shift, matrix)
+    slicer.app.processEvents()
+    assert "calculated: CT" in ui.doseText.text()
+
+
 def test_a_cancelled_evaluation_leaves_the_dose(made, monkeypatch) -> None:
     from DoseEngineLib.errors import Cancelled
     from DoseEngineLib.mrml.plan_node import isDoseCurrent

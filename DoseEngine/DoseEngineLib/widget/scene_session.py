@@ -168,7 +168,17 @@ class SceneSession(ABC):
                 del self._observed[role]
         for role, node in nodes.items():
             if node is not None and role not in self._observed:
-                events = [vtk.vtkCommand.ModifiedEvent]
-                if node.IsA("vtkMRMLSegmentationNode"):
-                    events += SEGMENTS_CHANGED
-                self._observed[role] = (node, [node.AddObserver(event, self.updateSoon) for event in events])
+                tags = [node.AddObserver(event, self.updateSoon) for event in _eventsOf(node)]
+                self._observed[role] = (node, tags)
+
+
+def _eventsOf(node: Any) -> list[int]:
+    """The events by which a node tells that what it holds has changed."""
+    events = [vtk.vtkCommand.ModifiedEvent]
+    if node.IsA("vtkMRMLTransformableNode"):
+        events.append(slicer.vtkMRMLTransformableNode.TransformModifiedEvent)
+    if node.IsA("vtkMRMLVolumeNode"):
+        events.append(slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent)
+    if node.IsA("vtkMRMLSegmentationNode"):
+        events += SEGMENTS_CHANGED
+    return events

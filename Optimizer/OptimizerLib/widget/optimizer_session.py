@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from slicer.i18n import tr as _
 
-from DoseEngineLib.mrml.plan_node import SEGMENTATION
+from DoseEngineLib.mrml.plan_node import REFERENCE_VOLUME, SEGMENTATION
 from DoseEngineLib.progress import Progress
 from DoseEngineLib.widget.packages import withPackages
 from DoseEngineLib.widget.panel_action import PanelAction
@@ -42,7 +42,9 @@ class OptimizerSession(SceneSession):
 
     def watchedNodes(self) -> dict[str, Any]:
         """See `SceneSession`."""
-        return {"plan": self.planNode, "structures": self.segmentationNode}
+        planNode = self.planNode
+        image = None if planNode is None else planNode.GetNodeReference(REFERENCE_VOLUME)
+        return {"plan": planNode, "structures": self.segmentationNode, "image": image}
 
     @property
     def segmentationNode(self) -> Any:
