@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -184,6 +186,19 @@ class ParetoPlans:
         path = Path(path)
         if path.suffix != ".npz":
             raise OptimizationError(f"Pareto plans are saved as .npz; got {path.name}.")
+        content = self.to_bytes()
+        part = path.with_name(path.name + ".part")
+        try:
+            part.write_bytes(content)
+            part.replace(path)
+        except OSError as error:
+            raise OptimizationError(f"The Pareto plans could not be written to {path}: {error}.") from error
+        finally:
+            part.unlink(missing_ok=True)
+        return path
+
+    def to_bytes(self) -> bytes:
+        """Return what `save` writes; equal plans give equal bytes."""
         front = self.front
         meta = {
             "schema_version": PARETO_SCHEMA_VERSION,
@@ -208,16 +223,9 @@ class ParetoPlans:
         arrays = {name: getattr(front, name) for name in _ARRAYS}
         arrays |= {f"columns_{number}": columns for number, columns in enumerate(front.voxels_of.values())}
         arrays |= {f"volumes_{number}": np.asarray(there) for number, there in enumerate(self.volumes_of.values())}
-        part = path.with_name(path.name + ".part")
-        try:
-            with part.open("wb") as file:
-                np.savez_compressed(file, meta=np.array(json.dumps(meta, allow_nan=False)), **arrays)
-            part.replace(path)
-        except OSError as error:
-            raise OptimizationError(f"The Pareto plans could not be written to {path}: {error}.") from error
-        finally:
-            part.unlink(missing_ok=True)
-        return path
+        file = io.BytesIO()
+        np.savez_compressed(file, meta=np.array(json.dumps(meta, allow_nan=False)), **arrays)
+        return file.getvalue()
 
     @classmethod
     def load(cls, path: str | Path) -> ParetoPlans:
@@ -229,21 +237,35 @@ class ParetoPlans:
             No such file, a damaged one, or one of a newer version.
         """
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            content = Path(path).read_bytes()
+        except OSError as error:
+            raise SchemaError(f"Pareto plans cannot be read from {path}: {error}.") from error
+        return cls.from_bytes(content, str(path))
+
+    @classmethod
+    def from_bytes(cls, content: bytes, source: str = "This") -> ParetoPlans:
+        """Read what `to_bytes` gave.
+
+        Raises
+        ------
+        SchemaError
+            Something else, damaged, or of a newer version; the text names ``source``.
+        """
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as archive:
                 meta = json.loads(str(archive["meta"]))
                 if meta["schema_version"] != PARETO_SCHEMA_VERSION:
                     raise SchemaError(
-                        f"{path} has schema version {meta['schema_version']}; this version of RTPlanning reads "
+                        f"{source} has schema version {meta['schema_version']}; this version of RTPlanning reads "
                         f"{PARETO_SCHEMA_VERSION}. Update RTPlanning, or compute the plans again."
                     )
                 arrays = {name: archive[name] for name in archive.files if name != "meta"}
             return cls._from_parts(meta, arrays)
-        except OSError as error:
-            raise SchemaError(f"Pareto plans cannot be read from {path}: {error}.") from error
         except (
-            ValueError, TypeError, KeyError, AttributeError, PlanError, OptimizationError, zipfile.BadZipFile,
+            ValueError, TypeError, KeyError, AttributeError, EOFError, OSError, PlanError, OptimizationError,
+            zipfile.BadZipFile, zlib.error,
         ) as error:  # fmt: skip
-            raise SchemaError(f"{path} holds no Pareto plans, or is damaged ({error}).") from error
+            raise SchemaError(f"{source} holds no Pareto plans, or is damaged ({error}).") from error
 
     @classmethod
     def _from_parts(cls, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> ParetoPlans:

@@ -621,6 +621,60 @@ def test_sliders_navigate_between_pareto_plans_and_make_one(load, plan_node, des
     assert not ui.makePlanButton.isEnabled()
 
 
+def test_trade_offs_come_back_with_the_scene(load, plan_node, desktop, tmp_path) -> None:
+    import slicer
+
+    from DoseEngineLib.mrml.plan_node import isDoseCurrent, planNodes
+    from OptimizerLib.mrml.pareto_nodes import PARETO_PLANS
+    from RTPlanningLib.logic import RTPlanningLogic
+
+    rows = "PTV uniform 20 Gy, weight 100\nOrgan Mean <= 1 Gy, weight 20\nfluence smoothness, weight 0.01"
+    widget = opened(load, plan_node, rows)
+    ui, form, scene = widget.ui, widget.panel.tradeOff, desktop.scene
+    ui.plansSpinBox.setValue(4)
+    ui.paretoButton.click()
+    assert "plans." in ui.statusLabel.text(), ui.statusLabel.text()
+    form.sliders.sliderOf("Organ").setValue(200)
+    form.sliders.holdOf("Organ").setChecked(True)
+    form.sliders.sliderOf("PTV").setValue(500)
+
+    def shown() -> list:
+        sliders = form.sliders
+        goals = ("PTV", "Organ")
+        texts = [sliders.textOf(goal) for goal in goals]
+        return [*texts, *(sliders.holdOf(goal).isChecked() for goal in goals), ui.paretoLabel.text()]
+
+    before, weights = shown(), form.sliders.navigator.weights()
+    # what others change beside leaves the sliders where they are
+    plan_node.Modified()
+    turn_events()
+    assert shown() == before
+    logic = RTPlanningLogic(scene)
+    logic.saveScene(tmp_path / "plan.mrb")
+    scene.Clear(0)
+    turn_events()
+    assert form.sliders.plans is None
+    logic.loadScene(tmp_path / "plan.mrb")
+    turn_events()
+    assert shown() == before
+    np.testing.assert_array_equal(form.sliders.navigator.weights(), weights)
+    assert "no longer those" not in ui.paretoLabel.text()
+    ui.makePlanButton.click()
+    (again,) = planNodes(scene)
+    assert isDoseCurrent(again), ui.statusLabel.text()
+    np.testing.assert_allclose(widget.panel.session.logic.optimizedFluence(again).weights_MU, weights)
+    # damaged plans are said, and the rest of the panel goes on
+    again.GetNodeReference(PARETO_PLANS).SetText("bm90aGluZw==")
+    again.GetNodeReference(PARETO_PLANS).SetAttribute("RTPlanning.ParetoDigest", "other")
+    again.Modified()
+    slicer.app.processEvents()
+    assert form.sliders.plans is None
+    assert "is damaged" in ui.statusLabel.text()
+    assert ui.rowsEdit.toPlainText() == rows
+    assert ui.fluenceButton.isEnabled()
+    assert not ui.makePlanButton.isEnabled()
+
+
 def test_structures_that_change_are_followed(load, plan_node) -> None:
     import slicer
 

@@ -214,3 +214,38 @@ def test_requests_that_make_no_sense_say_why(navigator):
     other = TradeOff(np.ones((1, 1)), {"A": np.array([0])}, [Goal("A", (MeanDose("A"),))])
     with pytest.raises(OptimizationError, match="the same"):
         Navigator(FRONT, other)
+
+
+def test_where_the_sliders_stood_is_restored(navigator):
+    navigator.move("Cord", float(FRONT.ideal[1] + 0.3 * EXTENT[1]))
+    navigator.lock("Cord")
+    navigator.move("Lung", float(FRONT.ideal[2] + 0.2 * EXTENT[2]))
+    other = Navigator(FRONT, TRADE_OFF)
+    position = other.restore(navigator.position.shares, navigator.bounds)
+    np.testing.assert_allclose(position.values, navigator.position.values, rtol=1e-12)
+    np.testing.assert_array_equal(other.bounds, navigator.bounds)
+    # and goes on as it would have
+    for goal in ("Target", "Lung"):
+        np.testing.assert_allclose(other.reach(goal), navigator.reach(goal), rtol=1e-9)
+    wanted = float(FRONT.ideal[0] + 0.5 * EXTENT[0])
+    np.testing.assert_allclose(other.move(0, wanted).values, navigator.move(0, wanted).values, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shares", "bounds", "text"),
+    [
+        ([0.5, 0.5], [math.inf] * 3, "a share of each of 3 plans"),
+        ([1.5, -0.5, 0.0], [math.inf] * 3, "none negative"),
+        ([0.5, 0.2, 0.2], [math.inf] * 3, "sum one"),
+        ([1.0, 0.0, 0.0], [math.inf] * 2, "Give 3 bounds"),
+        ([1.0, 0.0, 0.0], [math.nan, 1.0, 1.0], "Give 3 bounds"),
+        ([1.0, 0.0, 0.0], [1.0, 0.5, 1.0], "breaks the bounds of Cord"),
+    ],
+)
+def test_a_place_that_is_none_is_refused_and_nothing_changes(shares, bounds, text):
+    navigator = Navigator(three_points())
+    before = navigator.position
+    with pytest.raises(OptimizationError, match=text):
+        navigator.restore(np.array(shares), np.array(bounds))
+    assert navigator.position is before
+    assert not np.isfinite(navigator.bounds).any()

@@ -134,6 +134,10 @@ def test_what_is_no_front_is_refused(tmp_path, plans):
         np.savez(path, **{**arrays, **changed})
         with pytest.raises(SchemaError, match=text):
             ParetoPlans.load(path)
+    for content in (b"", b"nothing", plans.to_bytes()[:-200], plans.to_bytes().replace(b"\x01", b"\x02", 50)):
+        with pytest.raises(SchemaError, match="The scene's front holds no Pareto plans, or is damaged"):
+            ParetoPlans.from_bytes(content, "The scene's front")
+    assert ParetoPlans.from_bytes(plans.to_bytes()).to_bytes() == plans.to_bytes()
     with pytest.raises(SchemaError, match="cannot be read"):
         ParetoPlans.load(tmp_path / "none.npz")
     with pytest.raises(OptimizationError, match=r"\.npz"):

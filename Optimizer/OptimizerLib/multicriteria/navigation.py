@@ -127,6 +127,31 @@ class Navigator:
         self.position = self._at(shares, None, True)
         return self.position
 
+    def restore(self, shares: np.ndarray, bounds: np.ndarray) -> Position:
+        """Go back to where the sliders stood (`Position.shares`), with the `bounds` of then.
+
+        Raises
+        ------
+        OptimizationError
+            Shares (plans,) that are not finite, not negative and of sum one; bounds (goals,) that are NaN or that the
+            position breaks.
+        """
+        shares, bounds = np.asarray(shares, float), np.asarray(bounds, float)
+        if shares.shape != (self.front.plans,) or not np.isfinite(shares).all() or (shares < 0).any():
+            raise OptimizationError(f"Give a share of each of {self.front.plans} plans, none negative; got {shares}.")
+        if abs(shares.sum() - 1.0) > 1e-6:
+            raise OptimizationError(f"The shares of the plans must have the sum one; it is {shares.sum():.6g}.")
+        if bounds.shape != self._bounds.shape or np.isnan(bounds).any():
+            raise OptimizationError(f"Give {self._bounds.size} bounds, infinite where there is none; got {bounds}.")
+        position = self._at(shares / shares.sum(), None, True)
+        broken = position.values > bounds + 10 * _ROUNDING * self._extent
+        if broken.any():
+            names = ", ".join(name for name, breaks in zip(self.front.goals, broken, strict=True) if breaks)
+            raise OptimizationError(f"This mixture breaks the bounds of {names}.")
+        self._bounds = bounds.copy()
+        self.position = position
+        return position
+
     def balance(self, importance: np.ndarray) -> Position:
         """Go to the mixture within the bounds whose goals lie evenly above their least values, by importance (goals,).
 

@@ -12,7 +12,9 @@ from slicer.i18n import tr as _
 from DoseEngineLib.errors import PlanningError
 from DoseEngineLib.progress import Progress
 from DoseEngineLib.widget.section import Section
+from OptimizerLib.errors import OptimizationError
 from OptimizerLib.fluence_planning import FluenceSettings
+from OptimizerLib.mrml.pareto_nodes import paretoPlans, paretoStamp, setParetoPlans, setSliderState, sliderState
 from OptimizerLib.mrml.segment_colors import segmentColors
 from OptimizerLib.optimized_fluence import OptimizedFluence
 from OptimizerLib.pareto_plans import ParetoPlans, mixture_text
@@ -58,8 +60,8 @@ class TradeOffForm(Section):
     ) -> None:
         super().__init__(ui, session)
         self._objectives, self._fluence, self._display = objectives, fluence, display
-        # by ID of the plan node; an ID alone may be that of a later node
-        self._computed: dict[str, tuple[Any, ParetoPlans]] = {}
+        # of the plans that the sliders show
+        self._stamp: tuple[str, str] | None = None
         self.goalsTable = GoalsTable(ui.goalsTable, self._onGoalsChanged)
         self.sliders = TradeOffSliders(ui.slidersArea, self._onSlidersMoved)
         for button, handler in (
@@ -81,12 +83,15 @@ class TradeOffForm(Section):
 
     def update(self) -> None:
         """Show the goals and the plans between them of the chosen plan."""
-        self._computed = {
-            planID: (node, plans) for planID, (node, plans) in self._computed.items() if node.GetScene() is not None
-        }
         planNode = self.session.planNode
-        _node, plans = self._computed.get(planNode.GetID(), (None, None)) if planNode is not None else (None, None)
-        self.sliders.show(plans)
+        stamp = paretoStamp(planNode)
+        if stamp != self._stamp:
+            self._stamp = stamp
+            self.sliders.show(None)
+            try:
+                self.sliders.show(paretoPlans(planNode), None if stamp is None else sliderState(planNode))
+            except PlanningError as error:
+                self.session.say(str(error))
         self.showObjectives()
 
     def showObjectives(self) -> None:
@@ -132,7 +137,7 @@ class TradeOffForm(Section):
         session, parameters, planNode = self.session, self.parameters, self.session.planNode
 
         def work(progress: Progress) -> ParetoPlans:
-            plans = session.logic.planPareto(
+            plans: ParetoPlans = session.logic.planPareto(
                 planNode,
                 self._objectives.goals(),
                 self.goalsTable.groups(),
@@ -143,24 +148,30 @@ class TradeOffForm(Section):
                 maxPlans=parameters.paretoPlans,
                 previous=previous,
             )
-            if planNode.GetScene() is not None:
-                self._computed[planNode.GetID()] = (planNode, plans)
+            kept = session.background(lambda _report: plans.to_bytes())
+            if planNode.GetScene() is None:
+                raise OptimizationError(_("The plan was removed meanwhile; its trade-offs were dropped."))
+            setParetoPlans(planNode, kept)
             return plans
 
         def told(plans: ParetoPlans) -> str:
             return _("{count} plans. {message}").format(count=plans.front.plans, message=plans.front.message)
 
         if session.run(work, told) is not None:
-            self._onSlidersMoved()
+            self._showDvhs()
 
     def _onGoalsChanged(self) -> None:
         self.parameters.paretoGoals = json.dumps(self.goalsTable.numbers(), ensure_ascii=False)
 
     def _onSlidersMoved(self) -> None:
-        """Show the mixture: its DVHs and which plans it is made of."""
+        """Keep where the sliders stand, and show the mixture: its DVHs and which plans it is made of."""
         if self.sliders.plans is None or self.session.isRunning:
             return
+        setSliderState(self.session.planNode, self.sliders.state())
         self._showMixture()
+        self._showDvhs()
+
+    def _showDvhs(self) -> None:
         self._display.showDvh(*self.sliders.curves(), segmentColors(self.session.segmentationNode))
 
     # What is shown

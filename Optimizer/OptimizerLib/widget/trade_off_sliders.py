@@ -10,6 +10,7 @@ import qt
 from slicer.i18n import tr as _
 
 from DoseEngineLib.widget.connectors import quiet
+from OptimizerLib.mrml.pareto_nodes import SliderState
 from OptimizerLib.multicriteria.navigation import Navigator
 from OptimizerLib.pareto_plans import ParetoPlans
 from OptimizerLib.voxel_dvh import dvh_curves
@@ -26,7 +27,7 @@ class TradeOffSliders:
     area : QWidget
         Empty; the sliders fill it.
     moved : callable
-        Called when the mixture changed.
+        Called when a person moved a slider or held a goal.
     """
 
     def __init__(self, area: Any, moved: Callable[[], None]) -> None:
@@ -42,8 +43,16 @@ class TradeOffSliders:
         self.plans: ParetoPlans | None = None
         self.navigator: Navigator | None = None
 
-    def show(self, plans: ParetoPlans | None) -> None:
-        """Navigate between other plans, from the most balanced mixture on; None: between none."""
+    def show(self, plans: ParetoPlans | None, where: SliderState | None = None) -> None:
+        """Navigate between other plans; None: between none.
+
+        Begins where the sliders stood, or at the most balanced mixture.
+
+        Raises
+        ------
+        OptimizationError
+            A state of the sliders that is none of these plans; they stand at the most balanced mixture then.
+        """
         if plans is self.plans:
             return
         self.plans = plans
@@ -57,7 +66,18 @@ class TradeOffSliders:
             return
         for number, goal in enumerate(plans.front.goals):
             self._addGoal(number, goal)
-        self._showPosition()
+        try:
+            if where is not None:
+                self.navigator.restore(np.array(where.shares), np.array(where.bounds))
+        finally:
+            for hold, bound in zip(self._holds, self.navigator.bounds, strict=True):
+                with quiet(hold):
+                    hold.setChecked(bool(np.isfinite(bound)))
+            self._showPosition()
+
+    def state(self) -> SliderState:
+        """Where the sliders stand."""
+        return SliderState(tuple(self.navigator.position.shares.tolist()), tuple(self.navigator.bounds.tolist()))
 
     def curves(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """DVHs of the mixture: doses (points,) in Gy, and volumes (points,) in % of each structure."""
@@ -117,6 +137,7 @@ class TradeOffSliders:
         else:
             self.navigator.set_bound(number, None)
         self._showPosition()
+        self._moved()
 
     def _showPosition(self, *_unused: object) -> None:
         values = self.navigator.position.values
