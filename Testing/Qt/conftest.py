@@ -51,12 +51,17 @@ def heartbeat(desktop):
 
 @pytest.fixture
 def load(desktop):
-    """Load a module by name: (module, widget)."""
+    """Load a module by name: (module, widget); widgets are cleaned up at the end, as Slicer does before it exits."""
+    widgets = []
 
     def _load(name: str):
-        return desktop.load_module(REPOSITORY / name / f"{name}.py")
+        module, widget = desktop.load_module(REPOSITORY / name / f"{name}.py")
+        widgets.append(widget)
+        return module, widget
 
     yield _load
+    for widget in widgets:
+        widget.cleanup()
     for name in ("DoseEngine", "Optimizer", "RTPlanning"):
         sys.modules.pop(name, None)
 
