@@ -57,10 +57,18 @@ def load(desktop):
     def _load(name: str):
         module, widget = desktop.load_module(REPOSITORY / name / f"{name}.py")
         widgets.append(widget)
+        end = widget.cleanup
+
+        def cleanup() -> None:
+            if widget in widgets:
+                widgets.remove(widget)
+            end()
+
+        widget.cleanup = cleanup
         return module, widget
 
     yield _load
-    for widget in widgets:
+    for widget in list(widgets):
         widget.cleanup()
     for name in ("DoseEngine", "Optimizer", "RTPlanning"):
         sys.modules.pop(name, None)
