@@ -132,4 +132,4 @@ def test_the_chart_shows_the_structures_and_units_that_are_chosen(planned) -> No
     assert chart.GetNumberOfPlotSeriesNodes() == all_series
     assert planNode.GetNodeReference(AXES_TABLE) is None
     assert [node.GetXColumnName() for node in series] == ["Dose"] * all_series
-    assert chart.GetXAxisTitle() == "Dose [GY]"
+    assert chart.GetXAxisTitle() == "Dose [Gy]"

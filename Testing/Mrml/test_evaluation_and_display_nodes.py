@@ -74,7 +74,7 @@ def test_dvh_tables_metrics_and_chart(logic, planNode, case):
         assert (series.GetName(), series.GetXColumnName(), series.GetYColumnName()) == (name, "Dose", "Volume")
         assert series.GetColor() == pytest.approx(case.structure(name).color, abs=1e-6)
     assert chart.GetNumberOfPlotSeriesNodes() == 3
-    assert chart.GetXAxisTitle() == "Dose [GY]"
+    assert chart.GetXAxisTitle() == "Dose [Gy]"
     names = [metrics.GetColumnName(n) for n in range(metrics.GetNumberOfColumns())]
     assert names[:7] == [
         "Show",

@@ -13,8 +13,8 @@ from DoseEngineLib.mrml.subject_hierarchy import placeNode, removeNode
 from DoseEngineLib.mrml.table_columns import addNumbers
 from RTPlanningLib.mrml.dvh_nodes import AXES_TABLE, CHART, COVERED_FRACTION, DVH_TABLE, SERIES, VOLUME_CC
 
-# What SlicerRT's charts say
-_DOSE_TITLES = {False: "Dose [GY]", True: "Dose [% of the prescription]"}
+# As on SlicerRT's charts, but for the symbol of the gray
+_DOSE_TITLES = {False: "Dose [Gy]", True: "Dose [% of the prescription]"}
 _VOLUME_TITLES = {False: "Fractional volume [%]", True: "Volume [cc]"}
 
 

@@ -75,7 +75,7 @@ def createDvhNodes(
     metrics.SetNodeReferenceID("segmentationRef", segmentationNode.GetID())
     chart = _addNode(scene, "vtkMRMLPlotChartNode", f"{planNode.GetName()}_DvhChart")
     chart.SetTitle("Dose Volume Histogram")
-    chart.SetXAxisTitle(f"Dose [{_UNIT}]")
+    chart.SetXAxisTitle("Dose [Gy]")
     chart.SetYAxisTitle("Fractional volume [%]")
     metricsItem, chartItem = placeNode(metrics, study), placeNode(chart, study)
     planNode.SetNodeReferenceID(METRICS_TABLE, metrics.GetID())

@@ -82,7 +82,7 @@ def createDvhOverlay(planNodes: Sequence, dvhs: Sequence[Mapping[str, Dvh]]):
     chart.SetTitle(
         "   ".join(f"{style}: {node.GetName()}" for node, style in zip(planNodes, _LINE_STYLES, strict=False))
     )
-    chart.SetXAxisTitle("Dose [GY]")
+    chart.SetXAxisTitle("Dose [Gy]")
     chart.SetYAxisTitle("Fractional volume [%]")
     chartItem = placeNode(chart, ensureStudy(planNodes[0], "Patient", "Radiotherapy planning"))
     for number, (node, ofPlan) in enumerate(zip(planNodes, dvhs, strict=True)):
