@@ -134,6 +134,36 @@ def test_a_target_makes_no_monitor_units_that_are_given(made) -> None:
     assert changedSinceDose(node) == ()
 
 
+@pytest.mark.parametrize("kind", ["linear", "warp"])
+def test_structures_that_are_moved_count(made, kind) -> None:
+    """A warp above the structures cannot be planned with; that the dose is not of them is said all the same."""
+    import slicer
+    import vtk
+
+    from DoseEngineLib.mrml.plan_node import changedSinceDose
+
+    _logic, volume, segmentation, node = made
+    scene = volume.GetScene()
+    if kind == "linear":
+        transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+        matrix = vtk.vtkMatrix4x4()
+        matrix.SetElement(0, 3, 5.0)
+        transform.SetMatrixTransformToParent(matrix)
+    else:
+        transform = scene.AddNewNodeByClass("vtkMRMLGridTransformNode")
+        shifts = vtk.vtkImageData()
+        shifts.SetDimensions(3, 3, 3)
+        shifts.AllocateScalars(vtk.VTK_DOUBLE, 3)
+        shifts.GetPointData().GetScalars().Fill(4.0)
+        warp = slicer.vtkOrientedGridTransform()
+        warp.SetDisplacementGridData(shifts)
+        transform.SetAndObserveTransformToParent(warp)
+    segmentation.SetAndObserveTransformNodeID(transform.GetID())
+    assert changedSinceDose(node) == ("body", "target")
+    segmentation.SetAndObserveTransformNodeID(None)
+    assert changedSinceDose(node) == ()
+
+
 def test_densities_and_roles_count(made) -> None:
     from DoseEngineLib.mrml.plan_node import changedSinceDose
     from DoseEngineLib.mrml.segmentations import setDensityOverrides, setSegmentRole

@@ -12,7 +12,7 @@ import slicer.util
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
-from DoseEngineLib.mrml.transforms import matrixToWorld
+from DoseEngineLib.mrml.volume_digest import transformCourse
 
 # Masks of some tens of megabytes are read again only after they were changed: VTK counts every change in the process.
 _DRAWN: OrderedDict[tuple[int, int, int], bytes] = OrderedDict()
@@ -30,7 +30,7 @@ def segmentationDigest(segmentationNode) -> str:
 
 
 def segmentsDigest(segmentationNode, asWhat: Callable[[Any], str | None]) -> str:
-    """Return the digest of some segments: what is drawn, and its place in the world.
+    """Return the digest of some segments: what is drawn, and its place in the world; "" for none of them.
 
     Parameters
     ----------
@@ -39,13 +39,17 @@ def segmentsDigest(segmentationNode, asWhat: Callable[[Any], str | None]) -> str
         What else counts of a segment; None for one that does not count.
     """
     segmentation = segmentationNode.GetSegmentation()
-    digest = hashlib.sha256(np.round(matrixToWorld(segmentationNode), 3).tobytes())
+    segments = [segmentation.GetNthSegment(index) for index in range(segmentation.GetNumberOfSegments())]
+    counted = [(segment, what) for segment in segments if (what := asWhat(segment)) is not None]
+    if not counted:
+        return ""
+    digest = hashlib.sha256()
+    transform = segmentationNode.GetParentTransformNode()
+    for array in [np.eye(4)] if transform is None else transformCourse(transform):
+        # no negative zero
+        digest.update(np.ascontiguousarray(array + 0.0).tobytes())
     source = segmentation.GetSourceRepresentationName()
-    for index in range(segmentation.GetNumberOfSegments()):
-        segment = segmentation.GetNthSegment(index)
-        what = asWhat(segment)
-        if what is None:
-            continue
+    for segment, what in counted:
         digest.update(f"\n{what} ".encode())
         drawn = segment.GetRepresentation(source)
         if drawn is not None:
