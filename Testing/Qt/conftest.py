@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from missing import missing
+from uncaught_errors import uncaught_errors
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -17,7 +18,7 @@ SCREENSHOTS = os.environ.get("RTPLANNING_SCREENSHOTS")
 
 @pytest.fixture
 def desktop(monkeypatch):
-    """Desktop stand-ins around a fresh scene; Qt's own complaints fail the test."""
+    """Desktop stand-ins around a fresh scene; Qt's own complaints, and errors nobody caught, fail the test."""
     try:
         from desktop_standin import installed
     except ImportError as error:
@@ -27,7 +28,7 @@ def desktop(monkeypatch):
     # desktop Slicer puts each module folder on the path
     for module in ("DoseEngine", "Optimizer", "RTPlanning"):
         monkeypatch.syspath_prepend(str(REPOSITORY / module))
-    with HeadlessSlicer() as runtime:
+    with uncaught_errors() as uncaught, HeadlessSlicer() as runtime:
         import slicer
 
         with installed(slicer, runtime.application_logic) as standin:
@@ -35,6 +36,7 @@ def desktop(monkeypatch):
             yield standin
             complaints = [text for text in standin.warnings if "propagateSizeHints" not in text]
     assert not complaints, "\n".join(complaints)
+    assert not uncaught, "\n".join(uncaught)
 
 
 @pytest.fixture

@@ -485,6 +485,29 @@ def test_ui_files_with_the_widgets_own_flags(desktop, tmp_path) -> None:
     assert (ui.margin.property("maximum"), ui.margin.property("suffix"), ui.margin.property("value")) == (50.0, "mm", 7)
 
 
+def test_what_a_slot_raises_is_not_lost() -> None:
+    from PySide6 import QtCore
+    from uncaught_errors import uncaught_errors
+
+    from RTPlanningLib.headless import HeadlessSlicer
+
+    def fail(*_unused: object) -> None:
+        raise ValueError("nobody caught this")
+
+    with HeadlessSlicer() as runtime, uncaught_errors() as found:
+        runtime.scene.AddObserver(runtime.scene.NodeAddedEvent, fail)
+        runtime.scene.AddNewNodeByClass("vtkMRMLTextNode")
+        assert len(found) == 1
+        timer = QtCore.QTimer()
+        timer.setSingleShot(True)
+        timer.timeout.connect(fail)
+        timer.start(0)
+        until = time.monotonic() + 5.0
+        while len(found) < 2 and time.monotonic() < until:
+            QtCore.QCoreApplication.processEvents()
+    assert [text.splitlines()[-1] for text in found] == ["ValueError: nobody caught this"] * 2
+
+
 def test_heartbeat_finds_the_longest_standstill(heartbeat) -> None:
     import slicer
 

@@ -675,6 +675,129 @@ def test_trade_offs_come_back_with_the_scene(load, plan_node, desktop, tmp_path)
     assert not ui.makePlanButton.isEnabled()
 
 
+TRADED = "PTV uniform 20 Gy, weight 100\nOrgan Mean <= 1 Gy, weight 20\nfluence smoothness, weight 0.01"
+
+
+def with_trade_offs(load, plan_node):
+    """The panel with three Pareto plans, and a slider moved."""
+    widget = opened(load, plan_node, TRADED)
+    widget.ui.plansSpinBox.setValue(3)
+    widget.ui.paretoButton.click()
+    widget.panel.tradeOff.sliders.sliderOf("Organ").setValue(300)
+    turn_events()
+    return widget
+
+
+@pytest.mark.parametrize("how", ["none is chosen", "the scene is closed", "the plan is removed"])
+def test_without_a_plan_nothing_of_its_trade_offs_stays(load, plan_node, desktop, how) -> None:
+    from DoseEngineLib.logic import DoseEngineLogic
+
+    DoseEngineLogic(plan_node.GetScene()).calculateDose(plan_node)
+    widget = with_trade_offs(load, plan_node)
+    ui = widget.ui
+    assert ui.optimizeButton.isEnabled()
+    assert ui.makePlanButton.isEnabled()
+    if how == "none is chosen":
+        ui.planSelector.setCurrentNode(None)
+    elif how == "the scene is closed":
+        desktop.scene.Clear(0)
+    else:
+        desktop.scene.RemoveNode(plan_node)
+    turn_events()
+    assert not ui.optimizeButton.isEnabled()
+    assert not ui.makePlanButton.isEnabled()
+    assert not ui.addButton.isEnabled()
+    assert ui.paretoLabel.text() == ""
+    assert widget.panel.beamWeights.rows == 0
+    assert widget.panel.tradeOff.sliders.plans is None
+    assert ui.statusLabel.text().startswith("Choose a plan")
+
+
+def test_trade_offs_that_are_removed_take_their_dvh_along(load, plan_node, desktop) -> None:
+    from OptimizerLib.mrml.pareto_nodes import PARETO_PLANS
+
+    def dvhs() -> list[str]:
+        names = [desktop.scene.GetNthNode(n).GetName() for n in range(desktop.scene.GetNumberOfNodes())]
+        return [name for name in names if "DVH" in name]
+
+    widget = with_trade_offs(load, plan_node)
+    assert dvhs()
+    desktop.scene.RemoveNode(plan_node.GetNodeReference(PARETO_PLANS))
+    turn_events()
+    assert widget.panel.tradeOff.sliders.plans is None
+    assert dvhs() == []
+
+
+def test_sliders_that_cannot_be_read_leave_the_plans(load, plan_node) -> None:
+    from OptimizerLib.mrml.pareto_nodes import PARETO_PLANS
+
+    widget = with_trade_offs(load, plan_node)
+    ui, kept = widget.ui, plan_node.GetNodeReference(PARETO_PLANS)
+    for damaged, said in (("{bad", "move them anew"), ('{"shares": [1], "bounds": [null, null]}', "a share of each")):
+        kept.SetAttribute("RTPlanning.ParetoSliders", damaged)
+        ui.planSelector.setCurrentNode(None)
+        ui.planSelector.setCurrentNode(plan_node)
+        turn_events()
+        assert said in ui.statusLabel.text()
+        assert widget.panel.tradeOff.sliders.plans is not None
+        assert ui.makePlanButton.isEnabled()
+
+
+@pytest.mark.parametrize("how", ["the panel goes", "another plan is chosen"])
+def test_trade_offs_end_quietly_when_nobody_looks_any_more(load, plan_node, monkeypatch, how) -> None:
+    from OptimizerLib.mrml.pareto_nodes import paretoPlans
+    from RTPlanningLib.mrml.plan_copy import copyPlanNode
+
+    widget = opened(load, plan_node, TRADED)
+    session, other = widget.panel.session, copyPlanNode(plan_node)
+    former = session.background
+
+    def background(function, progress=None):
+        result = former(function, progress)
+        if how == "the panel goes":
+            widget.cleanup()
+        else:
+            session.settings.planNode = other
+        return result
+
+    # while the plans are made ready to be kept
+    monkeypatch.setattr(session, "background", background)
+    widget.ui.plansSpinBox.setValue(3)
+    widget.ui.paretoButton.click()
+    turn_events()
+    assert widget.panel.tradeOff.sliders.plans is None
+    assert paretoPlans(plan_node).front.plans >= 2
+    assert paretoPlans(other) is None
+
+
+def test_a_plan_that_cannot_be_read_leaves_no_word_behind(load, plan_node) -> None:
+    import json
+
+    from DoseEngineLib.logic import DoseEngineLogic
+    from RTPlanningLib.mrml.plan_copy import copyPlanNode
+
+    newer, without_dose = copyPlanNode(plan_node), copyPlanNode(plan_node)
+    for node in (plan_node, newer):
+        DoseEngineLogic(plan_node.GetScene()).calculateDose(node)
+    for node in (newer, without_dose):
+        node.SetParameter("Plan", json.dumps(json.loads(node.GetParameter("Plan")) | {"schema_version": 99}))
+    _module, widget = load("Optimizer")
+    ui = widget.ui
+    for node in (newer, without_dose):
+        ui.planSelector.setCurrentNode(plan_node)
+        turn_events()
+        assert ui.statusLabel.text() == "Ready."
+        assert ui.optimizeButton.isEnabled()
+        ui.planSelector.setCurrentNode(node)
+        turn_events()
+        assert "99" in ui.statusLabel.text()
+        assert not ui.optimizeButton.isEnabled()
+        assert widget.panel.beamWeights.rows == 0
+    ui.planSelector.setCurrentNode(plan_node)
+    turn_events()
+    assert ui.statusLabel.text() == "Ready."
+
+
 def test_structures_that_change_are_followed(load, plan_node) -> None:
     import slicer
 

@@ -9,6 +9,8 @@ from DoseEngineLib.mrml.volume_digest import volumeDigest
 from DoseEngineLib.plan import Plan
 
 CT, CALIBRATION, BODY, DENSITIES, TARGET = "CT", "CT calibration", "body", "densities of structures", "target"
+# as they are where no structure counts
+NO_STRUCTURES = {BODY: "", DENSITIES: "", TARGET: ""}
 
 
 def doseInputs(plan: Plan, volumeNode, segmentationNode) -> dict[str, str]:
@@ -28,10 +30,10 @@ def doseInputs(plan: Plan, volumeNode, segmentationNode) -> dict[str, str]:
         inputs[CT] = volumeDigest(volumeNode)
         inputs[CALIBRATION] = ctCalibrationHash(volumeNode)
     if segmentationNode is not None:
-        inputs[BODY] = segmentsDigest(segmentationNode, lambda segment: _if(roleTag(segment) == "EXTERNAL"))
-        inputs[DENSITIES] = segmentsDigest(segmentationNode, lambda segment: densityTag(segment) or None)
+        inputs[BODY] = segmentsDigest(segmentationNode, lambda segment, name: _if(roleTag(segment, name) == "EXTERNAL"))
+        inputs[DENSITIES] = segmentsDigest(segmentationNode, lambda segment, _name: densityTag(segment) or None)
         target = _targetOfNormalization(plan)
-        inputs[TARGET] = segmentsDigest(segmentationNode, lambda segment: _if(segment.GetName() == target))
+        inputs[TARGET] = segmentsDigest(segmentationNode, lambda _segment, name: _if(name == target))
     return inputs
 
 

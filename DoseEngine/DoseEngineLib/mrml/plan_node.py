@@ -16,7 +16,7 @@ import slicer
 import slicer.util
 
 from DoseEngineLib.errors import PlanError, SchemaError
-from DoseEngineLib.mrml.dose_inputs import TARGET, doseInputs
+from DoseEngineLib.mrml.dose_inputs import NO_STRUCTURES, TARGET, doseInputs
 from DoseEngineLib.mrml.subject_hierarchy import ensureStudy, placeNode, removeNode
 from DoseEngineLib.plan import Plan, plan_from_json, plan_to_json
 
@@ -204,7 +204,7 @@ def setDeliveredPlan(planNode, plan: Plan, delivered: Plan, inputs: Mapping[str,
     planNode.SetParameter(_DELIVERED_PLAN, _TEXTS.text(delivered))
     planNode.SetParameter(_DOSE_PLAN_HASH, _hashOfText(plan_to_json(plan)))
     inputs = inputsOfDose(planNode, plan) if inputs is None else inputs
-    planNode.SetParameter(_DOSE_INPUTS, json.dumps(dict(inputs), sort_keys=True))
+    planNode.SetParameter(_DOSE_INPUTS, json.dumps({**NO_STRUCTURES, **inputs}, sort_keys=True))
 
 
 def inputsOfDose(planNode, plan: Plan) -> dict[str, str]:
@@ -231,9 +231,20 @@ def isDoseCurrent(planNode) -> bool:
 def changedSinceDose(planNode) -> tuple[str, ...]:
     """Return what has changed since the plan's dose was calculated, in words: "plan", "CT", "body" and so on.
 
-    Of a CT or structures that are no longer in the scene nothing can be told. Raises as `planFromNode`.
+    Of a CT or structures that are no longer in the scene nothing can be told.
+
+    Raises
+    ------
+    PlanError, SchemaError
+        As `planFromNode`; what is kept of the dose is damaged.
     """
-    former = json.loads(planNode.GetParameter(_DOSE_INPUTS) or "{}")
+    try:
+        former = dict(json.loads(planNode.GetParameter(_DOSE_INPUTS) or "{}"))
+    except (ValueError, TypeError) as error:
+        raise SchemaError(
+            f"Plan {planNode.GetName()}: what its dose was calculated of is damaged ({error}); calculate the dose "
+            "again."
+        ) from error
     now = inputsOfDose(planNode, _TEXTS.plan(planNode.GetParameter(_PLAN)))
     changed = [what for what, digest in former.items() if now.get(what, digest) != digest]
     if planNode.GetParameter(_DOSE_PLAN_HASH) == planHash(planNode):

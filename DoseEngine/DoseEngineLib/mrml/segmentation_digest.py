@@ -12,7 +12,7 @@ import slicer.util
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
-from DoseEngineLib.mrml.volume_digest import transformCourse
+from DoseEngineLib.mrml.volume_digest import placeUnder, rounded
 
 # Masks of some tens of megabytes are read again only after they were changed: VTK counts every change in the process.
 _DRAWN: OrderedDict[tuple[int, int, int], bytes] = OrderedDict()
@@ -26,28 +26,31 @@ def segmentationDigest(segmentationNode) -> str:
     """
     if segmentationNode is None:
         return ""
-    return segmentsDigest(segmentationNode, lambda segment: segment.GetName())
+    return segmentsDigest(segmentationNode, lambda _segment, name: name)
 
 
-def segmentsDigest(segmentationNode, asWhat: Callable[[Any], str | None]) -> str:
+def segmentsDigest(segmentationNode, asWhat: Callable[[Any, str], str | None]) -> str:
     """Return the digest of some segments: what is drawn, and its place in the world; "" for none of them.
 
     Parameters
     ----------
     segmentationNode : vtkMRMLSegmentationNode
     asWhat : callable
-        What else counts of a segment; None for one that does not count.
+        What else counts of a segment, given with its name; None for one that does not count.
     """
     segmentation = segmentationNode.GetSegmentation()
-    segments = [segmentation.GetNthSegment(index) for index in range(segmentation.GetNumberOfSegments())]
-    counted = [(segment, what) for segment in segments if (what := asWhat(segment)) is not None]
+    counted = []
+    for index in range(segmentation.GetNumberOfSegments()):
+        segment = segmentation.GetNthSegment(index)
+        what = asWhat(segment, segment.GetName() or segmentation.GetNthSegmentID(index))
+        if what is not None:
+            counted.append((segment, what))
     if not counted:
         return ""
     digest = hashlib.sha256()
     transform = segmentationNode.GetParentTransformNode()
-    for array in [np.eye(4)] if transform is None else transformCourse(transform):
-        # no negative zero
-        digest.update(np.ascontiguousarray(array + 0.0).tobytes())
+    for array in [rounded(np.eye(4))] if transform is None else placeUnder(transform):
+        digest.update(np.ascontiguousarray(array).tobytes())
     source = segmentation.GetSourceRepresentationName()
     for segment, what in counted:
         digest.update(f"\n{what} ".encode())
@@ -82,8 +85,7 @@ def _maskDigest(image, label: int) -> bytes:
     first = np.array((i.start, j.start, k.start)) + np.array(image.GetExtent()[::2])
     affine[:3, 3] += affine[:3, :3] @ first
     cut = mask[k, j, i]
-    # stored matrices keep fewer digits; no negative zero
-    digest = hashlib.sha256((np.round(affine, 3) + 0.0).tobytes())
+    digest = hashlib.sha256(rounded(affine).tobytes())
     digest.update(f"{cut.shape}".encode())
     digest.update(np.packbits(cut))
     return digest.digest()
@@ -92,7 +94,7 @@ def _maskDigest(image, label: int) -> bytes:
 def _meshDigest(mesh) -> bytes:
     digest = hashlib.sha256()
     if mesh.GetPoints() is not None:
-        digest.update(np.round(vtk_to_numpy(mesh.GetPoints().GetData()).astype(float), 3) + 0.0)
+        digest.update(rounded(vtk_to_numpy(mesh.GetPoints().GetData())))
     for cells in (mesh.GetPolys(), mesh.GetLines()):
         digest.update(np.ascontiguousarray(vtk_to_numpy(cells.GetConnectivityArray()).astype(np.int64)))
     return digest.digest()

@@ -290,9 +290,9 @@ def roleOfSegment(segment, name: str) -> str:
     return role
 
 
-def roleTag(segment, name: str | None = None) -> str:
+def roleTag(segment, name: str) -> str:
     """Return a segment's role as it is tagged, known or not; without a tag, the one its name speaks for."""
-    return _tag(segment, _ROLE_TAG) or role_from_name(name if name is not None else segment.GetName())
+    return _tag(segment, _ROLE_TAG) or role_from_name(name)
 
 
 def setSegmentRole(segment, role: str) -> None:

@@ -12,6 +12,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 _VOXELS: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
 _MOST_VOLUMES = 64
+_OFF_THE_BOUNDARIES = 2.718281828e-4
 
 
 def volumeDigest(volumeNode) -> str:
@@ -20,11 +21,20 @@ def volumeDigest(volumeNode) -> str:
         return ""
     matrix = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASMatrix(matrix)
-    # stored matrices keep fewer digits
-    parts = [np.round(slicer.util.arrayFromVTKMatrix(matrix), 3), _voxels(volumeNode)]
+    parts = [rounded(slicer.util.arrayFromVTKMatrix(matrix)), _voxels(volumeNode)]
     if volumeNode.GetParentTransformNode() is not None:
-        parts += transformCourse(volumeNode.GetParentTransformNode())
+        parts += placeUnder(volumeNode.GetParentTransformNode())
     return digestOf(parts)
+
+
+def rounded(lengths) -> np.ndarray:
+    """Round lengths (mm) and directions to what a file keeps.
+
+    A file brings them back with noise in the last digits. The boundaries of rounding lie where no spacing, origin or
+    offset does: at half a micrometre itself 0.9765 would be rounded up now and down then.
+    """
+    # no negative zero
+    return np.round(np.asarray(lengths, float) + _OFF_THE_BOUNDARIES, 3) + 0.0
 
 
 def digestOf(arrays) -> str:
@@ -41,12 +51,17 @@ def transformCourse(transformNode) -> list[np.ndarray]:
     if transformNode.IsTransformToWorldLinear():
         matrix = vtk.vtkMatrix4x4()
         transformNode.GetMatrixTransformToWorld(matrix)
-        return [np.round(slicer.util.arrayFromVTKMatrix(matrix), 3)]
+        return [rounded(slicer.util.arrayFromVTKMatrix(matrix))]
     warp = transformNode.GetTransformToParentAs("vtkOrientedGridTransform", False)
     if warp is None or warp.GetDisplacementGrid() is None:
         return []
     vectors = vtk_to_numpy(warp.GetDisplacementGrid().GetPointData().GetScalars())
-    return [np.round(vectors.astype(float), 3), np.array([warp.GetInverseFlag()])]
+    return [rounded(vectors), np.array([warp.GetInverseFlag()])]
+
+
+def placeUnder(transformNode) -> list[np.ndarray]:
+    """Return what says where a transform takes what is under it; of one that cannot be followed, its kind."""
+    return transformCourse(transformNode) or [np.frombuffer(transformNode.GetClassName().encode(), np.uint8)]
 
 
 def _voxels(volumeNode) -> np.ndarray:

@@ -139,11 +139,12 @@ class Navigator:
         shares, bounds = np.asarray(shares, float), np.asarray(bounds, float)
         if shares.shape != (self.front.plans,) or not np.isfinite(shares).all() or (shares < 0).any():
             raise OptimizationError(f"Give a share of each of {self.front.plans} plans, none negative; got {shares}.")
-        if abs(shares.sum() - 1.0) > 1e-6:
+        # those of a position are taken as they are, to the last bit
+        if abs(shares.sum() - 1.0) > 1e-9:
             raise OptimizationError(f"The shares of the plans must have the sum one; it is {shares.sum():.6g}.")
         if bounds.shape != self._bounds.shape or np.isnan(bounds).any():
             raise OptimizationError(f"Give {self._bounds.size} bounds, infinite where there is none; got {bounds}.")
-        position = self._at(shares / shares.sum(), None, True)
+        position = self._at(shares, None, True)
         broken = position.values > bounds + 10 * _ROUNDING * self._extent
         if broken.any():
             names = ", ".join(name for name, breaks in zip(self.front.goals, broken, strict=True) if breaks)

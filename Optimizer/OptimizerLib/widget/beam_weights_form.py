@@ -73,9 +73,12 @@ class BeamWeightsForm(Section):
         """Offer the structures of the chosen plan; another plan starts with one objective."""
         planNode = self.session.planNode
         if planNode is not self._shownPlan:
+            # of a plan that cannot be read nothing of the former one stays
+            self.begin(self.session.segmentationNode, None)
+            self.ui.optimizeButton.setEnabled(False)
             self._shownPlan = planNode
-            prescription = None if planNode is None else planFromNode(planNode).prescription
-            self.begin(self.session.segmentationNode, prescription)
+            if planNode is not None:
+                self.begin(self.session.segmentationNode, planFromNode(planNode).prescription)
         else:
             self.setStructures(self.session.segmentationNode)
         self._updateButtons()

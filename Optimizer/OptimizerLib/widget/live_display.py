@@ -62,14 +62,14 @@ class LiveDisplay:
         self._live = None
         self._plots.remove()
 
-    def showPlan(self, planNode: Any) -> None:
+    def showPlan(self, planNode: Any, *, anew: bool = False) -> None:
         """Show the charts that are kept with a plan; None: nothing.
 
-        DVHs that belong to no plan yet stay until there is another plan or another chart of it.
+        DVHs that belong to no plan yet stay until there is another plan or another chart of it; not so ``anew``.
         """
         roles = (HISTORY_CHART, RESULT_CHART)
         charts = [None if planNode is None else planNode.GetNodeReference(role) for role in roles]
-        if (planNode, *charts) == self._shown:
+        if (planNode, *charts) == self._shown and not anew:
             return
         self._shown = (planNode, *charts)
         self._plots.remove()

@@ -12,6 +12,7 @@ from DoseEngineLib.progress import Progress
 from DoseEngineLib.widget.packages import withPackages
 from DoseEngineLib.widget.panel_action import PanelAction
 from DoseEngineLib.widget.scene_session import SceneSession
+from OptimizerLib.mrml.pareto_nodes import PARETO_PLANS
 from OptimizerLib.widget.optimizer_parameters import MODULE, OptimizerParameters
 
 T = TypeVar("T")
@@ -44,7 +45,8 @@ class OptimizerSession(SceneSession):
         """See `SceneSession`."""
         planNode = self.planNode
         image = None if planNode is None else planNode.GetNodeReference(REFERENCE_VOLUME)
-        return {"plan": planNode, "structures": self.segmentationNode, "image": image}
+        tradeOffs = None if planNode is None else planNode.GetNodeReference(PARETO_PLANS)
+        return {"plan": planNode, "structures": self.segmentationNode, "image": image, "trade-offs": tradeOffs}
 
     @property
     def segmentationNode(self) -> Any:

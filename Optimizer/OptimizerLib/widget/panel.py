@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from slicer.i18n import tr as _
 
+from DoseEngineLib.errors import PlanningError
 from DoseEngineLib.mrml.plan_node import isDoseCurrent
 from DoseEngineLib.plan import Plan
 from DoseEngineLib.progress import Progress
@@ -95,12 +96,17 @@ class _PlanChoice(Section):
 
     def update(self) -> None:
         planNode = self.session.planNode
-        if planNode is None:
-            self.session.sayStanding(_("Choose a plan, or make one in RT Planning."))
-        elif not isDoseCurrent(planNode):
-            self.session.sayStanding(_("Optimize the fluence; or calculate the dose first and weigh the beams anew."))
-        else:
-            self.session.sayStanding(_("Ready."))
+        try:
+            if planNode is None:
+                text = _("Choose a plan, or make one in RT Planning.")
+            elif not isDoseCurrent(planNode):
+                text = _("Optimize the fluence; or calculate the dose first and weigh the beams anew.")
+            else:
+                text = _("Ready.")
+        except PlanningError as error:
+            # a plan that cannot be read: the other parts show what they can
+            text = str(error)
+        self.session.sayStanding(text)
 
 
 class OptimizerPanel:

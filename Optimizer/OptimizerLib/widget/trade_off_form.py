@@ -88,10 +88,9 @@ class TradeOffForm(Section):
         if stamp != self._stamp:
             self._stamp = stamp
             self.sliders.show(None)
-            try:
-                self.sliders.show(paretoPlans(planNode), None if stamp is None else sliderState(planNode))
-            except PlanningError as error:
-                self.session.say(str(error))
+            self._display.showPlan(planNode, anew=True)
+            if stamp is not None:
+                self._showKept(planNode)
         self.showObjectives()
 
     def showObjectives(self) -> None:
@@ -157,7 +156,7 @@ class TradeOffForm(Section):
         def told(plans: ParetoPlans) -> str:
             return _("{count} plans. {message}").format(count=plans.front.plans, message=plans.front.message)
 
-        if session.run(work, told) is not None:
+        if session.run(work, told) is not None and self.sliders.plans is not None:
             self._showDvhs()
 
     def _onGoalsChanged(self) -> None:
@@ -175,6 +174,14 @@ class TradeOffForm(Section):
         self._display.showDvh(*self.sliders.curves(), segmentColors(self.session.segmentationNode))
 
     # What is shown
+
+    def _showKept(self, planNode: Any) -> None:
+        """Show the plans that are kept with a plan node, and the sliders where they stood as far as that is known."""
+        try:
+            self.sliders.show(paretoPlans(planNode))
+            self.sliders.restore(sliderState(planNode))
+        except PlanningError as error:
+            self.session.say(str(error))
 
     def _showGoals(self) -> None:
         """Offer the structures whose rows can be traded."""

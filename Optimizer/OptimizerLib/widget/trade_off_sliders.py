@@ -43,16 +43,8 @@ class TradeOffSliders:
         self.plans: ParetoPlans | None = None
         self.navigator: Navigator | None = None
 
-    def show(self, plans: ParetoPlans | None, where: SliderState | None = None) -> None:
-        """Navigate between other plans; None: between none.
-
-        Begins where the sliders stood, or at the most balanced mixture.
-
-        Raises
-        ------
-        OptimizationError
-            A state of the sliders that is none of these plans; they stand at the most balanced mixture then.
-        """
+    def show(self, plans: ParetoPlans | None) -> None:
+        """Navigate between other plans, from the most balanced mixture on; None: between none."""
         if plans is self.plans:
             return
         self.plans = plans
@@ -66,14 +58,23 @@ class TradeOffSliders:
             return
         for number, goal in enumerate(plans.front.goals):
             self._addGoal(number, goal)
-        try:
-            if where is not None:
-                self.navigator.restore(np.array(where.shares), np.array(where.bounds))
-        finally:
-            for hold, bound in zip(self._holds, self.navigator.bounds, strict=True):
-                with quiet(hold):
-                    hold.setChecked(bool(np.isfinite(bound)))
-            self._showPosition()
+        self._showPosition()
+
+    def restore(self, state: SliderState | None) -> None:
+        """Put the sliders where they stood; None: leaves them.
+
+        Raises
+        ------
+        OptimizationError
+            A state that is none of these plans; the sliders are left then.
+        """
+        if state is None:
+            return
+        self.navigator.restore(np.array(state.shares), np.array(state.bounds))
+        for hold, bound in zip(self._holds, state.bounds, strict=True):
+            with quiet(hold):
+                hold.setChecked(bool(np.isfinite(bound)))
+        self._showPosition()
 
     def state(self) -> SliderState:
         """Where the sliders stand."""
