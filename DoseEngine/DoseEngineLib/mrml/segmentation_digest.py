@@ -12,7 +12,7 @@ import slicer.util
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
-from DoseEngineLib.mrml.volume_digest import placeUnder, rounded
+from DoseEngineLib.mrml.volume_digest import digestOf, placeUnder, rounded
 
 # Masks of some tens of megabytes are read again only after they were changed: VTK counts every change in the process.
 _DRAWN: OrderedDict[tuple[int, int, int], bytes] = OrderedDict()
@@ -47,10 +47,9 @@ def segmentsDigest(segmentationNode, asWhat: Callable[[Any, str], str | None]) -
             counted.append((segment, what))
     if not counted:
         return ""
-    digest = hashlib.sha256()
     transform = segmentationNode.GetParentTransformNode()
-    for array in [rounded(np.eye(4))] if transform is None else placeUnder(transform):
-        digest.update(np.ascontiguousarray(array).tobytes())
+    place = [rounded(np.eye(4))] if transform is None else placeUnder(transform)
+    digest = hashlib.sha256(digestOf(place).encode())
     source = segmentation.GetSourceRepresentationName()
     for segment, what in counted:
         digest.update(f"\n{what} ".encode())
