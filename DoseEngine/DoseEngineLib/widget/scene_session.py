@@ -101,6 +101,11 @@ class SceneSession(ABC):
         return self.action.isRunning
 
     @property
+    def isReleased(self) -> bool:
+        """Whether the panel is at its end; its widgets may be gone."""
+        return self._released
+
+    @property
     def isFree(self) -> bool:
         """Whether an action may begin: none runs, the panel is there, and no scene is being loaded or closed."""
         return not self._released and not self.isRunning and not self.scene.IsBatchProcessing()

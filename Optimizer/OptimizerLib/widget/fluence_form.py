@@ -51,7 +51,6 @@ class FluenceForm(Section):
         self._objectives = objectives
         self._display = display
         self._live: LiveSearch | None = None
-        self._released = False
         fillSolvers(ui.solverCombo)
         for label, title in _DELIVERIES.items():
             ui.deliveryCombo.addItem(_(title), label)
@@ -107,7 +106,6 @@ class FluenceForm(Section):
     def cleanup(self) -> None:
         """Let go of the scene; a search that runs ends at its next iteration."""
         super().cleanup()
-        self._released = True
         if self._live is not None:
             self._live.stop()
         self._display.release()
@@ -172,7 +170,7 @@ class FluenceForm(Section):
                 return found
             finally:
                 self._live = None
-                if not self._released:
+                if not session.isReleased:
                     self.ui.stopButton.setEnabled(False)
                     self._display.finish()
 

@@ -42,7 +42,7 @@ class StructuresStep(Step):
             ui.structuresTable, self.onRenamed, self.onRoleChosen, self.onColorChosen, self.onSelected
         )
         self._volumes = SegmentVolumes()
-        self._counting = self._released = self._entered = False
+        self._counting = self._entered = False
         self._shownPreset = ""
         self._watched: tuple[Any, int] | None = None
         self._groups = {
@@ -136,7 +136,6 @@ class StructuresStep(Step):
 
     def cleanup(self) -> None:
         """Let go of the scene."""
-        self._released = True
         self._watchVoxels(None)
         self.editor.release()
         self.logic.release()
@@ -277,7 +276,7 @@ class StructuresStep(Step):
 
     def _countNext(self) -> None:
         self._counting = False
-        node = None if self._released else self.session.segmentationNode
+        node = None if self.session.isReleased else self.session.segmentationNode
         if node is not None and not self.session.isRunning and self._volumes.countNext(node):
             self.table.show(self._rows())
             self._countVolumes()
