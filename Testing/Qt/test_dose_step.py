@@ -118,6 +118,11 @@ def test_a_changed_plan_or_curve_makes_the_dose_a_former_one(made) -> None:
     session.update()
     assert "with the CT calibration Schneider 2000" in ui.doseText.text()
     assert "not Ours" in ui.doseText.text()
+    # beside other changes it is one of them
+    ui.spacingSpin.setValue(6.0)
+    assert ui.doseText.text() == "Changed since the dose was calculated: plan, CT calibration; compute it again."
+    ui.spacingSpin.setValue(8.0)
+    assert "not Ours" in ui.doseText.text()
     ui.computeButton.click()
     assert "as it stands" in ui.doseText.text()
 

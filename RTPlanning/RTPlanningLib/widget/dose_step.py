@@ -15,8 +15,9 @@ from DoseEngineLib.engine import EngineInfo, available_engines
 from DoseEngineLib.errors import Cancelled, PlanningError
 from DoseEngineLib.geometry import Grid
 from DoseEngineLib.mrml.ct_calibration import ctCalibration
+from DoseEngineLib.mrml.dose_inputs import CALIBRATION
 from DoseEngineLib.mrml.dose_volume import provenanceOf
-from DoseEngineLib.mrml.plan_node import DOSE, isDoseCurrent
+from DoseEngineLib.mrml.plan_node import DOSE, changedSinceDose, isDoseCurrent
 from DoseEngineLib.plan import Plan
 from DoseEngineLib.progress import Progress, part
 from DoseEngineLib.widget.connectors import quiet
@@ -223,9 +224,9 @@ class DoseStep(Step):
         elif doseNode is None:
             text = _("The plan has no dose yet.")
         elif not isCurrent:
-            text = self._ofAnotherCurve(doseNode) or _("{changes}; compute it again.").format(
-                changes=changesText(planNode)
-            )
+            changes = changedSinceDose(planNode)
+            text = self._ofAnotherCurve(doseNode) if changes == (CALIBRATION,) else ""
+            text = text or _("{changes}; compute it again.").format(changes=changesText(planNode))
         else:
             text = _("{name} is the dose of the plan as it stands.").format(name=doseNode.GetName())
         ui.doseText.setText(text)
