@@ -529,19 +529,20 @@ def test_heartbeat_finds_the_longest_standstill(heartbeat) -> None:
 def test_the_calmest_of_several_presses_is_found(heartbeat) -> None:
     import slicer
 
-    sleeps = iter([0.3, 0.2, 0.05, 0.3])
+    sleeps = iter([0.6, 0.5, 0.05, 0.6])
 
     def press() -> None:
         slicer.app.processEvents()
         time.sleep(next(sleeps))
         slicer.app.processEvents()
 
-    assert heartbeat.calmest(press, 0.15).longest_s < 0.15
+    assert heartbeat.calmest(press, 0.4, most=4).longest_s < 0.4
     # the first three were enough
-    assert list(sleeps) == [0.3]
-    sleeps = iter([0.3, 0.2, 0.3])
-    assert 0.2 <= heartbeat.calmest(press, 0.15, most=3).longest_s < 0.3
-    assert list(sleeps) == []
+    assert list(sleeps) == [0.6]
+    sleeps = iter([0.8, 0.5, 0.8, 0.05])
+    assert 0.5 <= heartbeat.calmest(press, 0.4).longest_s < 0.8
+    # it is not tried for ever
+    assert list(sleeps) == [0.05]
 
 
 def test_panels_do_not_outlive_the_desktop(monkeypatch) -> None:

@@ -37,7 +37,7 @@ class Heartbeat:
         self.where = ""
 
     @classmethod
-    def calmest(cls, press: Callable[[], object], enough_s: float, *, most: int = 5) -> Heartbeat:
+    def calmest(cls, press: Callable[[], object], enough_s: float, *, most: int = 3) -> Heartbeat:
         """Measure a press until its longest gap on the wall is short enough, and return the shortest one.
 
         Another program can take the machine away at any moment; what the press itself does happens every time.
