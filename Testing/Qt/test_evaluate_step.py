@@ -135,6 +135,29 @@ def test_nothing_stale_is_shown_as_current(planned, desktop) -> None:
     assert texts(ui.goalsTable, 0) == ["PTV D95%"]
 
 
+def test_strokes_of_a_brush_are_said_when_it_rests(planned) -> None:
+    """A brush changes voxels and nothing else; goals of the former structure are not left standing."""
+    import time
+
+    import slicer
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    ui = planned.ui
+    ui.evaluateButton.click()
+    assert ui.goalsTable.rowCount() > 0
+    segmentation = planned.session.segmentationNode.GetSegmentation()
+    rectum = segmentation.GetSegment(segmentation.GetSegmentIdBySegmentName("Rectum"))
+    image = rectum.GetRepresentation("Binary labelmap")
+    voxels = vtk_to_numpy(image.GetPointData().GetScalars())
+    voxels[np.flatnonzero(voxels == rectum.GetLabelValue())[:40]] = 0
+    image.Modified()
+    until = time.monotonic() + 10.0
+    while ui.goalsTable.rowCount() and time.monotonic() < until:
+        slicer.app.processEvents()
+    assert ui.goalsTable.rowCount() == 0
+    assert "structures have changed" in ui.evaluationStateLabel.text()
+
+
 def test_structures_edited_since_are_said(planned, desktop) -> None:
     from DoseEngineLib.mrml.segmentations import storeStructure
 

@@ -20,6 +20,8 @@ from DoseEngineLib.widget.panel_part import PanelPart
 
 T = TypeVar("T")
 
+# a brush tells of every stroke: parts follow when it has rested so long
+_REST_MS = 500
 # events of a segmentation node
 SEGMENTS_CHANGED = (
     slicer.vtkSegmentation.SegmentAdded,
@@ -58,6 +60,10 @@ class SceneSession(ABC):
         self._sceneTag: int | None = None
         self._parameters: SceneParameters | None = None
         logic.background = action.background
+        self._rest = qt.QTimer()
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(_REST_MS)
+        self._rest.timeout.connect(self.update)
 
     @abstractmethod
     def takeSettings(self, parameterNode: Any) -> None:
@@ -78,6 +84,7 @@ class SceneSession(ABC):
         if self._released:
             return
         self._released = True
+        self._rest.stop()
         self.action.release()
         if self._parameters is not None:
             self._parameters.release()
@@ -174,7 +181,12 @@ class SceneSession(ABC):
         for role, node in nodes.items():
             if node is not None and role not in self._observed:
                 tags = [node.AddObserver(event, self.updateSoon) for event in _eventsOf(node)]
+                if node.IsA("vtkMRMLSegmentationNode"):
+                    tags.append(node.AddObserver(slicer.vtkSegmentation.SourceRepresentationModified, self._onStroke))
                 self._observed[role] = (node, tags)
+
+    def _onStroke(self, *_unused: object) -> None:
+        self._rest.start()
 
 
 def _eventsOf(node: Any) -> list[int]:

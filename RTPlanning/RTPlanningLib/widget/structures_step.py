@@ -261,7 +261,7 @@ class StructuresStep(Step):
             return []
 
     def _watchVoxels(self, node: Any) -> None:
-        """Count again what the brush changes; the session hears of whole segments only."""
+        """Count again what the brush changes, at once; the session follows when it rests."""
         if self._watched is not None and self._watched[0] is not node:
             self._watched[0].RemoveObserver(self._watched[1])
             self._watched = None
